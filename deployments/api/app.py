@@ -1,0 +1,50 @@
+"""The HTTP application: which routes there are, who may call them, how errors leave.
+
+A plain function of the service, so that tests run it without Ray.
+"""
+
+from fastapi import Depends, FastAPI, Response
+
+from deployments.api.auth import tenant_dependency
+from deployments.api.body import BoundedRoute
+from deployments.api.failures import add_error_handlers
+from deployments.api.request_id import RequestIdMiddleware
+from deployments.dialects import cohere, jina, native, openai
+from deployments.schemas import Readiness
+from deployments.service import Service
+
+
+def build_http_app(service: Service) -> FastAPI:
+    app = FastAPI(
+        title="Winnow",
+        version="0.1.0",
+        description="Of these documents, which few matter to this query?",
+    )
+    app.add_middleware(RequestIdMiddleware)
+    tenant = tenant_dependency(service.keys)
+    for routes in (openai.routes, jina.routes, cohere.routes, native.routes):
+        app.include_router(routes(service, tenant, BoundedRoute), dependencies=[Depends(tenant)])
+    add_error_handlers(
+        app,
+        [
+            ("/v2/", cohere.render_error),
+            ("/v1/rerank", jina.render_error),
+            ("/", openai.render_error),
+        ],
+    )
+    _add_probes(app, service)
+    return app
+
+
+def _add_probes(app: FastAPI, service: Service) -> None:
+    @app.get("/healthz", tags=["probes"])
+    async def healthz() -> dict[str, str]:
+        """This process is alive."""
+        return {"status": "alive"}
+
+    @app.get("/readyz", tags=["probes"], responses={503: {"model": Readiness}})
+    async def readyz(response: Response) -> Readiness:
+        """Every stage has a replica that passed its golden check and answers now."""
+        readiness = await service.readiness()
+        response.status_code = 200 if readiness.ready else 503
+        return readiness

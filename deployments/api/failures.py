@@ -1,0 +1,105 @@
+"""The one place where errors become HTTP: status, headers, and a body in the route's dialect."""
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from deployments.errors import (
+    InternalError,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    Unauthorized,
+    WinnowError,
+)
+
+logger = logging.getLogger(__name__)
+
+RenderError = Callable[[WinnowError, str], dict[str, Any]]
+_SHOWN_PROBLEMS = 3
+
+
+def add_error_handlers(app: FastAPI, dialects: Sequence[tuple[str, RenderError]]) -> None:
+    """`dialects` are (path prefix, body of an error); the first prefix that fits is used."""
+
+    def respond(request: Request, error: WinnowError) -> Response:
+        render = next(r for prefix, r in dialects if request.url.path.startswith(prefix))
+        request_id = request.scope.get("state", {}).get("request_id", "")
+        return Response(
+            orjson.dumps(render(error, request_id)),
+            status_code=error.status,
+            media_type="application/json",
+            headers=_headers(error),
+        )
+
+    async def on_ours(request: Request, error: Exception) -> Response:
+        # An error raised in another replica arrives as a subclass of ours and of Ray's.
+        return respond(request, error if isinstance(error, WinnowError) else InternalError(""))
+
+    async def on_invalid(request: Request, error: Exception) -> Response:
+        problems = error.errors() if isinstance(error, RequestValidationError) else []
+        return respond(request, invalid_request(problems))
+
+    async def on_http(request: Request, error: Exception) -> Response:
+        return respond(request, _from_http(request, error))
+
+    async def on_defect(request: Request, error: Exception) -> Response:
+        logger.error("request failed", exc_info=error)
+        return respond(request, InternalError("this request failed through a fault of ours"))
+
+    app.add_exception_handler(WinnowError, on_ours)
+    app.add_exception_handler(RequestValidationError, on_invalid)
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(Exception, on_defect)
+
+
+def invalid_request(problems: Sequence[Any]) -> InvalidRequest:
+    """The first few problems pydantic found, as one sentence each."""
+    parts = [_sentence(problem) for problem in problems[:_SHOWN_PROBLEMS]]
+    if len(problems) > _SHOWN_PROBLEMS:
+        parts.append(f"and {len(problems) - _SHOWN_PROBLEMS} more problems")
+    first = _field(problems[0]) if problems else None
+    return InvalidRequest("; ".join(parts), param=first or None)
+
+
+def _sentence(problem: Any) -> str:
+    if problem["type"] == "json_invalid":
+        return "the body is not valid JSON (UTF-8, no NaN, no lone surrogates)"
+    field = _field(problem)
+    if not field and problem["type"] in ("model_attributes_type", "missing"):
+        return "send a JSON object with the header 'Content-Type: application/json'"
+    if problem["type"] == "extra_forbidden":
+        return f"'{field}' is not a field of this request: remove it"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"'{field}': {message}" if field else message
+
+
+def _field(problem: Any) -> str:
+    """`documents.3.text`, without the place (body, path) and the tags of a union."""
+    steps = [str(step) for step in problem["loc"][1:] if not str(step).startswith("as ")]
+    return ".".join(steps)
+
+
+def _from_http(request: Request, error: Exception) -> WinnowError:
+    status = getattr(error, "status_code", 500)
+    if status == 404:
+        return NotFound(f"there is no route {request.method} {request.url.path}")
+    if status == 405:
+        return MethodNotAllowed(f"{request.url.path} does not answer {request.method}")
+    return InvalidRequest(str(getattr(error, "detail", "bad request")))
+
+
+def _headers(error: WinnowError) -> dict[str, str]:
+    headers = {}
+    if isinstance(error, Unauthorized):
+        headers["www-authenticate"] = "Bearer"
+    if error.retry_after_s is not None:
+        headers["retry-after"] = str(math.ceil(error.retry_after_s))
+        headers["retry-after-ms"] = str(int(error.retry_after_s * 1000))
+    return headers

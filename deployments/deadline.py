@@ -1,0 +1,31 @@
+"""How long a request may still take, carried over all its stages.
+
+Counts on a clock that is given (seconds, monotonic), so that tests and the simulator own the time.
+Between processes it travels as the seconds left, because their clocks do not agree.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from deployments.errors import DeadlineExceeded
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """An instant `at_s` on `clock`."""
+
+    at_s: float
+    clock: Clock
+
+    @classmethod
+    def after(cls, timeout_s: float, clock: Clock) -> "Deadline":
+        return cls(clock() + timeout_s, clock)
+
+    def left_s(self) -> float:
+        """Seconds left; raises DeadlineExceeded when there are none."""
+        left = self.at_s - self.clock()
+        if left <= 0:
+            raise DeadlineExceeded("the request ran out of time: allow more with deadline_ms")
+        return left

@@ -1,0 +1,60 @@
+"""What a stage asks of a model: the `PoolingEngine` protocol and the settings of an engine.
+
+Knows no vLLM: the two implementations beside it do (`inline` in the replica's own process,
+`separate` in a process of its own), and a test may put another behind the protocol.
+"""
+
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from deployments.token_rows import TokenRows
+
+
+class EngineConfig(BaseModel):
+    """One engine. `model` is a directory or a Hub id; sizes in tokens count special tokens too.
+
+    `threads` is the number of CPU threads of a CPU engine (None: every core).
+    `hf_overrides` are changes to the model's own config, as vLLM takes them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    revision: str | None = None
+    process: Literal["inline", "separate"]
+    dtype: Literal["float32", "bfloat16", "float16"]
+    pooling: Literal["MEAN", "LAST", "CLS"] | None = None
+    max_model_len: int = Field(gt=0)
+    max_num_batched_tokens: int = Field(gt=0)
+    max_num_seqs: int = Field(gt=0)
+    kv_cache_memory_bytes: int | None = Field(default=None, gt=0)
+    gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
+    tensor_parallel_size: int = Field(default=1, gt=0)
+    enforce_eager: bool = False
+    enable_prefix_caching: bool | None = None
+    block_size: int | None = None
+    threads: int | None = Field(default=None, gt=0)
+    hf_overrides: dict[str, Any] = {}
+
+
+class PoolingEngine(Protocol):
+    """A loaded model. Both calls take any number of rows and answer in their order.
+
+    A failed engine raises StageUnavailable from every method and does not recover: its replica is
+    replaced.
+    """
+
+    async def embed(self, rows: TokenRows) -> NDArray[np.float32]:
+        """Unit vectors, [rows, dimensions]."""
+        ...
+
+    async def score(self, rows: TokenRows) -> NDArray[np.float32]:
+        """Relevance logits, [rows]: their sigmoid is the relevance score."""
+        ...
+
+    async def check_health(self) -> None: ...
+
+    def close(self) -> None: ...

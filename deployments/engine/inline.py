@@ -1,0 +1,100 @@
+"""vLLM in the replica's own process, on one thread of its own: the engine for CPUs.
+
+A whole batch is in the scheduler before the first step, and nothing is serialised. The price is
+the GIL shared with the replica's event loop, and a crash of the engine that takes the replica with
+it; where a GPU makes that a bad trade, `separate` is the engine.
+"""
+
+import asyncio
+import itertools
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from deployments.engine.arguments import (
+    embed_params,
+    engine_arguments,
+    quiet_environment,
+    score_params,
+    stack,
+)
+from deployments.engine.base import EngineConfig
+from deployments.errors import StageUnavailable
+from deployments.token_rows import TokenRows
+
+if TYPE_CHECKING:
+    from vllm import PoolingParams
+    from vllm.v1.engine.llm_engine import LLMEngine
+
+
+class InlineEngine:
+    """A PoolingEngine. Construction loads the model and blocks while it does."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
+        self._request_ids = itertools.count()
+        self._failure: Exception | None = None
+        # The engine is built where it will run: torch's thread settings belong to the thread.
+        self._engine = self._thread.submit(_load, config).result()
+
+    async def embed(self, rows: TokenRows) -> NDArray[np.float32]:
+        return await self._run(rows, itertools.repeat(embed_params(), len(rows)))
+
+    async def score(self, rows: TokenRows) -> NDArray[np.float32]:
+        return (await self._run(rows, score_params(rows))).reshape(len(rows))
+
+    async def check_health(self) -> None:
+        if self._failure is not None:
+            raise StageUnavailable("the model engine has failed")
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    async def _run(self, rows: TokenRows, params: "Iterable[PoolingParams]") -> NDArray[np.float32]:
+        await self.check_health()
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._step_through, rows, params)
+
+    def _step_through(
+        self, rows: TokenRows, params: "Iterable[PoolingParams]"
+    ) -> NDArray[np.float32]:
+        from vllm.inputs import tokens_input
+
+        try:
+            order = [
+                self._engine.add_request(str(next(self._request_ids)), tokens_input(ids), one)
+                for ids, one in zip(rows, params, strict=True)
+            ]
+            done: dict[str, Any] = {}
+            while self._engine.has_unfinished_requests():
+                for output in self._engine.step():
+                    done[output.request_id] = output
+            return stack([done[_outer_id(request_id)] for request_id in order])
+        except Exception as failure:
+            # Requests of this batch may still sit in the scheduler, so no later batch can be
+            # trusted: the replica reports itself unhealthy and is replaced.
+            self._failure = failure
+            raise StageUnavailable("the model engine has failed") from failure
+
+
+def _outer_id(internal_id: str) -> str:
+    """The engine makes ids unique by a suffix and answers with the id it was given."""
+    return internal_id.rsplit("-", 1)[0]
+
+
+def _load(config: EngineConfig) -> "LLMEngine":
+    threads = config.threads or os.cpu_count() or 1
+    # Ray sets one thread for an actor with few CPUs; read by OpenMP when it starts.
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    quiet_environment()
+    torch.set_num_threads(threads)
+    from vllm.engine.arg_utils import EngineArgs
+    from vllm.v1.engine.llm_engine import LLMEngine
+
+    return LLMEngine.from_engine_args(EngineArgs(**engine_arguments(config)))

@@ -1,0 +1,81 @@
+"""vLLM in a process of its own (AsyncLLM): the engine for GPUs.
+
+The replica's event loop stays free while a step runs, and an engine that crashes leaves the
+replica alive to say so.
+"""
+
+import asyncio
+import itertools
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deployments.engine.arguments import (
+    embed_params,
+    engine_arguments,
+    quiet_environment,
+    score_params,
+    stack,
+)
+from deployments.engine.base import EngineConfig
+from deployments.errors import StageUnavailable
+from deployments.token_rows import TokenRows
+
+if TYPE_CHECKING:
+    from vllm import PoolingParams, PoolingRequestOutput
+
+
+class SeparateEngine:
+    """A PoolingEngine. Construct it inside a running event loop; loading blocks."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        quiet_environment()
+        if config.threads is not None:
+            # Left alone, vLLM keeps one core for its own front end, which a small machine misses.
+            os.environ["VLLM_CPU_OMP_THREADS_BIND"] = f"0-{config.threads - 1}"
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(config)))
+        self._request_ids = itertools.count()
+
+    async def embed(self, rows: TokenRows) -> NDArray[np.float32]:
+        return await self._run(rows, itertools.repeat(embed_params(), len(rows)))
+
+    async def score(self, rows: TokenRows) -> NDArray[np.float32]:
+        return (await self._run(rows, score_params(rows))).reshape(len(rows))
+
+    async def check_health(self) -> None:
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        try:
+            await self._engine.check_health()
+        except EngineDeadError as dead:
+            raise StageUnavailable("the model engine has failed") from dead
+
+    def close(self) -> None:
+        self._engine.shutdown()
+
+    async def _run(self, rows: TokenRows, params: "Iterable[PoolingParams]") -> NDArray[np.float32]:
+        from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(self._one(ids, one))
+                    for ids, one in zip(rows, params, strict=True)
+                ]
+        except* (EngineDeadError, EngineGenerateError) as failures:
+            raise StageUnavailable("the model engine has failed") from failures
+        return stack([task.result() for task in tasks])
+
+    async def _one(self, ids: list[int], params: "PoolingParams") -> "PoolingRequestOutput[Any]":
+        from vllm.inputs import tokens_input
+
+        request_id = str(next(self._request_ids))
+        async for output in self._engine.encode(tokens_input(ids), params, request_id):
+            return output
+        raise StageUnavailable("the model engine gave no answer")

@@ -1,0 +1,116 @@
+"""Every error Winnow can answer with, and what each one means to a caller.
+
+    WinnowError
+    ├── InvalidRequest      400  the request must change
+    ├── Unauthorized        401  no key, or one that is not known
+    ├── Forbidden           403  the key may not do this
+    ├── NotFound            404  no such collection, document, model or route
+    ├── MethodNotAllowed    405  the route exists under another method
+    ├── Conflict            409  the stored state contradicts the request
+    ├── PayloadTooLarge     413  send less at once
+    ├── QuotaExceeded       429  the tenant's own limit is used up
+    ├── InternalError       500  our fault, said without its details
+    ├── Overloaded          503  the cluster has no room now
+    ├── StageUnavailable    503  a stage has no healthy replica now
+    ├── DeadlineExceeded    504  the time the caller gave has run out
+    └── StorageFull         507  the index has no space left
+
+Status, code and retry advice live on the class; a message says what to change and never carries
+text of a library or a traceback. Every constructor argument reaches `super().__init__`, because
+errors are pickled between replicas. The module knows nothing of HTTP bodies: `api` renders them.
+"""
+
+from typing import ClassVar
+
+
+class WinnowError(Exception):
+    """The root of the tree. `param` names the field of the request that is at fault, if one is."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+    retry_after_s: ClassVar[float | None] = None
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message, param)
+        self.message = message
+        self.param = param
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class InvalidRequest(WinnowError):
+    status = 400
+    code = "invalid_request"
+
+
+class Unauthorized(WinnowError):
+    status = 401
+    code = "invalid_api_key"
+
+
+class Forbidden(WinnowError):
+    status = 403
+    code = "insufficient_scope"
+
+
+class NotFound(WinnowError):
+    status = 404
+    code = "not_found"
+
+
+class ModelNotFound(NotFound):
+    code = "model_not_found"
+
+
+class MethodNotAllowed(WinnowError):
+    status = 405
+    code = "method_not_allowed"
+
+
+class Conflict(WinnowError):
+    status = 409
+    code = "conflict"
+
+
+class FingerprintMismatch(Conflict):
+    """A collection's vectors were made by another model than the one now running."""
+
+    code = "fingerprint_mismatch"
+
+
+class PayloadTooLarge(WinnowError):
+    status = 413
+    code = "payload_too_large"
+
+
+class QuotaExceeded(WinnowError):
+    status = 429
+    code = "rate_limit_exceeded"
+    retry_after_s = 1.0
+
+
+class InternalError(WinnowError):
+    """What a caller sees of a defect of ours; the log has the rest."""
+
+
+class Overloaded(WinnowError):
+    status = 503
+    code = "overloaded"
+    retry_after_s = 1.0
+
+
+class StageUnavailable(WinnowError):
+    status = 503
+    code = "stage_unavailable"
+    retry_after_s = 2.0
+
+
+class DeadlineExceeded(WinnowError):
+    status = 504
+    code = "deadline_exceeded"
+
+
+class StorageFull(WinnowError):
+    status = 507
+    code = "storage_full"

@@ -1,0 +1,80 @@
+"""Metadata filters as clients write them, to the typed tree the stores understand.
+
+The language is the one vector databases share: `{"topic": "science", "year": {"$gte": 1990},
+"$or": [{"lang": "en"}, {"lang": "de"}]}`. The fields of one object must all hold.
+"""
+
+from typing import Any, get_args
+
+from deployments.errors import InvalidRequest
+from deployments.stores.base import And, Compare, Filter, Not, Or, Scalar
+
+_OPERATORS = {
+    "$eq": "eq",
+    "$ne": "ne",
+    "$gt": "gt",
+    "$gte": "gte",
+    "$lt": "lt",
+    "$lte": "lte",
+    "$in": "in",
+    "$nin": "not_in",
+}
+_MAX_DEPTH = 8
+_MAX_VALUES = 1_000
+
+
+def parse_filter(raw: dict[str, Any], depth: int = 0) -> Filter:
+    """Raises InvalidRequest naming the part that is not understood."""
+    if depth > _MAX_DEPTH:
+        raise InvalidRequest(f"the filter nests deeper than {_MAX_DEPTH} levels", param="filter")
+    parts = [_parse_entry(key, value, depth) for key, value in raw.items()]
+    return parts[0] if len(parts) == 1 else And(tuple(parts))
+
+
+def _parse_entry(key: str, value: Any, depth: int) -> Filter:
+    if key in ("$and", "$or"):
+        if not isinstance(value, list) or not value:
+            raise InvalidRequest(f"'{key}' takes a list of at least one filter", param="filter")
+        parts = tuple(parse_filter(_object(key, part), depth + 1) for part in value)
+        return And(parts) if key == "$and" else Or(parts)
+    if key == "$not":
+        return Not(parse_filter(_object(key, value), depth + 1))
+    if key.startswith("$"):
+        raise InvalidRequest(f"'{key}' is not a filter operator here", param="filter")
+    if not isinstance(value, dict):
+        return Compare(key, "eq", _scalar(key, value))
+    if not value:
+        raise InvalidRequest(f"the filter on '{key}' has no operator", param="filter")
+    parts = tuple(_compare(key, operator, operand) for operator, operand in value.items())
+    return parts[0] if len(parts) == 1 else And(parts)
+
+
+def _compare(field: str, operator: str, operand: Any) -> Filter:
+    if operator not in _OPERATORS:
+        raise InvalidRequest(
+            f"'{operator}' is not a filter operator: use one of {', '.join(_OPERATORS)}",
+            param="filter",
+        )
+    if operator not in ("$in", "$nin"):
+        return Compare(field, _OPERATORS[operator], _scalar(field, operand))  # type: ignore[arg-type] # the table's values are the literals
+    if not isinstance(operand, list) or len(operand) > _MAX_VALUES:
+        raise InvalidRequest(
+            f"'{operator}' takes a list of at most {_MAX_VALUES} values", param="filter"
+        )
+    values = tuple(_scalar(field, value) for value in operand)
+    return Compare(field, "in" if operator == "$in" else "not_in", values)
+
+
+def _object(key: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InvalidRequest(f"'{key}' takes filters, which are objects", param="filter")
+    return value
+
+
+def _scalar(field: str, value: Any) -> Scalar:
+    if not isinstance(value, get_args(Scalar)):
+        raise InvalidRequest(
+            f"the filter on '{field}' compares with a string, number or boolean", param="filter"
+        )
+    scalar: Scalar = value
+    return scalar

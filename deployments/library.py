@@ -1,0 +1,93 @@
+"""A tenant's collections: made, listed, filled, read and deleted.
+
+Adds the tenant to every name, and the running embedder to every vector. Knows neither HTTP nor a
+store: `index` answers for those.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from deployments.deadline import Deadline
+from deployments.errors import NotFound
+from deployments.pipeline import Pipeline
+from deployments.prompts import Cut
+from deployments.stage_client import EmbedClient, IndexClient
+from deployments.stores.base import Collection, Filter, Namespace, Page, Record
+from deployments.tenancy import Tenant
+from deployments.timings import Timings
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    pipeline: Pipeline
+    embedder: EmbedClient
+    index: IndexClient
+    dimensions: int
+
+    async def create(self, tenant: Tenant, name: str, deadline: Deadline) -> bool:
+        """True if the collection was made now; FingerprintMismatch if it is another model's."""
+        running = await self.embedder.status(deadline)
+        return await self.index.ensure(
+            Namespace(tenant.id, name), self.dimensions, running.fingerprint, deadline
+        )
+
+    async def describe(self, tenant: Tenant, name: str, deadline: Deadline) -> Collection:
+        return await self.index.describe(Namespace(tenant.id, name), deadline)
+
+    async def all(self, tenant: Tenant, deadline: Deadline) -> list[Collection]:
+        return await self.index.collections(tenant.id, deadline)
+
+    async def drop(self, tenant: Tenant, name: str, deadline: Deadline) -> None:
+        await self.index.drop(Namespace(tenant.id, name), deadline)
+
+    async def upsert(
+        self,
+        tenant: Tenant,
+        name: str,
+        records: Sequence[Record],
+        deadline: Deadline,
+        timings: Timings,
+    ) -> int:
+        """Embed and store; returns the tokens embedded once all is durable.
+
+        A text longer than the model reads is embedded by its beginning and stored whole.
+        """
+        ns = Namespace(tenant.id, name)
+        # Before the work, because the embedder is the expensive part of a refused upsert.
+        await self.index.check(ns, (await self.embedder.status(deadline)).fingerprint, deadline)
+        embedded = await self.pipeline.embed_documents(
+            [record.text for record in records], Cut(), deadline, timings
+        )
+        stored = [
+            Record(record.id, record.text, record.metadata, vector)
+            for record, vector in zip(records, embedded.embeddings.vectors, strict=True)
+        ]
+        with timings.stage("store"):
+            await self.index.upsert(ns, stored, embedded.embeddings.fingerprint, deadline)
+        return embedded.tokens
+
+    async def get(
+        self, tenant: Tenant, name: str, ids: Sequence[str], deadline: Deadline
+    ) -> list[Record | None]:
+        return await self.index.get(Namespace(tenant.id, name), ids, deadline)
+
+    async def get_one(self, tenant: Tenant, name: str, id: str, deadline: Deadline) -> Record:
+        [record] = await self.get(tenant, name, [id], deadline)
+        if record is None:
+            raise NotFound(f"collection '{name}' has no document '{id}'")
+        return record
+
+    async def scan(
+        self, tenant: Tenant, name: str, cursor: str | None, limit: int, deadline: Deadline
+    ) -> Page:
+        return await self.index.scan(Namespace(tenant.id, name), cursor, limit, deadline)
+
+    async def delete(
+        self,
+        tenant: Tenant,
+        name: str,
+        ids: Sequence[str] | None,
+        where: Filter | None,
+        deadline: Deadline,
+    ) -> int:
+        return await self.index.delete(Namespace(tenant.id, name), ids, where, deadline)

@@ -1,0 +1,164 @@
+"""Embed, retrieve, rerank: the stages of a request under one deadline.
+
+Knows neither Ray nor HTTP nor a store: the stages are given as protocols, the clock comes with the
+deadline. `router` puts handles behind the protocols, the tests and the simulator something else.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deployments.deadline import Deadline
+from deployments.prompts import Cut
+from deployments.stage import Embeddings
+from deployments.stores.base import Filter, Hit, Namespace, Record
+from deployments.timings import Timings
+from deployments.token_rows import TokenRows
+
+
+class TextEncoder(Protocol):
+    """Text to token rows; with no `cut` a text that is too long raises InvalidRequest."""
+
+    async def queries(self, texts: Sequence[str], cut: Cut | None) -> TokenRows: ...
+    async def documents(self, texts: Sequence[str], cut: Cut | None) -> TokenRows: ...
+    async def pairs(
+        self, query: str, documents: Sequence[str], max_tokens_per_doc: int | None
+    ) -> TokenRows: ...
+
+
+class EmbedStage(Protocol):
+    async def embed(self, rows: TokenRows, deadline: Deadline) -> Embeddings: ...
+
+
+class RetrieveStage(Protocol):
+    async def search(
+        self,
+        ns: Namespace,
+        vector: NDArray[np.float32],
+        k: int,
+        where: Filter | None,
+        fingerprint: str,
+        deadline: Deadline,
+    ) -> list[Hit]: ...
+
+
+class RerankStage(Protocol):
+    async def rerank(self, rows: TokenRows, deadline: Deadline) -> NDArray[np.float32]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """Unit vectors [texts, dimensions], and what they cost."""
+
+    embeddings: Embeddings
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """(index of the document, relevance in [0, 1]), best first, and what it cost."""
+
+    order: list[tuple[int, float]]
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPlan:
+    """What to search for: `top_k` candidates, of which the best `top_n` are returned."""
+
+    ns: Namespace
+    query: str
+    top_k: int
+    top_n: int
+    where: Filter | None
+    rerank: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """`relevance` is None when the search was not reranked."""
+
+    record: Record
+    retrieval: float
+    relevance: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    results: list[Result]
+    embed_tokens: int
+    rerank_tokens: int
+    candidates: int
+
+
+class Pipeline:
+    def __init__(
+        self,
+        encoder: TextEncoder,
+        embed_stage: EmbedStage,
+        retrieve_stage: RetrieveStage,
+        rerank_stage: RerankStage,
+    ) -> None:
+        self._encoder = encoder
+        self._embed = embed_stage
+        self._retrieve = retrieve_stage
+        self._rerank = rerank_stage
+
+    async def embed_queries(
+        self, texts: Sequence[str], cut: Cut | None, deadline: Deadline, timings: Timings
+    ) -> Embedded:
+        """The texts as questions: with the model's query instruction."""
+        with timings.stage("tokenize"):
+            rows = await self._encoder.queries(texts, cut)
+        return await self._embed_rows(rows, deadline, timings)
+
+    async def embed_documents(
+        self, texts: Sequence[str], cut: Cut | None, deadline: Deadline, timings: Timings
+    ) -> Embedded:
+        """The texts as they are."""
+        with timings.stage("tokenize"):
+            rows = await self._encoder.documents(texts, cut)
+        return await self._embed_rows(rows, deadline, timings)
+
+    async def _embed_rows(self, rows: TokenRows, deadline: Deadline, timings: Timings) -> Embedded:
+        with timings.stage("embed"):
+            return Embedded(await self._embed.embed(rows, deadline), rows.total_tokens)
+
+    async def rerank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        max_tokens_per_doc: int | None,
+        deadline: Deadline,
+        timings: Timings,
+    ) -> Ranked:
+        """Every document's relevance to the query; equal scores keep the order they came in."""
+        with timings.stage("tokenize"):
+            rows = await self._encoder.pairs(query, documents, max_tokens_per_doc)
+        with timings.stage("rerank"):
+            scores = await self._rerank.rerank(rows, deadline)
+        order = np.argsort(-scores, kind="stable")
+        return Ranked([(int(i), float(scores[i])) for i in order], rows.total_tokens)
+
+    async def search(self, plan: SearchPlan, deadline: Deadline, timings: Timings) -> Found:
+        asked = await self.embed_queries([plan.query], Cut(), deadline, timings)
+        with timings.stage("retrieve"):
+            hits = await self._retrieve.search(
+                plan.ns,
+                asked.embeddings.vectors[0],
+                plan.top_k if plan.rerank else plan.top_n,
+                plan.where,
+                asked.embeddings.fingerprint,
+                deadline,
+            )
+        if not plan.rerank or not hits:
+            results = [Result(hit.record, hit.score, None) for hit in hits]
+            return Found(results, asked.tokens, 0, len(hits))
+        texts = [hit.record.text for hit in hits]
+        ranked = await self.rerank(plan.query, texts, None, deadline, timings)
+        best = ranked.order[: plan.top_n]
+        results = [Result(hits[i].record, hits[i].score, score) for i, score in best]
+        return Found(results, asked.tokens, ranked.tokens, len(hits))

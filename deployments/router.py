@@ -1,0 +1,94 @@
+"""The Router deployment: the ingress that composes the stages into one service.
+
+Turns handles into stages and text into tokens; holds no state of its own. Everything HTTP is in
+`api` and `dialects`, everything between the stages in `pipeline`.
+"""
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict, Field
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from deployments.api.app import build_http_app
+from deployments.checkpoint import locate
+from deployments.embedder import EmbedderConfig
+from deployments.library import Library
+from deployments.pipeline import Pipeline
+from deployments.readiness import Ask, readiness
+from deployments.reranker import RerankerConfig
+from deployments.service import EmbedModel, RerankModel, Service
+from deployments.stage_client import EmbedClient, IndexClient, RerankClient
+from deployments.tenancy import KeyRing
+from deployments.tokenizer import EmbedEncoder, Encoder, RerankEncoder, load_tokenizer
+
+
+class RouterConfig(BaseModel):
+    """`keys_file` holds the hashed API keys; it is read again when it changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    keys_file: str
+    tokenizer_threads: int = Field(default=2, gt=0)
+
+
+@serve.ingress()
+class Router:
+    def __init__(
+        self,
+        config: RouterConfig,
+        embedder_config: EmbedderConfig,
+        reranker_config: RerankerConfig,
+        embedder: DeploymentHandle[Any],
+        index: DeploymentHandle[Any],
+        reranker: DeploymentHandle[Any],
+    ) -> None:
+        embed, retrieve = EmbedClient("embed", embedder), IndexClient("retrieve", index)
+        rerank = RerankClient("rerank", reranker)
+        pipeline = Pipeline(
+            _encoder(embedder_config, reranker_config, config.tokenizer_threads),
+            embed,
+            retrieve,
+            rerank,
+        )
+        stages: dict[str, Ask] = {
+            "embed": embed.status,
+            "retrieve": retrieve.status,
+            "rerank": rerank.status,
+        }
+        self._service = Service(
+            pipeline=pipeline,
+            library=Library(pipeline, embed, retrieve, embedder_config.dimensions),
+            keys=KeyRing(Path(config.keys_file), time.monotonic),
+            embed_model=EmbedModel(
+                embedder_config.name, embedder_config.dimensions, embedder_config.min_dimensions
+            ),
+            rerank_model=RerankModel(reranker_config.name),
+            readiness=partial(readiness, stages, time.monotonic),
+            clock=time.monotonic,
+        )
+
+    # The hook by which Serve takes an app that is built after the constructor (Ray 2.60).
+    async def __serve_build_asgi_app__(self) -> FastAPI:
+        return build_http_app(self._service)
+
+
+def _encoder(embedder: EmbedderConfig, reranker: RerankerConfig, threads: int) -> Encoder:
+    def directory(engine_model: str, revision: str | None) -> Path:
+        return locate(engine_model, revision, weights=False)
+
+    embed = EmbedEncoder(
+        load_tokenizer(directory(embedder.engine.model, embedder.engine.revision)),
+        embedder.template,
+        embedder.engine.max_model_len,
+    )
+    rerank = RerankEncoder(
+        load_tokenizer(directory(reranker.engine.model, reranker.engine.revision)),
+        reranker.template,
+        reranker.engine.max_model_len,
+    )
+    return Encoder(embed, rerank, threads)

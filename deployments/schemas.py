@@ -1,0 +1,198 @@
+"""The wire contract of Winnow's own routes: collections, documents, search.
+
+Strict on purpose: an unknown field or a value of another type is an error that names it. The
+shapes of other vendors live beside their routes in `dialects`.
+"""
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+
+MAX_TEXT_CHARACTERS = 1_000_000
+MAX_DOCUMENTS_PER_CALL = 1_000
+MAX_METADATA_BYTES = 16_384
+MAX_TOP_K = 1_000
+MAX_DEADLINE_MS = 120_000
+
+
+class Wire(BaseModel):
+    """A body as it arrives: nothing is coerced and nothing is ignored."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+def _readable(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("holds a NUL character (\\u0000): remove it")
+    if not text.strip():
+        raise ValueError("is empty: send at least one character that is not a space")
+    return text
+
+
+Text = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=MAX_TEXT_CHARACTERS),
+    AfterValidator(_readable),
+]
+DocumentId = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,256}$")]
+CollectionName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+DeadlineMs = Annotated[int, Field(ge=1, le=MAX_DEADLINE_MS)]
+
+
+class Document(Wire):
+    """A document of a collection; `metadata` values are scalars, lists of strings or null."""
+
+    id: DocumentId
+    text: Text
+    metadata: dict[str, str | int | float | bool | list[str] | None] = {}
+
+    @model_validator(mode="after")
+    def _metadata_is_small(self) -> "Document":
+        encoded = json.dumps(self.metadata)
+        if len(encoded) > MAX_METADATA_BYTES:
+            raise ValueError(f"metadata is larger than {MAX_METADATA_BYTES} bytes as JSON")
+        if "\\u0000" in encoded:
+            raise ValueError("metadata holds a NUL character (\\u0000): remove it")
+        return self
+
+
+class UpsertRequest(Wire):
+    documents: list[Document] = Field(min_length=1, max_length=MAX_DOCUMENTS_PER_CALL)
+    deadline_ms: DeadlineMs | None = None
+
+
+class UpsertResponse(BaseModel):
+    """Every document was stored and is on disk. `tokens` were embedded."""
+
+    upserted: int
+    tokens: int
+
+
+class GetDocumentsRequest(Wire):
+    ids: list[DocumentId] = Field(min_length=1, max_length=MAX_DOCUMENTS_PER_CALL)
+
+
+class StoredDocument(BaseModel):
+    id: str
+    text: str
+    metadata: dict[str, Any]
+
+
+class GetDocumentsResponse(BaseModel):
+    """In the order asked for, null for what is not there."""
+
+    documents: list[StoredDocument | None]
+
+
+class DocumentPage(BaseModel):
+    """`cursor` asks for the next page; null after the last."""
+
+    documents: list[StoredDocument]
+    cursor: str | None
+
+
+class DeleteRequest(Wire):
+    """By ids or by filter, not both."""
+
+    ids: list[DocumentId] | None = Field(
+        default=None, min_length=1, max_length=MAX_DOCUMENTS_PER_CALL
+    )
+    filter: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "DeleteRequest":
+        if (self.ids is None) == (not self.filter):
+            raise ValueError("give either ids or a filter that is not empty")
+        return self
+
+
+class DeleteResponse(BaseModel):
+    deleted: int
+
+
+class CollectionBody(BaseModel):
+    """`fingerprint` names the model whose vectors the collection holds."""
+
+    name: str
+    dimensions: int
+    fingerprint: str
+    documents: int
+
+
+class CollectionList(BaseModel):
+    collections: list[CollectionBody]
+
+
+class SearchRequest(Wire):
+    """`top_k` candidates are retrieved and reranked; the best `top_n` are returned."""
+
+    collection: CollectionName
+    query: Text
+    top_k: int = Field(default=50, ge=1, le=MAX_TOP_K)
+    top_n: int = Field(default=10, ge=1, le=MAX_TOP_K)
+    filter: dict[str, Any] | None = None
+    rerank: bool = True
+    include: list[Literal["text", "metadata"]] = ["text", "metadata"]
+    deadline_ms: DeadlineMs | None = None
+
+    @model_validator(mode="after")
+    def _results_are_candidates(self) -> "SearchRequest":
+        if self.top_n > self.top_k:
+            raise ValueError(
+                f"top_n ({self.top_n}) is more than top_k ({self.top_k}): results are chosen from"
+                " the top_k candidates, so raise top_k or lower top_n"
+            )
+        return self
+
+
+class SearchResult(BaseModel):
+    """`retrieval_score` is the cosine of query and document; `relevance_score`, in [0, 1], is the
+    reranker's and null when the search was not reranked."""
+
+    id: str
+    text: str | None = None
+    metadata: dict[str, Any] | None = None
+    relevance_score: float | None
+    retrieval_score: float
+
+
+class SearchUsage(BaseModel):
+    """Tokens computed by each stage, and the candidates that were retrieved."""
+
+    embed_tokens: int
+    rerank_tokens: int
+    total_tokens: int
+    candidates: int
+
+
+class SearchResponse(BaseModel):
+    """`timings_ms` has every stage and the total, as the Server-Timing header does."""
+
+    results: list[SearchResult]
+    usage: SearchUsage
+    timings_ms: dict[str, float]
+
+
+class StageReadiness(BaseModel):
+    ready: bool
+    model: str | None = None
+    fingerprint: str | None = None
+    durability: str | None = None
+    queued_rows: int | None = None
+    queued_tokens: int | None = None
+    detail: str | None = None
+
+
+class Readiness(BaseModel):
+    """Ready when every stage is. Queue figures are those of the one replica that answered."""
+
+    ready: bool
+    stages: dict[str, StageReadiness]

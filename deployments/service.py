@@ -1,0 +1,86 @@
+"""What the routes of every dialect work with: the pipeline, the library, the models, the clock.
+
+Assembled by `router`, so that a route knows neither Ray nor how a stage is reached.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deployments.deadline import Clock, Deadline
+from deployments.errors import InvalidRequest, ModelNotFound
+from deployments.library import Library
+from deployments.pipeline import Pipeline
+from deployments.schemas import Readiness
+from deployments.tenancy import KeyRing
+from deployments.timings import Timings
+
+DEFAULT_DEADLINE_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedModel:
+    name: str
+    dimensions: int
+    min_dimensions: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RerankModel:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    pipeline: Pipeline
+    library: Library
+    keys: KeyRing
+    embed_model: EmbedModel
+    rerank_model: RerankModel
+    readiness: Callable[[], Awaitable[Readiness]]
+    clock: Clock
+
+    def deadline(self, deadline_ms: int | None = None) -> Deadline:
+        timeout_s = DEFAULT_DEADLINE_S if deadline_ms is None else deadline_ms / 1000
+        return Deadline.after(timeout_s, self.clock)
+
+    def timings(self) -> Timings:
+        return Timings(self.clock)
+
+    def require_embed_model(self, name: str) -> None:
+        self._require(name, self.embed_model.name, "embedding")
+
+    def require_rerank_model(self, name: str | None) -> None:
+        if name is not None:
+            self._require(name, self.rerank_model.name, "reranking")
+
+    def _require(self, asked: str, served: str, task: str) -> None:
+        if asked != served:
+            raise ModelNotFound(
+                f"model '{asked}' is not served here: the {task} model is '{served}'",
+                param="model",
+            )
+
+    def shorten(self, vectors: NDArray[np.float32], dimensions: int | None) -> NDArray[np.float32]:
+        """The first `dimensions` of each vector at unit length again (Matryoshka, arXiv
+        2205.13147), float32 [rows, dimensions]; InvalidRequest if the model was not trained for
+        that width."""
+        model = self.embed_model
+        if dimensions is None or dimensions == model.dimensions:
+            return vectors
+        lowest = model.min_dimensions or model.dimensions
+        if not lowest <= dimensions <= model.dimensions:
+            offer = (
+                f"any width from {lowest} to {model.dimensions}"
+                if model.min_dimensions
+                else f"{model.dimensions} only"
+            )
+            raise InvalidRequest(
+                f"model '{model.name}' has no vectors of {dimensions} dimensions: it gives {offer}",
+                param="dimensions",
+            )
+        cut = vectors[:, :dimensions]
+        shortened: NDArray[np.float32] = cut / np.linalg.norm(cut, axis=1, keepdims=True)
+        return shortened

@@ -1,0 +1,70 @@
+"""Rows of token ids of unequal length, packed so that they travel between replicas as two arrays.
+
+Knows nothing of the text they came from or of the model that reads them.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRows:
+    """`ids` is int32 [total_tokens]; `lengths` is int32 [rows].
+
+    `segments` is int32 [rows] or None: where a row's second segment begins (BERT's token type 1).
+    """
+
+    ids: NDArray[np.int32]
+    lengths: NDArray[np.int32]
+    segments: NDArray[np.int32] | None = None
+
+    @classmethod
+    def pack(
+        cls, rows: Sequence[Sequence[int]], segments: Sequence[int] | None = None
+    ) -> "TokenRows":
+        lengths = np.fromiter(map(len, rows), np.int32, len(rows))
+        ids = np.fromiter(chain.from_iterable(rows), np.int32, int(lengths.sum()))
+        starts = None if segments is None else np.asarray(segments, np.int32)
+        return cls(ids, lengths, starts)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["TokenRows"]) -> "TokenRows":
+        """The rows of all parts in order; the parts agree on having segments or not."""
+        if len(parts) == 1:
+            return parts[0]
+        starts = [part.segments for part in parts if part.segments is not None]
+        return cls(
+            np.concatenate([part.ids for part in parts]),
+            np.concatenate([part.lengths for part in parts]),
+            np.concatenate(starts) if len(starts) == len(parts) else None,
+        )
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def total_tokens(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        end = 0
+        for length in self.lengths.tolist():
+            start, end = end, end + length
+            yield self.ids[start:end].tolist()
+
+    def split(self, bounds: Iterable[int]) -> list["TokenRows"]:
+        """Cut before each row number of `bounds`, which rise and lie inside the rows."""
+        cuts = [0, *bounds, len(self)]
+        offsets = np.concatenate(([0], np.cumsum(self.lengths)))
+        return [
+            TokenRows(
+                self.ids[offsets[start] : offsets[end]],
+                self.lengths[start:end],
+                None if self.segments is None else self.segments[start:end],
+            )
+            for start, end in pairwise(cuts)
+        ]

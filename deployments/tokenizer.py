@@ -1,0 +1,148 @@
+"""Text to token ids, once, at the edge: exact counts for limits, usage, truncation and batching.
+
+The only module that imports the tokenizer libraries. It works in batches through the Rust
+tokenizer, which releases the GIL, and keeps long work off the event loop. Knows no engine.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer
+
+from deployments.errors import InvalidRequest
+from deployments.prompts import Cut, EmbedTemplate, RerankTemplate
+from deployments.token_rows import TokenRows
+
+# Below this many characters a hop to another thread costs more than the work (about 0.1 ms).
+_CHARACTERS_ON_LOOP = 2_000
+
+
+def load_tokenizer(directory: Path) -> Tokenizer:
+    """The Rust tokenizer of a model directory, without padding or truncation."""
+    tokenizer: Tokenizer = AutoTokenizer.from_pretrained(directory).backend_tokenizer
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+class _Pieces:
+    """Encodes a template's fixed pieces with, and the user's text without, special tokens."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+
+    def fixed(self, piece: str) -> list[int]:
+        self._tokenizer.encode_special_tokens = False
+        ids: list[int] = self._tokenizer.encode(piece, add_special_tokens=False).ids
+        self._tokenizer.encode_special_tokens = True
+        return ids
+
+    def texts(self, texts: Sequence[str]) -> list[list[int]]:
+        encoded = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [encoding.ids for encoding in encoded]
+
+
+class EmbedEncoder:
+    """Texts to rows for an embedder: prefix + text + suffix, at most `max_model_len` tokens.
+
+    With no `cut`, a text that is too long raises InvalidRequest.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, template: EmbedTemplate, max_model_len: int) -> None:
+        self._pieces = _Pieces(tokenizer)
+        self._template = template
+        self._prefix = self._pieces.fixed(template.prefix)
+        self._suffix = self._pieces.fixed(template.suffix)
+        self._fixed_tokens = len(self._prefix) + len(self._suffix)
+        self._max_model_len = max_model_len
+
+    def queries(self, texts: Sequence[str], cut: Cut | None) -> TokenRows:
+        return self.documents([self._template.query_text(text) for text in texts], cut)
+
+    def documents(self, texts: Sequence[str], cut: Cut | None) -> TokenRows:
+        room = self._max_model_len - self._fixed_tokens
+        rows = self._pieces.texts(texts)
+        if cut is None:
+            self._refuse_long(rows, room)
+        else:
+            if cut.max_tokens is not None:
+                room = max(1, min(room, cut.max_tokens - self._fixed_tokens))
+            rows = [row[:room] if cut.keep == "start" else row[-room:] for row in rows]
+        return TokenRows.pack([self._prefix + row + self._suffix for row in rows])
+
+    def _refuse_long(self, rows: Sequence[Sequence[int]], room: int) -> None:
+        for index, row in enumerate(rows):
+            if len(row) > room:
+                raise InvalidRequest(
+                    f"text {index} has {len(row)} tokens and this model reads at most {room}:"
+                    " shorten or split it, or ask for truncation",
+                    param="input",
+                )
+
+
+class RerankEncoder:
+    """Pairs to rows for a reranker: only the document is ever cut.
+
+    A query may fill half of what the model reads, so that a document always has the other half;
+    a longer one raises InvalidRequest.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, template: RerankTemplate, max_model_len: int) -> None:
+        self._pieces = _Pieces(tokenizer)
+        self._template = template
+        self._prefix = self._pieces.fixed(template.prefix)
+        self._separator = self._pieces.fixed(template.separator)
+        self._suffix = self._pieces.fixed(template.suffix)
+        self._max_model_len = max_model_len
+
+    def pairs(
+        self, query: str, documents: Sequence[str], max_tokens_per_doc: int | None
+    ) -> TokenRows:
+        head = self._head(query)
+        room = self._max_model_len - len(head) - len(self._suffix)
+        if max_tokens_per_doc is not None:
+            room = min(room, max_tokens_per_doc)
+        texts = self._pieces.texts([self._template.document_text(text) for text in documents])
+        rows = [head + row[:room] + self._suffix for row in texts]
+        return TokenRows.pack(rows, [len(head)] * len(rows) if self._template.segments else None)
+
+    def _head(self, query: str) -> list[int]:
+        [asked] = self._pieces.texts([self._template.query_text(query)])
+        limit = self._max_model_len // 2
+        if len(asked) > limit:
+            raise InvalidRequest(
+                f"the query has {len(asked)} tokens with its instruction and this model takes at"
+                f" most {limit}: shorten it",
+                param="query",
+            )
+        return self._prefix + asked + self._separator
+
+
+class Encoder:
+    """Both encoders, awaitable: short texts are encoded at once, long ones on other threads."""
+
+    def __init__(self, embed: EmbedEncoder, rerank: RerankEncoder, threads: int) -> None:
+        self._embed = embed
+        self._rerank = rerank
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="tokenizer")
+
+    async def queries(self, texts: Sequence[str], cut: Cut | None) -> TokenRows:
+        return await self._run(texts, lambda: self._embed.queries(texts, cut))
+
+    async def documents(self, texts: Sequence[str], cut: Cut | None) -> TokenRows:
+        return await self._run(texts, lambda: self._embed.documents(texts, cut))
+
+    async def pairs(
+        self, query: str, documents: Sequence[str], max_tokens_per_doc: int | None
+    ) -> TokenRows:
+        return await self._run(
+            [query, *documents], lambda: self._rerank.pairs(query, documents, max_tokens_per_doc)
+        )
+
+    async def _run(self, texts: Sequence[str], encode: Callable[[], TokenRows]) -> TokenRows:
+        if sum(map(len, texts)) < _CHARACTERS_ON_LOOP:
+            return encode()
+        return await asyncio.get_running_loop().run_in_executor(self._threads, encode)
