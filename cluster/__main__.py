@@ -1,0 +1,38 @@
+"""The command line: `winnow`, or `python -m cluster`. Each verb has a module in `commands`."""
+
+import sys
+
+import typer
+from rich.console import Console
+
+from cluster.client import ApiError
+from cluster.commands import demo, down, ingest, models, render, search, smoke, status, up
+from cluster.commands.session import CommandError
+from cluster.profile import UnknownProfileError
+
+app = typer.Typer(
+    help="Winnow: retrieve-then-rerank search as a cluster.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command()(up.up)
+app.command()(down.down)
+app.command()(status.status)
+app.command()(smoke.smoke)
+app.command()(ingest.ingest)
+app.command()(search.search)
+app.command()(demo.demo)
+app.command()(render.render)
+app.add_typer(models.app, name="models")
+
+
+def main() -> None:
+    try:
+        app()
+    except (ApiError, CommandError, UnknownProfileError) as error:
+        Console(stderr=True).print(f"[red]{error}[/red]", highlight=False)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

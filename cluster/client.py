@@ -1,0 +1,76 @@
+"""Winnow's own HTTP API as the command line uses it: one method a route, errors in plain words."""
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+_TIMEOUT_S = 130.0
+
+
+class ApiError(Exception):
+    """The service refused; the message is its own."""
+
+
+class WinnowClient:
+    def __init__(self, url: str, api_key: str) -> None:
+        self._http = httpx.Client(
+            base_url=url,
+            headers={"authorization": f"Bearer {api_key}"},
+            timeout=_TIMEOUT_S,
+            transport=httpx.HTTPTransport(retries=3),
+        )
+
+    def readiness(self) -> dict[str, Any] | None:
+        """What /readyz says, None while nothing answers."""
+        try:
+            response = self._http.get("/readyz", timeout=5)
+            body: dict[str, Any] = response.json()
+        except (httpx.TransportError, ValueError):
+            return None
+        return body if "stages" in body else None
+
+    def create_collection(self, name: str) -> dict[str, Any]:
+        return self.call("PUT", f"/v1/collections/{quote(name)}")
+
+    def upsert(self, name: str, documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        return self.call(
+            "POST",
+            f"/v1/collections/{quote(name)}/documents",
+            {"documents": list(documents), "deadline_ms": 120_000},
+        )
+
+    def get_documents(self, name: str, ids: Sequence[str]) -> list[dict[str, Any] | None]:
+        path = f"/v1/collections/{quote(name)}/documents/get"
+        found: list[dict[str, Any] | None] = self.call("POST", path, {"ids": list(ids)})[
+            "documents"
+        ]
+        return found
+
+    def delete_where(self, name: str, where: dict[str, Any]) -> int:
+        path = f"/v1/collections/{quote(name)}/documents/delete"
+        return int(self.call("POST", path, {"filter": where})["deleted"])
+
+    def search(self, name: str, query: str, top_k: int, top_n: int) -> dict[str, Any]:
+        body = {"collection": name, "query": query, "top_k": top_k, "top_n": top_n}
+        return self.call("POST", "/v1/search", body)
+
+    def call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        """The JSON answer; ApiError when the service refuses or cannot be reached."""
+        try:
+            response = self._http.request(method, path, json=body)
+        except httpx.TransportError as error:
+            raise ApiError(f"no answer from {self._http.base_url}: {error}") from error
+        if response.is_error:
+            raise ApiError(f"{response.status_code} {_message(response)}")
+        answer: dict[str, Any] = response.json() if response.content else {}
+        return answer
+
+
+def _message(response: httpx.Response) -> str:
+    try:
+        body = response.json()
+        return str(body["error"]["message"] if "error" in body else body["message"])
+    except (ValueError, KeyError, TypeError):
+        return response.text

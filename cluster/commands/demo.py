@@ -1,0 +1,44 @@
+"""`winnow demo`: a corpus, three searches, and what to do next."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cluster.commands.ingest import ingest_file
+from cluster.commands.search import show_results
+from cluster.commands.session import open_client, open_state, running_cluster
+from cluster.models.pull import default_cache, resolve
+
+_COLLECTION = "wikipedia"
+_CORPUS = "wikipedia-summaries-en"
+_QUERIES = [
+    "Which animals can survive without water for a long time?",
+    "How do vaccines protect people from disease?",
+    "What causes the seasons on Earth?",
+]
+
+
+def demo(
+    documents: Annotated[int, typer.Option(help="How many summaries to ingest.")] = 3_000,
+) -> None:
+    """Ingest Wikipedia summaries into the running cluster and search them."""
+    console = Console()
+    state = open_state()
+    cluster = running_cluster(state)
+    client = open_client(state)
+    corpus = Path(resolve(_CORPUS, default_cache(), console))
+    client.create_collection(_COLLECTION)
+    ingest_file(console, client, _COLLECTION, _jsonl(corpus), documents)
+    console.print()
+    for query in _QUERIES:
+        show_results(console, query, client.search(_COLLECTION, query, top_k=50, top_n=5))
+    console.print(f"URL      {cluster.url}   (API documentation: {cluster.url}/docs)")
+    console.print(f"API key  {state.api_key()}")
+    console.print("Ask      .venv/bin/winnow search wikipedia 'your question'")
+    console.print("Stop     make down")
+
+
+def _jsonl(corpus: Path) -> Path:
+    return corpus if corpus.is_file() else next(corpus.glob("*.jsonl"))

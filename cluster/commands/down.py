@@ -1,0 +1,20 @@
+"""`winnow down`: stop the local cluster to its last process; the index stays."""
+
+from rich.console import Console
+
+from cluster.commands.session import open_state
+from cluster.head import stop
+
+
+def down() -> None:
+    """Stop the cluster here. Documents and keys stay where they are."""
+    console = Console()
+    state = open_state()
+    cluster = state.running()
+    if cluster is None:
+        console.print("no cluster is running here")
+        return
+    with console.status("stopping"):
+        stopped = stop(cluster)
+    state.forget()
+    console.print(f"stopped {stopped} processes")

@@ -1,0 +1,90 @@
+"""`winnow ingest`: documents from files into a collection.
+
+Stateless and repeatable: a document that is already stored word for word is skipped without being
+embedded again, so an interrupted run is finished by running it again, and nothing is doubled,
+because every document's id is fixed by its file.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from cluster.client import WinnowClient
+from cluster.commands.session import CommandError, open_client, open_state
+from cluster.documents import Document, UnreadableFileError, is_chunked, read_documents
+
+_BATCH_DOCUMENTS = 128
+
+
+def ingest(
+    collection: str,
+    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False)],
+    limit: Annotated[int | None, typer.Option(help="At most this many documents a file.")] = None,
+) -> None:
+    """Store FILES (JSON lines with id, text, metadata; or text and Markdown) in COLLECTION."""
+    console = Console()
+    client = open_client(open_state())
+    client.create_collection(collection)
+    for path in files:
+        ingest_file(console, client, collection, path, limit)
+
+
+def ingest_file(
+    console: Console, client: WinnowClient, collection: str, path: Path, limit: int | None
+) -> None:
+    """Store one file, with a progress bar; every batch is on disk before the next is sent."""
+    try:
+        documents = list(islice(read_documents(path), limit))
+    except UnreadableFileError as error:
+        raise CommandError(str(error)) from error
+    stored = 0
+    with _progress_bar(console) as bar:
+        task = bar.add_task(path.name, total=len(documents))
+        for batch in _batches(documents):
+            fresh = _not_stored(client, collection, batch)
+            if fresh:
+                client.upsert(collection, fresh)
+            stored += len(fresh)
+            bar.advance(task, len(batch))
+    if is_chunked(path) and limit is None:
+        _delete_beyond(client, collection, path, len(documents))
+    same = len(documents) - stored
+    console.print(f"{path.name}: {stored} documents stored, {same} were there already")
+
+
+def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    iterator = iter(documents)
+    while batch := list(islice(iterator, _BATCH_DOCUMENTS)):
+        yield batch
+
+
+def _not_stored(client: WinnowClient, collection: str, batch: list[Document]) -> list[Document]:
+    there = client.get_documents(collection, [document["id"] for document in batch])
+    return [new for new, old in zip(batch, there, strict=True) if new != old]
+
+
+def _delete_beyond(client: WinnowClient, collection: str, path: Path, chunks: int) -> None:
+    """A file that has become shorter leaves chunks of its former self behind."""
+    client.delete_where(collection, {"source": str(path), "chunk": {"$gte": chunks}})
+
+
+def _progress_bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("documents"),
+        TimeRemainingColumn(),
+        console=console,
+    )

@@ -1,0 +1,22 @@
+"""`winnow models`: fetch the models of a profile before they are needed."""
+
+import typer
+from rich.console import Console
+
+from cluster.models.pull import default_cache, pull
+from cluster.profile import load_profile, models
+
+app = typer.Typer(help="Models of a profile.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Models of a profile."""
+
+
+@app.command("pull")
+def pull_profile(profile: str) -> None:
+    """Fetch or make every model of PROFILE, checked by hash, into the cache."""
+    console = Console()
+    for name in models(load_profile(profile)):
+        console.print(f"{name}: {pull(name, default_cache(), console)}", highlight=False)

@@ -1,0 +1,46 @@
+"""`winnow render`: the Kubernetes manifest of a profile."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+
+from cluster.profile import load_profile
+from cluster.rayservice import load_cluster_spec, render_rayservice
+
+_HEADER = "# Made by 'winnow render' from cluster/profiles and k8s/cluster.yaml; change those.\n"
+
+
+def render(
+    profile: Annotated[str, typer.Option(help="A profile's name, or a file.")] = "production",
+    pods: Annotated[Path, typer.Option(help="The pods it runs on.")] = Path("k8s/cluster.yaml"),
+    output: Annotated[Path | None, typer.Option(help="File to write; else printed.")] = None,
+) -> None:
+    """Render PROFILE as a KubeRay RayService."""
+    text = manifest(profile, pods)
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        output.write_text(text)
+
+
+def manifest(profile: str, pods: Path) -> str:
+    """The YAML text of the RayService."""
+    service = render_rayservice(load_profile(profile), load_cluster_spec(pods))
+    return _HEADER + yaml.dump(service, Dumper=_BlockDumper, sort_keys=False, width=100)
+
+
+class _BlockDumper(yaml.SafeDumper):
+    """Without anchors, and with texts of several lines as blocks."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 # the signature is PyYAML's
+        return True
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_BlockDumper.add_representer(str, _represent_text)

@@ -1,0 +1,40 @@
+"""`winnow status`: deployments, replicas, models and queues of the running cluster."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from cluster.client import WinnowClient
+from cluster.commands.session import open_serve, open_state, running_cluster
+from cluster.profile import application, load_profile
+
+_STAGE_OF = {"Embedder": "embed", "Index": "retrieve", "Reranker": "rerank"}
+
+
+def status() -> None:
+    """Show what runs here. Queue figures are those of one replica a stage."""
+    console = Console()
+    state = open_state()
+    cluster = running_cluster(state)
+    name = application(load_profile(cluster.profile))["name"]
+    deployed = open_serve(state, cluster).application(name)
+    readiness = WinnowClient(cluster.url, state.api_key()).readiness() or {"stages": {}}
+    table = Table(title=f"{cluster.url}  profile {cluster.profile}  {deployed.status}")
+    for column in ("deployment", "status", "replicas", "model", "queued rows", "queued tokens"):
+        table.add_column(column)
+    for one in deployed.deployments:
+        replicas = ", ".join(f"{count} {kind.lower()}" for kind, count in one.replicas.items())
+        stage = readiness["stages"].get(_STAGE_OF.get(one.name, ""), {})
+        table.add_row(
+            one.name,
+            one.status,
+            f"{replicas or 'none'} of {one.wanted}",
+            *(_text(stage, key) for key in ("model", "queued_rows", "queued_tokens")),
+        )
+    console.print(table)
+
+
+def _text(stage: dict[str, Any], key: str) -> str:
+    value = stage.get(key)
+    return "" if value is None else str(value)

@@ -1,0 +1,102 @@
+"""`winnow up`: start a local cluster, or bring a running one to another profile, and wait."""
+
+import time
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.status import Status
+
+from cluster.client import WinnowClient
+from cluster.commands.session import CommandError, open_serve, open_state
+from cluster.head import is_alive, start_head, stop
+from cluster.models.pull import default_cache, resolve
+from cluster.ports import is_free
+from cluster.profile import application, load_profile, localise
+from cluster.serve_api import ApplicationState, ServeApi
+from cluster.state import RunningCluster, State
+
+_POLL_S = 0.5
+
+
+def up(
+    profile: Annotated[str, typer.Option(help="A profile's name, or a file.")] = "local",
+    port: Annotated[int | None, typer.Option(help="HTTP port; the profile's if not given.")] = None,
+    timeout_s: Annotated[float, typer.Option(help="How long to wait until ready.")] = 600,
+) -> None:
+    """Start the cluster here and wait until every stage is ready."""
+    console = Console()
+    state = open_state()
+    state.prepare()
+    config = load_profile(profile)
+    cache = default_cache()
+    local = localise(config, state, lambda name: resolve(name, cache, console), port)
+    began = time.monotonic()
+    with console.status("starting Ray") as spinner:
+        cluster = _running_or_new(state, profile, local)
+        serve = open_serve(state, cluster)
+        deadline = began + timeout_s
+        _wait_for_ray(serve, cluster, deadline, state)
+        serve.deploy(local)
+        name = application(local)["name"]
+        client = WinnowClient(cluster.url, state.api_key())
+        _wait_until_ready(serve, name, client, spinner, deadline)
+    console.print(f"ready in {time.monotonic() - began:.0f} s: [bold]{cluster.url}[/bold]")
+
+
+def _running_or_new(state: State, profile: str, local: dict[str, Any]) -> RunningCluster:
+    http_port = local["http_options"]["port"]
+    cluster = state.running()
+    if cluster is not None and is_alive(cluster):
+        # Serve fixes its HTTP port when it starts.
+        local["http_options"]["port"] = cluster.http_port
+        state.record(cluster.model_copy(update={"profile": profile}))
+        return cluster
+    if cluster is not None:
+        stop(cluster)  # what a killed head left behind
+    if not is_free(http_port):
+        raise CommandError(
+            f"port {http_port} is taken: stop what listens there, or choose another with --port"
+        )
+    return start_head(state, profile, http_port)
+
+
+def _wait_for_ray(serve: ServeApi, cluster: RunningCluster, deadline: float, state: State) -> None:
+    while not serve.is_up():
+        if not is_alive(cluster):
+            raise CommandError(f"Ray did not start: see {state.head_log}")
+        _pause(deadline, "Ray's dashboard")
+
+
+def _wait_until_ready(
+    serve: ServeApi, name: str, client: WinnowClient, spinner: Status, deadline: float
+) -> None:
+    while True:
+        deployed = serve.application(name)
+        if deployed.status == "DEPLOY_FAILED":
+            raise CommandError(f"the deployment failed: {_why(deployed)}")
+        waiting = [d.name for d in deployed.deployments if d.status != "HEALTHY"]
+        if deployed.status == "RUNNING" and not waiting:
+            readiness = client.readiness()
+            if readiness and readiness["ready"]:
+                return
+            waiting = _unready(readiness)
+        spinner.update(f"waiting for {', '.join(waiting) or 'Serve'}")
+        _pause(deadline, ", ".join(waiting) or "Serve")
+
+
+def _unready(readiness: dict[str, Any] | None) -> list[str]:
+    if readiness is None:
+        return ["HTTP"]
+    return [name for name, stage in readiness["stages"].items() if not stage["ready"]]
+
+
+def _why(deployed: ApplicationState) -> str:
+    messages = [d.message for d in deployed.deployments if d.message]
+    return "\n".join([deployed.message, *messages])
+
+
+def _pause(deadline: float, waiting: str) -> None:
+    if time.monotonic() > deadline:
+        raise CommandError(f"gave up waiting for {waiting}; 'winnow status' shows more")
+    time.sleep(_POLL_S)

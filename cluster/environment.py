@@ -1,0 +1,42 @@
+"""The environment of every Ray process of a cluster. Ray and Serve read these when they start."""
+
+from cluster.ports import free_ingress_range, free_ports
+
+CLUSTER_ID_VARIABLE = "WINNOW_CLUSTER_ID"
+
+# What local clusters and Kubernetes pods have in common.
+SERVE_ENVIRONMENT = {
+    # HAProxy straight to the Router's replicas; the two belong together (7 times the requests).
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    "RAY_SERVE_HAPROXY_MAXCONN": "20000",
+    # Vectors of a large batch are over gRPC's usual 4 MiB.
+    "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(64 * 1024 * 1024),
+    # Ray 2.60 would choose by itself whether its ports ask for a token.
+    "RAY_AUTH_MODE": "token",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+def local_environment(cluster_id: str, token_path: str, session_directory: str) -> dict[str, str]:
+    """For a cluster on this machine: ports of its own, and its name in every process."""
+    stats_port, metrics_port, fallback_http, fallback_grpc = free_ports(4)
+    first, last = free_ingress_range()
+    haproxy = f"{session_directory}/haproxy"
+    return SERVE_ENVIRONMENT | {
+        CLUSTER_ID_VARIABLE: cluster_id,
+        "RAY_AUTH_TOKEN_PATH": token_path,
+        "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{haproxy}/haproxy.cfg",
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{haproxy}/admin.sock",
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": haproxy,
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{haproxy}/server-state",
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback_http),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(fallback_grpc),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(last),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(first + 10_000),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(last + 10_000),
+    }

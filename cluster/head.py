@@ -1,0 +1,122 @@
+"""A Ray head on this machine: started in the background, stopped to its last process.
+
+`ray stop` would stop every Ray of this user and leave HAProxy running. This finds the processes of
+one cluster, by descent from its head and by the cluster's name in their environment.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import uuid
+from pathlib import Path
+
+import psutil
+
+from cluster.environment import CLUSTER_ID_VARIABLE, local_environment
+from cluster.ports import free_ports
+from cluster.state import RunningCluster, State
+
+_OBJECT_STORE_BYTES = 256 * 1024 * 1024
+_PATIENCE_S = 10.0
+
+
+def start_head(state: State, profile: str, http_port: int) -> RunningCluster:
+    """Start Ray on the loopback interface and record it; returns at once."""
+    cluster_id = uuid.uuid4().hex
+    # Short, because Ray puts Unix sockets below it, whose paths are limited to 107 bytes.
+    session_directory = tempfile.mkdtemp(prefix="winnow-")
+    gcs, client, dashboard, agent, agent_grpc, runtime_env, metrics = free_ports(7)
+    command = [
+        str(Path(sys.executable).parent / "ray"),
+        *("start", "--head", "--block", "--disable-usage-stats", "--node-ip-address=127.0.0.1"),
+        *(f"--port={gcs}", f"--ray-client-server-port={client}"),
+        *(f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1"),
+        *(f"--dashboard-agent-listen-port={agent}", f"--dashboard-agent-grpc-port={agent_grpc}"),
+        *(f"--runtime-env-agent-port={runtime_env}", f"--metrics-export-port={metrics}"),
+        *("--min-worker-port=0", "--max-worker-port=0"),
+        *(f"--object-store-memory={_OBJECT_STORE_BYTES}", f"--temp-dir={session_directory}"),
+    ]
+    environment = local_environment(cluster_id, str(state.ray_token_file), session_directory)
+    with state.head_log.open("wb") as log:
+        head = subprocess.Popen(
+            command,
+            env=os.environ | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    cluster = RunningCluster(
+        cluster_id=cluster_id,
+        head_pid=head.pid,
+        profile=profile,
+        http_port=http_port,
+        dashboard_port=dashboard,
+        session_directory=session_directory,
+    )
+    state.record(cluster)
+    return cluster
+
+
+def is_alive(cluster: RunningCluster) -> bool:
+    """True while the head process runs (and is not another that took its number)."""
+    try:
+        head = psutil.Process(cluster.head_pid)
+        return head.is_running() and cluster.session_directory in " ".join(head.cmdline())
+    except psutil.NoSuchProcess:
+        return False
+
+
+def processes(cluster: RunningCluster) -> list[psutil.Process]:
+    """Every live process of the cluster, HAProxy and orphans of a killed head included."""
+    found: dict[int, psutil.Process] = {}
+    for process in psutil.process_iter():
+        if _belongs(process, cluster):
+            found[process.pid] = process
+            for child in _children(process):
+                found[child.pid] = child
+    found.pop(os.getpid(), None)
+    return list(found.values())
+
+
+def stop(cluster: RunningCluster) -> int:
+    """Stop all processes of the cluster, remove Ray's session files; returns how many it were."""
+    stopped = 0
+    # Twice, because a supervisor may start a process while the first round is going on.
+    for _ in range(2):
+        alive = processes(cluster)
+        stopped += len(alive)
+        for process in alive:
+            _signal(process, "terminate")
+        _, stubborn = psutil.wait_procs(alive, timeout=_PATIENCE_S)
+        for process in stubborn:
+            _signal(process, "kill")
+        psutil.wait_procs(stubborn, timeout=_PATIENCE_S)
+    shutil.rmtree(cluster.session_directory, ignore_errors=True)
+    return stopped
+
+
+def _belongs(process: psutil.Process, cluster: RunningCluster) -> bool:
+    try:
+        if process.environ().get(CLUSTER_ID_VARIABLE) == cluster.cluster_id:
+            return True
+        # Ray's workers overwrite their environment with their title; the others name the session.
+        return cluster.session_directory in " ".join(process.cmdline())
+    except psutil.Error:
+        return False
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def _signal(process: psutil.Process, action: str) -> None:
+    try:
+        getattr(process, action)()
+    except psutil.NoSuchProcess:
+        return

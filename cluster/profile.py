@@ -1,0 +1,71 @@
+"""Profiles: Serve configurations with the models, sizes and limits of one kind of cluster.
+
+A profile names models and relative paths; `localise` makes of it what this machine can run. What a
+profile may say is checked here, before anything starts.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cluster.config import AppConfig
+from cluster.state import State
+
+Resolve = Callable[[str], str]
+
+_DIRECTORY = Path(__file__).parent / "profiles"
+
+
+class UnknownProfileError(Exception):
+    pass
+
+
+def profile_names() -> list[str]:
+    return sorted(path.stem for path in _DIRECTORY.glob("*.yaml"))
+
+
+def load_profile(name: str) -> dict[str, Any]:
+    """The profile of that name, or the file at that path, checked against AppConfig."""
+    path = _DIRECTORY / f"{name}.yaml"
+    if not path.exists():
+        path = Path(name)
+    if not path.is_file():
+        raise UnknownProfileError(
+            f"there is no profile '{name}': take one of {', '.join(profile_names())}, or a file"
+        )
+    profile: dict[str, Any] = yaml.safe_load(path.read_text())
+    AppConfig.model_validate(application(profile)["args"])
+    return profile
+
+
+def application(profile: dict[str, Any]) -> dict[str, Any]:
+    """The one application of a profile."""
+    [found] = profile["applications"]
+    return dict(found)
+
+
+def models(profile: dict[str, Any]) -> list[str]:
+    """The names of the models it needs."""
+    args = application(profile)["args"]
+    return [args[stage]["engine"]["model"] for stage in ("embedder", "reranker")]
+
+
+def localise(
+    profile: dict[str, Any], state: State, resolve: Resolve, http_port: int | None
+) -> dict[str, Any]:
+    """A copy with models resolved to what can be loaded and paths made absolute."""
+    local = dict(profile)
+    app = application(profile)
+    args = {name: dict(part) for name, part in app["args"].items()}
+    for stage in ("embedder", "reranker"):
+        engine = args[stage]["engine"]
+        args[stage]["engine"] = engine | {"model": resolve(engine["model"])}
+    args["router"]["keys_file"] = str(state.directory / args["router"]["keys_file"])
+    if args["index"].get("directory"):
+        args["index"]["directory"] = str(state.directory / args["index"]["directory"])
+    local["applications"] = [app | {"args": args}]
+    if http_port is not None:
+        local["http_options"] = local["http_options"] | {"port": http_port}
+    return local

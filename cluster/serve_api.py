@@ -1,0 +1,65 @@
+"""Ray Serve's REST interface: what is deployed, and how it is doing."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+_PATH = "/api/serve/applications/"
+_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentState:
+    name: str
+    status: str
+    message: str
+    replicas: dict[str, int]
+    wanted: int
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationState:
+    """`status` is Serve's: DEPLOYING, RUNNING, DEPLOY_FAILED, UNHEALTHY, NOT_STARTED."""
+
+    status: str
+    message: str
+    deployments: list[DeploymentState]
+
+
+class ServeApi:
+    def __init__(self, dashboard_port: int, token: str) -> None:
+        self._client = httpx.Client(
+            base_url=f"http://127.0.0.1:{dashboard_port}",
+            headers={"authorization": f"Bearer {token}"},
+            timeout=_TIMEOUT_S,
+        )
+
+    def is_up(self) -> bool:
+        try:
+            return self._client.get(_PATH).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def deploy(self, config: dict[str, Any]) -> None:
+        """Declare what should run; Serve makes it so in the background."""
+        response = self._client.put(_PATH, json=config)
+        if response.is_error:
+            raise RuntimeError(f"Serve refused the configuration: {response.text}")
+
+    def application(self, name: str) -> ApplicationState:
+        answer = self._client.get(_PATH).raise_for_status().json()
+        found = answer["applications"].get(name)
+        if found is None:
+            return ApplicationState("NOT_STARTED", "", [])
+        deployments = [_deployment(one) for one in found["deployments"].values()]
+        return ApplicationState(found["status"], found["message"], deployments)
+
+
+def _deployment(raw: dict[str, Any]) -> DeploymentState:
+    replicas: dict[str, int] = {}
+    for replica in raw["replicas"]:
+        replicas[replica["state"]] = replicas.get(replica["state"], 0) + 1
+    return DeploymentState(
+        raw["name"], raw["status"], raw["message"], replicas, raw["target_num_replicas"]
+    )

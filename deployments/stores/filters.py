@@ -1,0 +1,175 @@
+"""What a filter means: the reference every adapter is held to, and the limits on what is asked.
+
+Booleans, numbers and strings are three kinds and never equal or compare across them. Numbers are
+equal by value (1 equals 1.0); ranges compare them as float64, and strings by code point. A list
+equals a value when any element does, and takes no part in ranges; None is as if absent.
+Knows no engine: adapters translate, this module decides.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import assert_never
+
+from deployments.errors import InvalidRequest
+from deployments.stores.base import And, Compare, Filter, Metadata, Not, Or, Scalar
+
+MAX_DEPTH = 16
+MAX_VALUES = 1_000
+# Adapters keep this much of a string, and one more, to order it by.
+MAX_RANGE_BYTES = 256
+_MAX_INT_BITS = 1024
+
+_RANGES = ("gt", "gte", "lt", "lte")
+
+
+def kind(value: Scalar) -> str:
+    """"b" for a boolean, "n" for a number, "s" for a string: values of two kinds never meet."""
+    if isinstance(value, bool):
+        return "b"
+    return "s" if isinstance(value, str) else "n"
+
+
+def canonical(value: Scalar) -> str:
+    """A text equal for two values just when they are equal: its kind, then the value."""
+    if isinstance(value, bool):
+        return f"b{int(value)}"
+    if isinstance(value, str):
+        return f"s{value}"
+    if isinstance(value, float) and not value.is_integer():
+        return f"n{value!r}"
+    return f"n{int(value)}"
+
+
+def as_float(value: float) -> float:
+    """The float64 a number is ordered by; an int beyond its range becomes infinite."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.copysign(math.inf, value)
+
+
+def values_of(metadata: Metadata, field: str) -> list[Scalar]:
+    """What the field may equal: nothing, its value, or the elements of its list."""
+    value = metadata.get(field)
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list) else [value]
+
+
+def matches(where: Filter, metadata: Metadata) -> bool:
+    """Whether a document with this metadata passes the filter."""
+    match where:
+        case And(parts):
+            return all(matches(part, metadata) for part in parts)
+        case Or(parts):
+            return any(matches(part, metadata) for part in parts)
+        case Not(part):
+            return not matches(part, metadata)
+        case Compare():
+            return _compare(where, metadata)
+        case _:
+            assert_never(where)
+
+
+def _compare(where: Compare, metadata: Metadata) -> bool:
+    if where.op in _RANGES:
+        return _in_range(where, metadata.get(where.field))
+    wanted = wanted_values(where)
+    found = any(
+        kind(have) == kind(want) and have == want
+        for have in values_of(metadata, where.field)
+        for want in wanted
+    )
+    return found != is_negative(where)
+
+
+def _in_range(where: Compare, have: Scalar | list[str] | None) -> bool:
+    bound = where.value
+    if have is None or isinstance(have, list) or isinstance(bound, tuple):
+        return False
+    if isinstance(have, str) and isinstance(bound, str):
+        return _ordered(where.op, (have > bound) - (have < bound))
+    if kind(have) == "n" and not isinstance(have, str) and not isinstance(bound, str | bool):
+        left, right = as_float(have), as_float(bound)
+        return _ordered(where.op, (left > right) - (left < right))
+    return False
+
+
+def _ordered(op: str, order: int) -> bool:
+    return {"gt": order > 0, "gte": order >= 0, "lt": order < 0, "lte": order <= 0}[op]
+
+
+def wanted_values(where: Compare) -> tuple[Scalar, ...]:
+    """The values of an eq, ne, in or not_in."""
+    return where.value if isinstance(where.value, tuple) else (where.value,)
+
+
+def is_negative(where: Compare) -> bool:
+    return where.op in ("ne", "not_in")
+
+
+def check_filter(where: Filter | None) -> None:
+    """Raises InvalidRequest for a filter that is malformed, or too large to push to an engine."""
+    if where is None:
+        return
+    values = 0
+    for compare in _comparisons(where, depth=1):
+        _check_compare(compare)
+        values += len(wanted_values(compare))
+    if values > MAX_VALUES:
+        raise InvalidRequest(f"a filter may name at most {MAX_VALUES} values", param="filter")
+
+
+def _comparisons(where: Filter, depth: int) -> Iterator[Compare]:
+    if depth > MAX_DEPTH:
+        raise InvalidRequest(f"a filter may be nested at most {MAX_DEPTH} deep", param="filter")
+    match where:
+        case And(parts) | Or(parts):
+            for part in parts:
+                yield from _comparisons(part, depth + 1)
+        case Not(part):
+            yield from _comparisons(part, depth + 1)
+        case Compare():
+            yield where
+        case _:
+            assert_never(where)
+
+
+def _check_compare(where: Compare) -> None:
+    many = where.op in ("in", "not_in")
+    if isinstance(where.value, tuple) != many:
+        shape = "a list of values" if many else "one value"
+        raise InvalidRequest(f"the filter operator '{where.op}' takes {shape}", param="filter")
+    for value in wanted_values(where):
+        check_scalar(value, param="filter")
+    check_text(where.field, param="filter")
+    if where.op in _RANGES:
+        if isinstance(where.value, bool):
+            raise InvalidRequest("booleans have no order to filter by", param="filter")
+        if isinstance(where.value, str) and len(where.value.encode()) > MAX_RANGE_BYTES:
+            raise InvalidRequest(
+                f"a string bound may be at most {MAX_RANGE_BYTES} bytes long", param="filter"
+            )
+
+
+def check_scalar(value: object, param: str) -> None:
+    """Raises InvalidRequest unless the value is one that JSON and every engine can hold."""
+    if isinstance(value, str):
+        check_text(value, param)
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise InvalidRequest("NaN and infinity are not values", param=param)
+    elif not isinstance(value, int):
+        raise InvalidRequest("a value must be a string, a number or a boolean", param=param)
+    elif value.bit_length() > _MAX_INT_BITS:
+        raise InvalidRequest("a number must lie within the range of float64", param=param)
+
+
+def check_text(text: object, param: str) -> None:
+    """Raises InvalidRequest for what is not text, or has no UTF-8 form (half a surrogate pair)."""
+    if not isinstance(text, str):
+        raise InvalidRequest("a name must be a string", param=param)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidRequest("a string holds half of a surrogate pair", param=param) from None

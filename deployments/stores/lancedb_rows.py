@@ -1,0 +1,67 @@
+"""Records as rows of an Arrow table, and back. Knows the columns, and nothing of commits."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from deployments.stores.base import Collection, Record, Vector
+from deployments.stores.lancedb_filters import COLUMNS, filter_columns
+from deployments.stores.records import dump_metadata, load_metadata
+
+_FINGERPRINT = b"winnow.fingerprint"
+_DIMENSIONS = b"winnow.dimensions"
+# Without a declared key, four writers upserting the same 520 ids left 120 of them twice. Said in
+# the schema, a table has it from its first version, as a later call would not.
+_PRIMARY_KEY = {"lance-schema:unenforced-primary-key": "true"}
+
+
+def table_schema(dimensions: int, fingerprint: str) -> pa.Schema:
+    return pa.schema(
+        [
+            pa.field("id", pa.string(), nullable=False, metadata=_PRIMARY_KEY),
+            pa.field("text", pa.string(), nullable=False),
+            pa.field("metadata", pa.string(), nullable=False),
+            *(pa.field(name, pa.string(), nullable=False) for name in COLUMNS),
+            pa.field("vector", pa.list_(pa.float32(), dimensions), nullable=False),
+        ],
+        metadata={_FINGERPRINT: fingerprint.encode(), _DIMENSIONS: str(dimensions).encode()},
+    )
+
+
+def collection_of(name: str, schema: pa.Schema) -> Collection:
+    """What the table's own schema says of the collection, its size left out."""
+    facts = schema.metadata
+    return Collection(name, int(facts[_DIMENSIONS]), facts[_FINGERPRINT].decode())
+
+
+def returned_columns(with_vector: bool) -> list[str]:
+    return ["id", "text", "metadata", *(["vector"] if with_vector else [])]
+
+
+def to_rows(records: Sequence[Record], vectors: Sequence[Vector], schema: pa.Schema) -> pa.Table:
+    """`vectors` are float32 [dimensions], one a record."""
+    filters = [filter_columns(record.metadata) for record in records]
+    dimensions = schema.field("vector").type.list_size
+    columns: dict[str, Any] = {
+        "id": [record.id for record in records],
+        "text": [record.text for record in records],
+        "metadata": [dump_metadata(record.metadata) for record in records],
+        **{name: [columns[name] for columns in filters] for name in COLUMNS},
+        "vector": pa.FixedSizeListArray.from_arrays(
+            pa.array(np.concatenate(vectors), pa.float32()), dimensions
+        ),
+    }
+    return pa.table(columns, schema=schema)
+
+
+def to_records(rows: pa.Table) -> Iterator[Record]:
+    """The records in the order of the rows, with their vectors if these were asked for."""
+    vectors: Sequence[Vector | None] = [None] * rows.num_rows
+    if "vector" in rows.schema.names and rows.num_rows:
+        column = rows.column("vector").combine_chunks()
+        vectors = list(column.flatten().to_numpy().reshape(rows.num_rows, -1))
+    texts = (rows.column(name).to_pylist() for name in ("id", "text", "metadata"))
+    for id_, text, metadata, vector in zip(*texts, vectors, strict=True):
+        yield Record(id_, text, load_metadata(metadata), vector)

@@ -1,0 +1,79 @@
+"""The RayService manifest: valid against KubeRay's own schema, fresh, and in step with the app."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from ray.serve.schema import ServeDeploySchema
+
+from cluster.app import build
+from cluster.commands.render import manifest
+from cluster.config import AppConfig
+from cluster.profile import application, load_profile, profile_names
+
+_ROOT = Path(__file__).parents[2]
+_RENDERED = _ROOT / "k8s" / "base" / "rayservice.yaml"
+_PODS = _ROOT / "k8s" / "cluster.yaml"
+_CRD = Path(os.environ.get("WINNOW_CRDS", _ROOT.parent / "shared" / "crds"))
+_CRD_FILE = _CRD / "ray.io_rayservices.v1.7.0.yaml"
+
+
+def _strict(schema: Any) -> Any:
+    """The CRD's schema with unknown fields refused, as `kubectl --validate=strict` does."""
+    if isinstance(schema, list):
+        return [_strict(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    strict = {key: _strict(part) for key, part in schema.items()}
+    open_ended = "additionalProperties" in strict or strict.get(
+        "x-kubernetes-preserve-unknown-fields"
+    )
+    if isinstance(strict.get("properties"), dict) and not open_ended:
+        strict["additionalProperties"] = False
+    if strict.get("x-kubernetes-int-or-string"):
+        strict.pop("type", None)
+    return strict
+
+
+@pytest.fixture(scope="module")
+def schema() -> Any:
+    if not _CRD_FILE.exists():
+        pytest.skip(f"KubeRay's CRD {_CRD_FILE.name} is not here: set WINNOW_CRDS to its folder")
+    crd = yaml.safe_load(_CRD_FILE.read_text())
+    [version] = [v for v in crd["spec"]["versions"] if v["name"] == "v1"]
+    return _strict(version["schema"]["openAPIV3Schema"])
+
+
+def test_manifest_is_strictly_valid(schema: Any) -> None:
+    jsonschema.validate(yaml.safe_load(_RENDERED.read_text()), schema)
+
+
+def test_the_schema_refuses_a_misspelt_field(schema: Any) -> None:
+    service = yaml.safe_load(_RENDERED.read_text())
+    [container] = service["spec"]["rayClusterConfig"]["headGroupSpec"]["template"]["spec"][
+        "containers"
+    ]
+    container["imagePullPolcy"] = "Always"
+    with pytest.raises(jsonschema.ValidationError, match="imagePullPolcy"):
+        jsonschema.validate(service, schema)
+
+
+def test_rendered_file_is_fresh() -> None:
+    assert _RENDERED.read_text() == manifest("production", _PODS), "run 'winnow render' again"
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_profile_is_a_serve_config_of_this_application(name: str) -> None:
+    profile = load_profile(name)
+    ServeDeploySchema.model_validate(profile)
+    app = application(profile)
+    router = build(AppConfig.model_validate(app["args"]))
+    bound = {"Router"} | {
+        argument._bound_deployment.name
+        for argument in router._bound_deployment.init_args
+        if hasattr(argument, "_bound_deployment")
+    }
+    assert {deployment["name"] for deployment in app["deployments"]} == bound
