@@ -6,9 +6,11 @@ import typer
 from rich.console import Console
 
 from cluster.client import ApiError
-from cluster.commands import demo, down, ingest, models, render, search, smoke, status, up
+from cluster.commands import demo, down, ingest, models, render, search, smoke, status, up, url
 from cluster.commands.session import CommandError
+from cluster.models.errors import ModelError
 from cluster.profile import UnknownProfileError
+from cluster.serve_api import DeployRefusedError
 
 app = typer.Typer(
     help="Winnow: retrieve-then-rerank search as a cluster.",
@@ -23,13 +25,14 @@ app.command()(ingest.ingest)
 app.command()(search.search)
 app.command()(demo.demo)
 app.command()(render.render)
+app.command()(url.url)
 app.add_typer(models.app, name="models")
 
 
 def main() -> None:
     try:
         app()
-    except (ApiError, CommandError, UnknownProfileError) as error:
+    except (ApiError, CommandError, DeployRefusedError, ModelError, UnknownProfileError) as error:
         Console(stderr=True).print(f"[red]{error}[/red]", highlight=False)
         sys.exit(1)
 

@@ -6,10 +6,7 @@ resources) and what may be turned live (batch limits) stand in the profile's `de
 
 from pydantic import BaseModel, ConfigDict
 
-from deployments.embedder import EmbedderConfig
-from deployments.index import IndexConfig
-from deployments.reranker import RerankerConfig
-from deployments.router import RouterConfig
+from deployments.configs import EmbedderConfig, IndexConfig, RerankerConfig, RouterConfig
 
 
 class AppConfig(BaseModel):

@@ -4,12 +4,15 @@ from cluster.ports import free_ingress_range, free_ports
 
 CLUSTER_ID_VARIABLE = "WINNOW_CLUSTER_ID"
 
+# Each connection takes two file descriptors of HAProxy, which will not start without them.
+_LOCAL_CONNECTIONS = 2_000
+_POD_CONNECTIONS = 20_000
+
 # What local clusters and Kubernetes pods have in common.
-SERVE_ENVIRONMENT = {
+_SERVE_ENVIRONMENT = {
     # HAProxy straight to the Router's replicas; the two belong together (7 times the requests).
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-    "RAY_SERVE_HAPROXY_MAXCONN": "20000",
     # Vectors of a large batch are over gRPC's usual 4 MiB.
     "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(64 * 1024 * 1024),
     # Ray 2.60 would choose by itself whether its ports ask for a token.
@@ -18,15 +21,22 @@ SERVE_ENVIRONMENT = {
 }
 
 
+def pod_environment() -> dict[str, str]:
+    """For a Kubernetes pod. KubeRay sets Ray's token variables from `authOptions`."""
+    shared = {name: value for name, value in _SERVE_ENVIRONMENT.items() if name != "RAY_AUTH_MODE"}
+    return shared | {"RAY_SERVE_HAPROXY_MAXCONN": str(_POD_CONNECTIONS)}
+
+
 def local_environment(cluster_id: str, token_path: str, session_directory: str) -> dict[str, str]:
     """For a cluster on this machine: ports of its own, and its name in every process."""
     stats_port, metrics_port, fallback_http, fallback_grpc = free_ports(4)
     first, last = free_ingress_range()
     haproxy = f"{session_directory}/haproxy"
-    return SERVE_ENVIRONMENT | {
+    return _SERVE_ENVIRONMENT | {
         CLUSTER_ID_VARIABLE: cluster_id,
         "RAY_AUTH_TOKEN_PATH": token_path,
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+        "RAY_SERVE_HAPROXY_MAXCONN": str(_LOCAL_CONNECTIONS),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{haproxy}/haproxy.cfg",

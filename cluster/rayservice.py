@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from cluster.environment import SERVE_ENVIRONMENT
+from cluster.environment import pod_environment
 
 _CONTAINER_PORTS = {"gcs": 6379, "dashboard": 8265, "client": 10001, "serve": 8000}
 _KEYS_DIRECTORY = "/etc/winnow/keys"
@@ -100,13 +100,11 @@ def _pod(spec: ClusterSpec, size: PodSize, name: str, ports: dict[str, int]) -> 
     resources: dict[str, Any] = {"cpu": size.cpu, "memory": size.memory}
     if size.gpus:
         resources["nvidia.com/gpu"] = size.gpus
-    # KubeRay sets Ray's own token variables from `authOptions`.
-    environment = {k: v for k, v in SERVE_ENVIRONMENT.items() if not k.startswith("RAY_AUTH")}
     container = {
         "name": name,
         "image": spec.image,
         "ports": [{"name": key, "containerPort": port} for key, port in ports.items()],
-        "env": [{"name": key, "value": value} for key, value in environment.items()],
+        "env": [{"name": key, "value": value} for key, value in pod_environment().items()],
         "resources": {"requests": resources, "limits": resources},
         "volumeMounts": [
             {"name": "keys", "mountPath": _KEYS_DIRECTORY, "readOnly": True},

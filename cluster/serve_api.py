@@ -27,6 +27,10 @@ class ApplicationState:
     deployments: list[DeploymentState]
 
 
+class DeployRefusedError(Exception):
+    """Serve did not take the configuration; the message is the last line it gave."""
+
+
 class ServeApi:
     def __init__(self, dashboard_port: int, token: str) -> None:
         self._client = httpx.Client(
@@ -42,10 +46,14 @@ class ServeApi:
             return False
 
     def deploy(self, config: dict[str, Any]) -> None:
-        """Declare what should run; Serve makes it so in the background."""
+        """Declare what should run; Serve makes it so in the background.
+
+        Raises DeployRefusedError.
+        """
         response = self._client.put(_PATH, json=config)
         if response.is_error:
-            raise RuntimeError(f"Serve refused the configuration: {response.text}")
+            lines = response.text.strip().splitlines()
+            raise DeployRefusedError(f"Serve refused the configuration: {lines[-1:]}")
 
     def application(self, name: str) -> ApplicationState:
         answer = self._client.get(_PATH).raise_for_status().json()

@@ -10,34 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.batcher import Batcher, BatchLimits
 from deployments.checkpoint import locate, weights_digest
-from deployments.engine.base import EngineConfig, PoolingEngine
+from deployments.configs import EmbedderConfig
+from deployments.engine.base import PoolingEngine
 from deployments.engine.build import build_engine
-from deployments.golden import Golden, check_golden
-from deployments.prompts import Cut, EmbedTemplate
+from deployments.golden import check_golden
+from deployments.prompts import Cut
 from deployments.stage import Embeddings, StageStatus
 from deployments.token_rows import TokenRows
 from deployments.tokenizer import EmbedEncoder, load_tokenizer
-
-
-class EmbedderConfig(BaseModel):
-    """An embedding model as Winnow serves it.
-
-    `name` is what clients call it. `dimensions` is the width of its vectors; they may be cut to
-    any width from `min_dimensions` up if the model was trained for that (Matryoshka).
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str
-    dimensions: int = Field(gt=0)
-    min_dimensions: int | None = Field(default=None, gt=0)
-    template: EmbedTemplate
-    engine: EngineConfig
-    golden: tuple[Golden, ...] = Field(min_length=1)
 
 
 class Embedder:

@@ -7,12 +7,11 @@ fingerprint a vector comes with to that of the collection, and refuses what does
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
+from deployments.configs import IndexConfig
 from deployments.errors import FingerprintMismatch, StageUnavailable
 from deployments.stores.base import (
     Collection,
@@ -28,17 +27,6 @@ from deployments.stores.base import (
 # A fingerprint can only change by dropping a collection and making it anew, perhaps by another
 # replica of this deployment; within this time that is noticed.
 _FINGERPRINT_TTL_S = 1.0
-
-
-class IndexConfig(BaseModel):
-    """`lancedb` keeps collections in `directory`; `qdrant` in the cluster at `url`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    engine: Literal["lancedb", "qdrant"] = "lancedb"
-    directory: str | None = None
-    url: str | None = None
-    replication_factor: int = Field(default=2, gt=0)
 
 
 class Index:

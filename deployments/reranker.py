@@ -11,28 +11,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.batcher import Batcher, BatchLimits
 from deployments.checkpoint import locate, weights_digest
-from deployments.engine.base import EngineConfig, PoolingEngine
+from deployments.configs import RerankerConfig
+from deployments.engine.base import PoolingEngine
 from deployments.engine.build import build_engine
-from deployments.golden import Golden, check_golden
-from deployments.prompts import RerankTemplate
+from deployments.golden import check_golden
 from deployments.stage import StageStatus
 from deployments.token_rows import TokenRows
 from deployments.tokenizer import RerankEncoder, load_tokenizer
-
-
-class RerankerConfig(BaseModel):
-    """A reranking model as Winnow serves it; `name` is what clients call it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str
-    template: RerankTemplate
-    engine: EngineConfig
-    golden: tuple[Golden, ...] = Field(min_length=1)
 
 
 class Reranker:

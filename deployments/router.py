@@ -10,30 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
-from pydantic import BaseModel, ConfigDict, Field
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from deployments.api.app import build_http_app
 from deployments.checkpoint import locate
-from deployments.embedder import EmbedderConfig
+from deployments.configs import EmbedderConfig, RerankerConfig, RouterConfig
 from deployments.library import Library
 from deployments.pipeline import Pipeline
 from deployments.readiness import Ask, readiness
-from deployments.reranker import RerankerConfig
 from deployments.service import EmbedModel, RerankModel, Service
 from deployments.stage_client import EmbedClient, IndexClient, RerankClient
 from deployments.tenancy import KeyRing
 from deployments.tokenizer import EmbedEncoder, Encoder, RerankEncoder, load_tokenizer
-
-
-class RouterConfig(BaseModel):
-    """`keys_file` holds the hashed API keys; it is read again when it changes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    keys_file: str
-    tokenizer_threads: int = Field(default=2, gt=0)
 
 
 @serve.ingress()

@@ -62,7 +62,8 @@ class SyncFiles:
                     if changed_s >= since_s - _CLOCK_SLACK_S:
                         _fsync(path)
                     newest_s = max(newest_s, changed_s)
-        _fsync(directory.parent)
+        for always in (directory, directory.parent):
+            _fsync(always)
         self._synced_until_s[directory] = newest_s
 
 

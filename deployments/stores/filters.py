@@ -17,13 +17,14 @@ MAX_DEPTH = 16
 MAX_VALUES = 1_000
 # Adapters keep this much of a string, and one more, to order it by.
 MAX_RANGE_BYTES = 256
-_MAX_INT_BITS = 1024
+# What fits here never overflows a float64.
+_MAX_INT_BITS = 1023
 
 _RANGES = ("gt", "gte", "lt", "lte")
 
 
 def kind(value: Scalar) -> str:
-    """"b" for a boolean, "n" for a number, "s" for a string: values of two kinds never meet."""
+    """ "b" for a boolean, "n" for a number, "s" for a string: values of two kinds never meet."""
     if isinstance(value, bool):
         return "b"
     return "s" if isinstance(value, str) else "n"
@@ -38,14 +39,6 @@ def canonical(value: Scalar) -> str:
     if isinstance(value, float) and not value.is_integer():
         return f"n{value!r}"
     return f"n{int(value)}"
-
-
-def as_float(value: float) -> float:
-    """The float64 a number is ordered by; an int beyond its range becomes infinite."""
-    try:
-        return float(value)
-    except OverflowError:
-        return math.copysign(math.inf, value)
 
 
 def values_of(metadata: Metadata, field: str) -> list[Scalar]:
@@ -90,7 +83,7 @@ def _in_range(where: Compare, have: Scalar | list[str] | None) -> bool:
     if isinstance(have, str) and isinstance(bound, str):
         return _ordered(where.op, (have > bound) - (have < bound))
     if kind(have) == "n" and not isinstance(have, str) and not isinstance(bound, str | bool):
-        left, right = as_float(have), as_float(bound)
+        left, right = float(have), float(bound)
         return _ordered(where.op, (left > right) - (left < right))
     return False
 

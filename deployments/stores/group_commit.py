@@ -48,6 +48,13 @@ class GroupCommit:
 
         return await asyncio.shield(asyncio.create_task(take_turn()))
 
+    async def settle(self) -> None:
+        """Returns when no write is under way."""
+        while self._worker is not None:
+            await asyncio.wait({self._worker})
+        async with self._turn:
+            return
+
     async def _drain(self) -> None:
         try:
             while self._waiting:

@@ -9,7 +9,8 @@ is kept a second time in columns of text, none of them ever null:
     overflow  the scalar fields past the lanes, their sort keys spelled in bits: a range is the few
               bit prefixes that lie inside it, each searched for as text. Slower, but never wrong
 
-At 100,000 rows a date range costs about 150 ms on lanes and 500 ms on overflow (2 busy cores).
+An unindexed search of 100,000 rows took 0.37 s; with a date range 0.5 s by lanes and 1 s by
+overflow (384 dimensions, 2 busy cores).
 Every filter is thus applied inside the engine, before the nearest are chosen, and no part of it
 is ever parsed as text.
 """
@@ -23,7 +24,6 @@ from lancedb.expr import Expr, col, func, lit
 from deployments.stores.base import And, Compare, Filter, Metadata, Not, Or, Scalar
 from deployments.stores.filters import (
     MAX_RANGE_BYTES,
-    as_float,
     canonical,
     is_negative,
     kind,
@@ -154,9 +154,7 @@ def _joined(texts: list[str]) -> str:
 
 def _escape(text: str) -> str:
     """The text without the two separators."""
-    return (
-        text.replace("\x1b", "\x1b0").replace(_RECORD, "\x1b1").replace(_FIELD_END, "\x1b2")
-    )
+    return text.replace("\x1b", "\x1b0").replace(_RECORD, "\x1b1").replace(_FIELD_END, "\x1b2")
 
 
 def _sort_text(value: str | int | float) -> str:
@@ -172,9 +170,7 @@ def _sort_bits(value: str | int | float) -> str:
 
 def _sort_key(value: float) -> bytes:
     """The 8 bytes of a float64, turned so that they sort as the numbers do."""
-    number = as_float(value)
-    if number == 0:
-        number = 0.0  # -0.0 equals it and has other bits
+    number = float(value) + 0.0  # makes 0.0 of -0.0, which equals it and has other bits
     (bits,) = struct.unpack(">Q", struct.pack(">d", number))
     turned = bits ^ (0xFFFFFFFFFFFFFFFF if bits & _SIGN else _SIGN)
     return bytes(struct.pack(">Q", turned))

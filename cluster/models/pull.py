@@ -1,0 +1,77 @@
+"""From the name of a model to what an engine can load: a directory here, or an id of the Hub.
+
+`resolve` makes what only this program can make; `pull` also fetches what the engine would fetch by
+itself at its start. Knows no recipes.
+"""
+
+import os
+import re
+from pathlib import Path
+
+from platformdirs import user_cache_path
+from rich.console import Console
+
+from cluster.models.build import build
+from cluster.models.cache import made_once
+from cluster.models.catalog import Catalog, load_catalog
+from cluster.models.errors import DownloadError, UnknownModelError
+from cluster.models.manifest import is_current
+
+_CACHE_VARIABLE = "WINNOW_CACHE"
+_HUB_ID = re.compile(r"(?P<id>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w./-]+))?")
+
+
+def default_cache() -> Path:
+    """Where models are kept: `models` below WINNOW_CACHE, or below the user's cache directory."""
+    configured = os.environ.get(_CACHE_VARIABLE)
+    root = Path(configured).absolute() if configured else user_cache_path("winnow")
+    return root / "models"
+
+
+def resolve(name: str, cache: Path, progress: Console) -> str:
+    """A catalog name's directory in `cache`, made if it is missing; other names as they are.
+
+    An existing directory and a Hub id, `org/name` or `org/name@revision`, are left to the engine.
+    Raises UnknownModelError for anything else; DownloadError, HashMismatchError or ConversionError
+    when making fails, and then leaves nothing behind.
+    """
+    catalog = load_catalog()
+    if name in catalog.artefacts:
+        return str(_made(name, catalog, cache, progress))
+    if Path(name).is_dir() or _HUB_ID.fullmatch(name):
+        return name
+    raise UnknownModelError(
+        f"'{name}' is no directory, no Hub id such as org/name, and none of the known models:"
+        f" {', '.join(catalog.artefacts)}"
+    )
+
+
+def pull(name: str, cache: Path, progress: Console) -> str:
+    """As `resolve`, but a Hub id's files are fetched, into the Hub's own cache; the directory."""
+    resolved = resolve(name, cache, progress)
+    hub = _HUB_ID.fullmatch(resolved)
+    if Path(resolved).is_dir() or hub is None:
+        return resolved
+    return _snapshot(hub["id"], hub["revision"])
+
+
+def _made(name: str, catalog: Catalog, cache: Path, progress: Console) -> Path:
+    target = cache / name
+    artefact = catalog.artefacts[name]
+    made_once(
+        target,
+        lambda directory: is_current(directory, artefact),
+        lambda directory: build(name, catalog, directory, progress),
+        progress,
+    )
+    return target
+
+
+def _snapshot(model: str, revision: str | None) -> str:
+    # Imported here because it is slow to import, and only Hub ids need it.
+    from deployments.checkpoint import locate
+
+    try:
+        return str(locate(model, revision, weights=True))
+    except (OSError, ValueError) as error:
+        raise DownloadError(f"could not fetch {model} from the Hub: {error}") from error

@@ -1,0 +1,112 @@
+"""Qwen3 models of 20 MB with random weights and the real tokenizer.
+
+They take every step that a real Qwen3-Embedding or Qwen3-Reranker takes, from prompt to pooling, on
+a machine that could not hold one. Their answers are reproducible and mean nothing.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
+from tokenizers.processors import ByteLevel, Sequence, TemplateProcessing
+from transformers import Qwen3Config, Qwen3ForCausalLM
+
+from cluster.models.tokenizer import write_tokenizer
+
+_HIDDEN = 64
+
+# With Qwen3's own 0.02, yes and no differ by less than 0.1 whatever the input is.
+_WEIGHT_SCALE = 0.2
+
+_END_OF_TEXT = "<|endoftext|>"
+
+
+def make_tiny_qwen3(package: Path, directory: Path, seed: int, embedder: bool) -> None:
+    """Write a model of that seed to `directory`, with the tokenizer in `package`.
+
+    Both kinds are plain causal language models with tied embeddings, as their originals are. An
+    embedder also gets what makes sentence-transformers and vLLM take it as one.
+    """
+    tokenizer = write_tokenizer(package, directory)
+    config = _config(tokenizer)
+    config.save_pretrained(directory)
+    weights = _weights(config, seed)
+    save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
+    if embedder:
+        _append_end_of_text(tokenizer)
+        tokenizer.save(str(directory / "tokenizer.json"))
+        _write_modules(directory)
+
+
+def _config(tokenizer: Tokenizer) -> Qwen3Config:
+    return Qwen3Config(
+        architectures=["Qwen3ForCausalLM"],
+        dtype="bfloat16",
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=_HIDDEN,
+        intermediate_size=2 * _HIDDEN,
+        num_hidden_layers=2,
+        # As in Qwen3, heads share keys, and together are wider than the hidden state.
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=32,
+        max_position_embeddings=32_768,
+        rope_parameters={"rope_type": "default", "rope_theta": 1_000_000},
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.token_to_id(_END_OF_TEXT),
+        eos_token_id=tokenizer.token_to_id("<|im_end|>"),
+    )
+
+
+def _weights(config: Qwen3Config, seed: int) -> dict[str, torch.Tensor]:
+    """Normal matrices and norms of one, bfloat16, independent of how transformers initialises."""
+    with torch.device("meta"):
+        shapes = Qwen3ForCausalLM(config).state_dict()
+    del shapes["lm_head.weight"]  # tied to the embeddings
+    generator = torch.Generator().manual_seed(seed)
+    weights = {}
+    for name, shape in sorted(shapes.items()):
+        if shape.ndim == 1:
+            weights[name] = torch.ones(shape.shape, dtype=torch.bfloat16)
+        else:
+            normal = torch.randn(shape.shape, generator=generator)
+            weights[name] = (normal * _WEIGHT_SCALE).to(torch.bfloat16)
+    return weights
+
+
+def _append_end_of_text(tokenizer: Tokenizer) -> None:
+    # Qwen3-Embedding pools the end-of-text token, which its tokenizer appends; Qwen3's does not.
+    tokenizer.post_processor = Sequence(
+        [
+            ByteLevel(add_prefix_space=False, trim_offsets=False, use_regex=False),
+            TemplateProcessing(
+                single=f"$A {_END_OF_TEXT}",
+                pair=f"$A {_END_OF_TEXT} $B:1 {_END_OF_TEXT}:1",
+                special_tokens=[(_END_OF_TEXT, tokenizer.token_to_id(_END_OF_TEXT))],
+            ),
+        ]
+    )
+
+
+def _write_modules(directory: Path) -> None:
+    """The files by which sentence-transformers knows last-token pooling and normalisation."""
+    parts = [("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize")]
+    modules = [
+        {
+            "idx": index,
+            "name": str(index),
+            "path": path,
+            "type": f"sentence_transformers.models.{kind}",
+        }
+        for index, (kind, path) in enumerate(parts)
+    ]
+    pooling = {"word_embedding_dimension": _HIDDEN, "pooling_mode_lasttoken": True}
+    (directory / "1_Pooling").mkdir()
+    _write_json(directory / "modules.json", modules)
+    _write_json(directory / "1_Pooling" / "config.json", pooling)
+
+
+def _write_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

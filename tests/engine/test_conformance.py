@@ -1,0 +1,96 @@
+"""Both engines are one: the same answers from `inline` and `separate`, on real vLLM."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+
+from cluster.profile import application, load_profile
+from deployments.configs import EmbedderConfig, RerankerConfig
+from deployments.engine.base import EngineConfig, PoolingEngine
+from deployments.engine.build import build_engine
+from deployments.prompts import Cut
+from deployments.token_rows import TokenRows
+from deployments.tokenizer import EmbedEncoder, RerankEncoder, load_tokenizer
+from tests.models import model_directory
+
+Process = Literal["inline", "separate"]
+
+_TEXTS = ["a cat", "The capital of China is Beijing.", "gravity " * 100, "x"]
+
+
+def config_of(profile: str, stage: str) -> Any:
+    args = application(load_profile(profile))["args"][stage]
+    args["engine"]["model"] = str(model_directory(args["engine"]["model"]))
+    return args
+
+
+async def started(config: EngineConfig, process: Process) -> PoolingEngine:
+    return await build_engine(config.model_copy(update={"process": process, "threads": 2}))
+
+
+@pytest.fixture(params=["inline", "separate"])
+def process(request: pytest.FixtureRequest) -> Process:
+    kind: Process = request.param
+    return kind
+
+
+@pytest.fixture
+async def embedder(process: Process) -> AsyncIterator[tuple[PoolingEngine, EmbedEncoder]]:
+    config = EmbedderConfig.model_validate(config_of("tiny-qwen3", "embedder"))
+    tokenizer = load_tokenizer(Path(config.engine.model))
+    engine = await started(config.engine, process)
+    yield engine, EmbedEncoder(tokenizer, config.template, config.engine.max_model_len)
+    engine.close()
+
+
+@pytest.fixture
+async def reranker(process: Process) -> AsyncIterator[tuple[PoolingEngine, RerankEncoder]]:
+    config = RerankerConfig.model_validate(config_of("local", "reranker"))
+    tokenizer = load_tokenizer(Path(config.engine.model))
+    engine = await started(config.engine, process)
+    yield engine, RerankEncoder(tokenizer, config.template, config.engine.max_model_len)
+    engine.close()
+
+
+async def test_embed(embedder: tuple[PoolingEngine, EmbedEncoder]) -> None:
+    engine, encoder = embedder
+    together = await engine.embed(encoder.documents(_TEXTS, Cut()))
+    assert together.shape == (4, 64)
+    assert together.dtype == np.float32
+    assert np.allclose(np.linalg.norm(together, axis=1), 1, atol=1e-3)
+    alone = [(await engine.embed(encoder.documents([text], Cut())))[0] for text in _TEXTS]
+    assert (np.sum(together * np.stack(alone), axis=1) > 0.999).all()
+    at_once = await asyncio.gather(
+        *(engine.embed(encoder.documents([text], Cut())) for text in _TEXTS)
+    )
+    assert (np.sum(together * np.concatenate(at_once), axis=1) > 0.999).all()
+    await engine.check_health()
+
+
+async def test_score(reranker: tuple[PoolingEngine, RerankEncoder]) -> None:
+    engine, encoder = reranker
+    query = "How many people live in Berlin?"
+    documents = [
+        "Berlin has a population of 3,520,031 registered inhabitants in an area of 891.82 square"
+        " kilometers.",
+        "New York City is famous for the Metropolitan Museum of Art.",
+    ]
+    logits = await engine.score(encoder.pairs(query, documents, None))
+    assert logits.shape == (2,)
+    assert logits.dtype == np.float32
+    # The converted checkpoint's own logits in plain transformers.
+    assert np.allclose(logits, [9.0851, -3.9343], atol=0.01)
+    backwards = await engine.score(encoder.pairs(query, documents[::-1], None))
+    assert np.allclose(backwards[::-1], logits, atol=0.01)
+
+
+async def test_segments_matter(reranker: tuple[PoolingEngine, RerankEncoder]) -> None:
+    engine, encoder = reranker
+    rows = encoder.pairs("How many people live in Berlin?", ["Three and a half million."], None)
+    with_segments = await engine.score(rows)
+    without = await engine.score(TokenRows(rows.ids, rows.lengths))
+    assert abs(with_segments[0] - without[0]) > 0.05

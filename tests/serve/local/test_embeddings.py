@@ -1,0 +1,83 @@
+"""/v1/embeddings and /v1/models in OpenAI's shapes."""
+
+import base64
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.serve.cluster import post
+
+_MODEL = "all-MiniLM-L6-v2"
+
+
+def embed(api: httpx.Client, given: Any, **more: Any) -> Any:
+    return post(api, "/v1/embeddings", {"model": _MODEL, "input": given} | more)
+
+
+def test_a_string_gets_one_unit_vector(api: httpx.Client) -> None:
+    answer = embed(api, "hello world")
+    assert answer["object"] == "list"
+    assert answer["model"] == _MODEL
+    [item] = answer["data"]
+    assert (item["object"], item["index"]) == ("embedding", 0)
+    assert np.linalg.norm(item["embedding"]) == pytest.approx(1, abs=1e-5)
+    assert len(item["embedding"]) == 384
+    # [CLS] hello world [SEP]
+    assert answer["usage"] == {"prompt_tokens": 4, "total_tokens": 4}
+
+
+def test_each_text_gets_its_own_vector_in_order(api: httpx.Client) -> None:
+    texts = [f"text number {n} about {'cats' if n % 2 else 'tax law'}" for n in range(70)]
+    together = [item["embedding"] for item in embed(api, texts)["data"]]
+    alone = [embed(api, text)["data"][0]["embedding"] for text in (texts[0], texts[69])]
+    assert np.dot(together[0], alone[0]) > 0.99999
+    assert np.dot(together[69], alone[1]) > 0.99999
+    assert np.dot(together[0], alone[1]) < 0.9
+
+
+def test_base64_holds_the_same_floats(api: httpx.Client) -> None:
+    floats = embed(api, ["one", "two"], encoding_format="float")["data"]
+    packed = embed(api, ["one", "two"], encoding_format="base64")["data"]
+    for item, coded in zip(floats, packed, strict=True):
+        decoded = np.frombuffer(base64.b64decode(coded["embedding"]), "<f4")
+        assert np.allclose(decoded, item["embedding"], atol=1e-6)
+
+
+def test_the_models_own_width_is_accepted_and_no_other(api: httpx.Client) -> None:
+    assert len(embed(api, "x", dimensions=384)["data"][0]["embedding"]) == 384
+    response = api.post("/v1/embeddings", json={"model": _MODEL, "input": "x", "dimensions": 256})
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == "dimensions"
+    assert "384 only" in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("tokens", [[1, 2, 3], [[1, 2], [3]]])
+def test_token_ids_are_refused_with_the_setting_to_change(
+    api: httpx.Client, tokens: list[Any]
+) -> None:
+    response = api.post("/v1/embeddings", json={"model": _MODEL, "input": tokens})
+    assert response.status_code == 400
+    assert "check_embedding_ctx_length=False" in response.json()["error"]["message"]
+
+
+def test_a_long_text_is_refused_unless_truncation_is_asked_for(api: httpx.Client) -> None:
+    long = "word " * 1_000
+    response = api.post("/v1/embeddings", json={"model": _MODEL, "input": long})
+    assert response.status_code == 400
+    assert "1000 tokens" in response.json()["error"]["message"]
+    assert embed(api, long, truncate_prompt_tokens=-1)["usage"]["prompt_tokens"] == 256
+    assert embed(api, long, truncate_prompt_tokens=16)["usage"]["prompt_tokens"] == 16
+
+
+def test_models_are_listed_and_found(api: httpx.Client) -> None:
+    cards = api.get("/v1/models").json()
+    assert {card["id"]: card["task"] for card in cards["data"]} == {
+        _MODEL: "embed",
+        "ms-marco-MiniLM-L-12-v2": "rerank",
+    }
+    assert api.get(f"/v1/models/{_MODEL}").json()["dimensions"] == 384
+    missing = api.get("/v1/models/org/other")
+    assert missing.status_code == 404
+    assert missing.json()["error"]["code"] == "model_not_found"

@@ -1,0 +1,42 @@
+"""The stores under test: each adapter opened the way a replica opens it, by one name."""
+
+import os
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from deployments.stores.base import Namespace, VectorStore
+from deployments.stores.lancedb_store import LanceDBStore
+from deployments.stores.qdrant_store import IN_MEMORY, QdrantStore
+
+
+@pytest.fixture(params=["lancedb", "qdrant-local", "qdrant-server"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[VectorStore]:
+    opened = _open(request.param, tmp_path)
+    yield opened
+    await opened.close()
+
+
+def _open(engine: str, directory: Path) -> VectorStore:
+    if engine == "lancedb":
+        return LanceDBStore(directory)
+    if engine == "qdrant-local":
+        return QdrantStore(IN_MEMORY, replication_factor=1)
+    url = os.environ.get("QDRANT_URL")
+    if url is None:
+        pytest.skip("QDRANT_URL names no Qdrant server")
+    return QdrantStore(url, replication_factor=1, shard_number=1)
+
+
+@pytest.fixture
+def ns() -> Namespace:
+    """A namespace no other test has: a server keeps its collections between tests."""
+    return Namespace(f"T-{uuid.uuid4().hex}", "docs")
+
+
+@pytest.fixture
+def other(ns: Namespace) -> Namespace:
+    """Another tenant's collection of the same name; the tenants differ only by case."""
+    return Namespace(ns.tenant.lower(), ns.collection)

@@ -1,0 +1,342 @@
+"""What every vector store must do, run over each adapter."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import numpy as np
+import pytest
+
+from deployments.errors import FingerprintMismatch, InvalidRequest, NotFound
+from deployments.stores.base import Collection, Compare, Namespace, Query, Record, VectorStore
+from tests.unit.stores.made import DIMENSIONS, FINGERPRINT, record, records, unit
+
+HOSTILE = [
+    "it's",
+    '"; DROP TABLE docs; --',
+    "' OR '1'='1",
+    "a\\b%_`$",
+    "naïve 日本語 🏔 \u202e",
+    "line\nbreak\ttab",
+    "\x1b\x1e\x1f sep",
+    "a.b[0]",
+    "",
+]
+
+EAST = unit(1, 0, 0, 0)
+
+
+@pytest.fixture
+async def filled(store: VectorStore, ns: Namespace, other: Namespace) -> VectorStore:
+    """Ten records in `ns`, and records of the same ids and another text in the other tenant's."""
+    for space in (ns, other):
+        await store.ensure(space, DIMENSIONS, FINGERPRINT)
+    await store.upsert(ns, records(10))
+    await store.upsert(other, [record(f"d{at}", text="theirs") for at in range(12)])
+    return store
+
+
+async def ids_of(store: VectorStore, ns: Namespace) -> list[str]:
+    return sorted(r.id for r in (await store.scan(ns, None, 1_000)).records)
+
+
+async def test_ensure_creates_once(store: VectorStore, ns: Namespace) -> None:
+    assert await store.ensure(ns, DIMENSIONS, FINGERPRINT)
+    assert not await store.ensure(ns, DIMENSIONS, FINGERPRINT)
+    assert await store.describe(ns) == Collection("docs", DIMENSIONS, FINGERPRINT, 0)
+
+
+@pytest.mark.parametrize(("dimensions", "fingerprint"), [(8, FINGERPRINT), (DIMENSIONS, "new")])
+async def test_ensure_refuses_another_model(
+    store: VectorStore, ns: Namespace, dimensions: int, fingerprint: str
+) -> None:
+    await store.ensure(ns, DIMENSIONS, FINGERPRINT)
+    with pytest.raises(FingerprintMismatch):
+        await store.ensure(ns, dimensions, fingerprint)
+
+
+async def test_concurrent_ensures_create_one(store: VectorStore, ns: Namespace) -> None:
+    made = await asyncio.gather(*(store.ensure(ns, DIMENSIONS, FINGERPRINT) for _ in range(5)))
+    assert sorted(made) == [False, False, False, False, True]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda store, ns: store.describe(ns),
+        lambda store, ns: store.upsert(ns, records(1)),
+        lambda store, ns: store.delete(ns, ids=["d0"]),
+        lambda store, ns: store.delete(ns, where=Compare("at", "eq", 1)),
+        lambda store, ns: store.get(ns, ["d0"]),
+        lambda store, ns: store.search([Query(ns, EAST, 1)]),
+        lambda store, ns: store.scan(ns, None, 10),
+        lambda store, ns: store.count(ns),
+        lambda store, ns: store.drop(ns),
+        lambda store, ns: store.maintain(ns),
+    ],
+)
+async def test_a_missing_collection_is_not_found(
+    store: VectorStore,
+    ns: Namespace,
+    call: Callable[[VectorStore, Namespace], Awaitable[object]],
+) -> None:
+    with pytest.raises(NotFound):
+        await call(store, ns)
+    await store.ensure(ns, DIMENSIONS, FINGERPRINT)
+    await store.upsert(ns, records(1))
+    await store.drop(ns)
+    with pytest.raises(NotFound):
+        await call(store, ns)
+
+
+async def test_collections_are_those_of_the_tenant(filled: VectorStore, ns: Namespace) -> None:
+    await filled.ensure(Namespace(ns.tenant, "a-second_1"), 8, "fp2")
+    await filled.ensure(Namespace(ns.tenant + "-x", "foreign"), 8, "fp2")
+    assert await filled.collections(ns.tenant) == [
+        Collection("a-second_1", 8, "fp2", 0),
+        Collection("docs", DIMENSIONS, FINGERPRINT, 10),
+    ]
+    assert await filled.collections("nobody") == []
+
+
+async def test_get_keeps_the_order_and_marks_the_missing(
+    filled: VectorStore, ns: Namespace
+) -> None:
+    found = await filled.get(ns, ["d3", "absent", "d1", "d3"], with_vector=True)
+    assert [r and r.id for r in found] == ["d3", None, "d1", "d3"]
+    expected = records(4)[3]
+    assert found[0] is not None
+    assert (found[0].text, found[0].metadata) == (expected.text, expected.metadata)
+    assert found[0].vector is not None
+    assert found[0].vector.dtype == np.float32
+    assert found[0].vector == pytest.approx(expected.vector, abs=1e-6)
+    [without] = await filled.get(ns, ["d1"])
+    assert without is not None
+    assert without.vector is None
+    assert await filled.get(ns, []) == []
+
+
+async def test_upsert_is_idempotent_and_replaces_whole(filled: VectorStore, ns: Namespace) -> None:
+    await filled.upsert(ns, records(10))
+    await filled.upsert(ns, [record("d1", text="new", metadata={"only": True})])
+    await filled.upsert(ns, [])
+    assert await filled.count(ns) == 10
+    [changed] = await filled.get(ns, ["d1"])
+    assert changed == Record("d1", "new", {"only": True})
+
+
+async def test_of_one_id_twice_in_a_call_the_last_wins(filled: VectorStore, ns: Namespace) -> None:
+    await filled.upsert(ns, [record("x", text="1"), record("y"), record("x", text="2")])
+    [kept] = await filled.get(ns, ["x"])
+    assert kept is not None
+    assert kept.text == "2"
+    assert await filled.count(ns) == 12
+
+
+async def test_concurrent_upserts_leave_no_duplicates(filled: VectorStore, ns: Namespace) -> None:
+    overlapping = [[record(f"c{at}") for at in range(n, n + 20)] for n in range(0, 60, 5)]
+    await asyncio.gather(*(filled.upsert(ns, batch) for batch in overlapping))
+    found = await ids_of(filled, ns)
+    assert len(found) == len(set(found)) == 10 + 75
+
+
+@pytest.mark.parametrize(
+    "vector",
+    [None, unit(1, 0, 0), np.zeros(4, np.float32), np.full(4, np.nan, np.float32)],
+    ids=["none", "short", "zero", "nan"],
+)
+async def test_a_bad_vector_is_refused_and_spoils_nothing(
+    filled: VectorStore, ns: Namespace, vector: np.ndarray | None
+) -> None:
+    good, bad = record("good"), Record("bad", "", {}, vector)
+    results = await asyncio.gather(
+        filled.upsert(ns, [good]), filled.upsert(ns, [bad]), return_exceptions=True
+    )
+    assert results[0] is None
+    assert isinstance(results[1], InvalidRequest)
+    if vector is not None:
+        with pytest.raises(InvalidRequest):
+            await filled.search([Query(ns, vector, 1)])
+    assert await filled.count(ns) == 11
+
+
+async def test_search_is_ordered_by_cosine(filled: VectorStore, ns: Namespace) -> None:
+    [hits] = await filled.search([Query(ns, EAST * 3, 4, with_vector=True)])
+    assert [hit.record.id for hit in hits] == ["d0", "d1", "d2", "d3"]
+    for hit, expected in zip(hits, records(4), strict=True):
+        assert expected.vector is not None
+        assert hit.score == pytest.approx(float(EAST @ expected.vector), abs=1e-5)
+        assert -1 <= hit.score <= 1
+        assert hit.record.vector == pytest.approx(expected.vector, abs=1e-6)
+    [opposite] = await filled.search([Query(ns, -EAST, 10)])
+    assert opposite[-1].score == pytest.approx(-1, abs=1e-5)
+    assert opposite[0].record.vector is None
+
+
+async def test_search_answers_each_query_of_a_mixed_batch(
+    filled: VectorStore, ns: Namespace, other: Namespace
+) -> None:
+    wide = Namespace(ns.tenant, "wide")
+    await filled.ensure(wide, 8, "fp2")
+    await filled.upsert(wide, [Record("w", "", {}, unit(*range(1, 9)))])
+    queries = [
+        Query(ns, EAST, 2),
+        Query(other, EAST, 2),
+        Query(wide, unit(*range(1, 9)), 5),
+        Query(ns, -EAST, 2),
+        Query(ns, EAST, 2, where=Compare("at", "eq", 1)),
+        Query(ns, EAST, 2, where=Compare("at", "eq", True)),
+        Query(ns, EAST, 100),
+    ]
+    answers = await filled.search(queries)
+    assert [[hit.record.id for hit in hits] for hits in (answers[0], answers[3])] == [
+        ["d0", "d1"],
+        ["d9", "d8"],
+    ]
+    assert {hit.record.text for hit in answers[1]} == {"theirs"}
+    assert [hit.record.id for hit in answers[2]] == ["w"]
+    assert [hit.record.id for hit in answers[4]] == ["d1"]
+    assert answers[5] == []
+    assert len(answers[6]) == 10
+    assert await filled.search([]) == []
+
+
+async def test_search_of_an_empty_collection(store: VectorStore, ns: Namespace) -> None:
+    await store.ensure(ns, DIMENSIONS, FINGERPRINT)
+    assert await store.search([Query(ns, EAST, 5), Query(ns, -EAST, 5)]) == [[], []]
+    assert (await store.scan(ns, None, 5)).records == []
+    assert await store.delete(ns, ids=["d0"]) == 0
+
+
+async def test_k_and_limit_must_be_positive(filled: VectorStore, ns: Namespace) -> None:
+    with pytest.raises(InvalidRequest):
+        await filled.search([Query(ns, EAST, 0)])
+    with pytest.raises(InvalidRequest):
+        await filled.scan(ns, None, 0)
+
+
+async def test_delete_says_how_many_went(
+    filled: VectorStore, ns: Namespace, other: Namespace
+) -> None:
+    assert await filled.delete(ns, ids=["d1", "d2", "absent", "d1", "d11"]) == 2
+    assert await filled.delete(ns, where=Compare("at", "gte", 7)) == 3
+    assert await filled.delete(ns, where=Compare("at", "gte", 7)) == 0
+    assert await filled.delete(ns, ids=[]) == 0
+    assert await ids_of(filled, ns) == ["d0", "d3", "d4", "d5", "d6"]
+    assert await filled.count(other) == 12
+    with pytest.raises(ValueError, match="ids or a filter"):
+        await filled.delete(ns)
+
+
+@pytest.mark.parametrize("limit", [1, 3, 10, 11])
+async def test_scan_covers_all_exactly_once(filled: VectorStore, ns: Namespace, limit: int) -> None:
+    seen: list[str] = []
+    cursor: str | None = None
+    while True:
+        page = await filled.scan(ns, cursor, limit)
+        assert len(page.records) <= limit
+        assert all(r.vector is not None for r in page.records)
+        seen += [r.id for r in page.records]
+        cursor = page.cursor
+        if cursor is None:
+            break
+    assert sorted(seen) == sorted(r.id for r in records(10))
+
+
+async def test_drop_takes_one_tenants_documents(
+    filled: VectorStore, ns: Namespace, other: Namespace
+) -> None:
+    await filled.drop(ns)
+    assert await filled.collections(ns.tenant) == []
+    assert await filled.count(other) == 12
+    assert await filled.ensure(ns, 8, "another model")
+    assert await filled.describe(ns) == Collection("docs", 8, "another model", 0)
+    await filled.upsert(ns, [Record("n", "", {}, unit(*range(1, 9)))])
+    assert await ids_of(filled, ns) == ["n"]
+
+
+async def test_a_collection_made_anew_is_empty(filled: VectorStore, ns: Namespace) -> None:
+    await filled.drop(ns)
+    await filled.ensure(ns, DIMENSIONS, FINGERPRINT)
+    assert await filled.count(ns) == 0
+    assert await filled.get(ns, ["d0"]) == [None]
+
+
+async def test_a_drop_beside_writes_leaves_nothing(filled: VectorStore, ns: Namespace) -> None:
+    writes = [filled.upsert(ns, records(5)) for _ in range(5)]
+    await asyncio.gather(*writes[:2], filled.drop(ns), *writes[2:], return_exceptions=True)
+    with pytest.raises(NotFound):
+        await filled.count(ns)
+
+
+async def test_another_tenants_ids_are_out_of_reach(
+    filled: VectorStore, ns: Namespace, other: Namespace
+) -> None:
+    assert await filled.get(ns, ["d10", "d11"]) == [None, None]
+    assert await filled.delete(ns, ids=["d10", "d11"]) == 0
+    assert await filled.count(other) == 12
+    await filled.upsert(ns, [record("d10", text="ours")])
+    [theirs] = await filled.get(other, ["d10"])
+    assert theirs is not None
+    assert theirs.text == "theirs"
+    assert "theirs" not in {r.text for r in (await filled.scan(ns, None, 100)).records}
+    [hits] = await filled.search([Query(ns, EAST, 100)])
+    assert "theirs" not in {hit.record.text for hit in hits}
+    assert await filled.delete(ns, where=Compare("at", "ne", -1)) == 11
+    assert (await filled.count(ns), await filled.count(other)) == (0, 12)
+
+
+async def test_hostile_strings_are_only_strings(
+    filled: VectorStore, ns: Namespace, other: Namespace
+) -> None:
+    hostile = [
+        record(text, text=text, metadata={text: text, "list": [text, "x"]}) for text in HOSTILE
+    ]
+    await filled.upsert(ns, hostile)
+    found = await filled.get(ns, HOSTILE)
+    assert [(r.id, r.text, r.metadata) for r in found if r] == [
+        (r.id, r.text, r.metadata) for r in hostile
+    ]
+    for text in HOSTILE:
+        for where in (
+            Compare(text, "eq", text),
+            Compare(text, "gte", text),
+            Compare("list", "in", (text,)),
+        ):
+            [hits] = await filled.search([Query(ns, EAST, 50, where)])
+            assert [hit.record.id for hit in hits] == [text]
+    assert await filled.delete(ns, ids=HOSTILE[:3]) == 3
+    assert await filled.delete(ns, where=Compare(HOSTILE[4], "eq", HOSTILE[4])) == 1
+    assert (await filled.count(ns), await filled.count(other)) == (10 + len(HOSTILE) - 4, 12)
+
+
+async def test_half_a_surrogate_pair_is_refused(filled: VectorStore, ns: Namespace) -> None:
+    for bad in (record("\ud800"), record("x", text="\ud800"), record("x", metadata={"\ud800": 1})):
+        with pytest.raises(InvalidRequest):
+            await filled.upsert(ns, [bad])
+
+
+async def test_metadata_comes_back_as_it_went_in(filled: VectorStore, ns: Namespace) -> None:
+    metadata = {"i": 2**60, "f": 1.0, "n": None, "b": False, "l": ["b", "a"], "s": "", "e": []}
+    await filled.upsert(ns, [record("m", metadata=metadata)])
+    [found] = await filled.get(ns, ["m"])
+    assert found is not None
+    assert found.metadata == metadata
+    assert [type(value) for value in found.metadata.values()] == [
+        type(value) for value in metadata.values()
+    ]
+
+
+async def test_maintain_changes_no_answer(filled: VectorStore, ns: Namespace) -> None:
+    for at in range(5):
+        await filled.upsert(ns, [record(f"m{at}")])
+    before = await filled.search([Query(ns, EAST, 20)])
+    await filled.maintain(ns)
+    after = await filled.search([Query(ns, EAST, 20)])
+    assert [[hit.score for hit in hits] for hits in after] == [
+        [hit.score for hit in hits] for hits in before
+    ]
+    assert await filled.count(ns) == 15
+
+
+async def test_health_names_a_durability(store: VectorStore) -> None:
+    assert await store.health() in ("fsync", "replicated", "page-cache", "memory")

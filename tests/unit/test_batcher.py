@@ -1,0 +1,136 @@
+"""The batcher: nothing lost, nothing doubled, budgets kept, late and abandoned work dropped."""
+
+import asyncio
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from deployments.batcher import Batcher, BatchLimits
+from deployments.errors import DeadlineExceeded, Overloaded
+from deployments.token_rows import TokenRows
+
+_LIMITS = BatchLimits(max_batch_tokens=16, max_batch_rows=4, max_queued_tokens=10_000)
+
+
+class Engine:
+    """Answers each row with the sum of its ids; records the batches it was given."""
+
+    def __init__(self, delay_s: float = 0.0) -> None:
+        self.batches: list[TokenRows] = []
+        self.at_once = 0
+        self.most_at_once = 0
+        self._delay_s = delay_s
+
+    async def compute(self, rows: TokenRows) -> NDArray[np.float32]:
+        self.batches.append(rows)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await asyncio.sleep(self._delay_s)
+        self.at_once -= 1
+        return np.array([sum(row) for row in rows], np.float32)
+
+
+def rows_of(*lengths: int) -> TokenRows:
+    return TokenRows.pack([list(range(length)) for length in lengths])
+
+
+def sums_of(*lengths: int) -> list[float]:
+    return [float(sum(range(length))) for length in lengths]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    requests=st.lists(st.lists(st.integers(1, 30), min_size=1, max_size=9), max_size=12),
+    slots=st.integers(1, 3),
+)
+def test_every_request_gets_its_own_answers(requests: list[list[int]], slots: int) -> None:
+    engine = Engine()
+    limits = _LIMITS.model_copy(update={"slots": slots})
+
+    async def run() -> list[NDArray[np.float32]]:
+        batcher = Batcher(engine.compute, time.monotonic, limits)
+        submits = [batcher.submit(rows_of(*lengths), 10) for lengths in requests]
+        answers = await asyncio.gather(*submits)
+        assert (batcher.queued_rows, batcher.queued_tokens) == (0, 0)
+        return answers
+
+    for lengths, answer in zip(requests, asyncio.run(run()), strict=True):
+        assert answer.tolist() == sums_of(*lengths)
+    assert sum(len(batch) for batch in engine.batches) == sum(map(len, requests))
+    assert engine.most_at_once <= slots
+    for batch in engine.batches:
+        assert len(batch) <= 4
+        assert batch.total_tokens <= 16 or len(batch) == 1
+
+
+async def test_waiting_requests_share_a_batch_when_the_slot_frees() -> None:
+    engine = Engine(delay_s=0.02)
+    batcher = Batcher(engine.compute, time.monotonic, _LIMITS)
+    await asyncio.gather(*(batcher.submit(rows_of(4), 10) for _ in range(9)))
+    assert [len(batch) for batch in engine.batches] == [1, 4, 4]
+
+
+async def test_late_work_never_reaches_the_engine() -> None:
+    now = [0.0]
+    engine = Engine(delay_s=0.01)
+    batcher = Batcher(engine.compute, lambda: now[0], _LIMITS)
+    first = asyncio.create_task(batcher.submit(rows_of(3), 10))
+    late = asyncio.create_task(batcher.submit(rows_of(5), 1))
+    await asyncio.sleep(0)
+    now[0] = 2.0
+    await first
+    with pytest.raises(DeadlineExceeded):
+        await late
+    assert [batch.total_tokens for batch in engine.batches] == [3]
+
+
+async def test_abandoned_work_never_reaches_the_engine() -> None:
+    engine = Engine(delay_s=0.01)
+    batcher = Batcher(engine.compute, time.monotonic, _LIMITS)
+    first = asyncio.create_task(batcher.submit(rows_of(3), 10))
+    gone = asyncio.create_task(batcher.submit(rows_of(5), 10))
+    await asyncio.sleep(0)
+    gone.cancel()
+    await first
+    await asyncio.sleep(0.02)
+    assert [batch.total_tokens for batch in engine.batches] == [3]
+    assert batcher.queued_tokens == 0
+
+
+async def test_a_full_queue_refuses_at_once() -> None:
+    engine = Engine(delay_s=0.01)
+    limits = BatchLimits(max_batch_tokens=8, max_batch_rows=4, max_queued_tokens=10)
+    batcher = Batcher(engine.compute, time.monotonic, limits)
+    accepted = [asyncio.create_task(batcher.submit(rows_of(8), 10)) for _ in range(3)]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await batcher.submit(rows_of(1), 10)
+    await asyncio.gather(*accepted)
+
+
+async def test_a_failing_batch_fails_its_callers_and_the_next_one_runs() -> None:
+    calls = 0
+
+    async def compute(rows: TokenRows) -> NDArray[np.float32]:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise RuntimeError("broken")
+        return np.zeros(len(rows), np.float32)
+
+    batcher = Batcher(compute, time.monotonic, _LIMITS)
+    with pytest.raises(RuntimeError, match="broken"):
+        await batcher.submit(rows_of(2), 10)
+    assert (await batcher.submit(rows_of(2), 10)).tolist() == [0.0]
+
+
+async def test_limits_change_while_running() -> None:
+    engine = Engine()
+    batcher = Batcher(engine.compute, time.monotonic, _LIMITS)
+    batcher.limits = BatchLimits(max_batch_tokens=2, max_batch_rows=1)
+    await batcher.submit(rows_of(2, 2, 2), 10)
+    assert [len(batch) for batch in engine.batches] == [1, 1, 1]

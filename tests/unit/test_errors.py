@@ -1,0 +1,29 @@
+"""Errors cross processes whole, and each names its HTTP status."""
+
+import pickle
+
+import pytest
+
+from deployments import errors
+from deployments.errors import WinnowError
+
+_CLASSES = [
+    found
+    for found in vars(errors).values()
+    if isinstance(found, type) and issubclass(found, WinnowError)
+]
+
+
+@pytest.mark.parametrize("kind", _CLASSES)
+def test_error_survives_pickling(kind: type[WinnowError]) -> None:
+    error = pickle.loads(pickle.dumps(kind("change this", param="query")))
+    assert type(error) is kind
+    assert (error.message, error.param, str(error)) == ("change this", "query", "change this")
+
+
+@pytest.mark.parametrize("kind", _CLASSES)
+def test_status_and_code_are_drawn_in_the_docstring(kind: type[WinnowError]) -> None:
+    assert kind.code
+    if WinnowError in kind.__bases__ and kind is not errors.InternalError:
+        line = next(row for row in (errors.__doc__ or "").splitlines() if kind.__name__ in row)
+        assert str(kind.status) in line
