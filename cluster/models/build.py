@@ -36,6 +36,9 @@ def build(name: str, catalog: Catalog, directory: Path, progress: Console) -> No
         with progress.status(f"making {name}"):
             _convert(artefact, package, directory)
         source_sha256 = file_sha256(archive)
+    # A cache may be shared by users, and safetensors makes its files its user's alone.
+    for weights in directory.glob("*.safetensors"):
+        weights.chmod(0o644)
     write_manifest(directory, name, artefact, source_sha256)
 
 

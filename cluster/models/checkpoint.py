@@ -18,7 +18,7 @@ _KEPT = (
 
 
 def copy_checkpoint(package: Path, directory: Path) -> None:
-    """Write the checkpoint in `package` to `directory`. Raises FileNotFoundError for a partial one."""
+    """Write the checkpoint in `package` to `directory`."""
     for name in _KEPT:
         (directory / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(package / name, directory / name)

@@ -112,6 +112,10 @@ def _run(
 def _watch(
     process: subprocess.Popen[bytes], arriving: Path, source: Source, progress: Console
 ) -> None:
+    if not progress.is_terminal:
+        progress.print(f"downloading {_title(source)}", highlight=False)
+        process.wait()
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     with Progress(*columns, TransferSpeedColumn(), console=progress, transient=True) as bar:
         task = bar.add_task(_title(source), total=source.size_bytes)

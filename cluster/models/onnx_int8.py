@@ -88,7 +88,9 @@ def _bias(
             break
         if node.op_type not in _RESCALING:
             raise ConversionError(f"{node.op_type}, not a bias, follows {product.name}")
-    biases = [value for value in node.input if value in stored and value.endswith(".bias")]
+    biases: list[str] = [
+        value for value in node.input if value in stored and value.endswith(".bias")
+    ]
     if len(biases) != 1:
         raise ConversionError(f"no named bias is added to the matrix product {product.name}")
     return biases[0]
@@ -110,7 +112,8 @@ def _config(tensors: Tensors, attention_heads: int) -> BertConfig:
             intermediate_size=len(tensors["bert.encoder.layer.0.intermediate.dense.bias"]),
             max_position_embeddings=len(tensors[embeddings.format("position")]),
             type_vocab_size=len(tensors[embeddings.format("token_type")]),
-            num_labels=len(tensors["classifier.bias"]),
+            # One label a row of the classifier: transformers counts these and takes no other word.
+            id2label={row: f"LABEL_{row}" for row in range(len(tensors["classifier.bias"]))},
         )
     except KeyError as error:
         raise ConversionError(f"the ONNX file has no {error}: it is not a BERT") from error
@@ -119,7 +122,8 @@ def _config(tensors: Tensors, attention_heads: int) -> BertConfig:
 def _check(tensors: Tensors, config: BertConfig) -> None:
     # The meta device has shapes and no memory.
     with torch.device("meta"):
-        model = BertForSequenceClassification(config)
+        # The constructors of transformers' models are not annotated.
+        model = BertForSequenceClassification(config)  # type: ignore[no-untyped-call]
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     found = {name: tensor.shape for name, tensor in tensors.items()}
     if wanted != found:

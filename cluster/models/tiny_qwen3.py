@@ -63,7 +63,8 @@ def _config(tokenizer: Tokenizer) -> Qwen3Config:
 def _weights(config: Qwen3Config, seed: int) -> dict[str, torch.Tensor]:
     """Normal matrices and norms of one, bfloat16, independent of how transformers initialises."""
     with torch.device("meta"):
-        shapes = Qwen3ForCausalLM(config).state_dict()
+        # The constructors of transformers' models are not annotated.
+        shapes = Qwen3ForCausalLM(config).state_dict()  # type: ignore[no-untyped-call]
     del shapes["lm_head.weight"]  # tied to the embeddings
     generator = torch.Generator().manual_seed(seed)
     weights = {}

@@ -75,9 +75,9 @@ async def test_score(reranker: tuple[PoolingEngine, RerankEncoder]) -> None:
     engine, encoder = reranker
     query = "How many people live in Berlin?"
     documents = [
-        "Berlin has a population of 3,520,031 registered inhabitants in an area of 891.82 square"
+        "Berlin had a population of 3,520,031 registered inhabitants in an area of 891.82 square"
         " kilometers.",
-        "New York City is famous for the Metropolitan Museum of Art.",
+        "Berlin is well known for its museums.",
     ]
     logits = await engine.score(encoder.pairs(query, documents, None))
     assert logits.shape == (2,)

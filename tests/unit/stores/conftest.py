@@ -10,6 +10,7 @@ import pytest
 from deployments.stores.base import Namespace, VectorStore
 from deployments.stores.lancedb_store import LanceDBStore
 from deployments.stores.qdrant_store import IN_MEMORY, QdrantStore
+from tests.unit.stores.made import DIMENSIONS, FINGERPRINT, record, records
 
 
 @pytest.fixture(params=["lancedb", "qdrant-local", "qdrant-server"])
@@ -40,3 +41,13 @@ def ns() -> Namespace:
 def other(ns: Namespace) -> Namespace:
     """Another tenant's collection of the same name; the tenants differ only by case."""
     return Namespace(ns.tenant.lower(), ns.collection)
+
+
+@pytest.fixture
+async def filled(store: VectorStore, ns: Namespace, other: Namespace) -> VectorStore:
+    """Ten records in `ns`, and records of the same ids and another text in the other tenant's."""
+    for space in (ns, other):
+        await store.ensure(space, DIMENSIONS, FINGERPRINT)
+    await store.upsert(ns, records(10))
+    await store.upsert(other, [record(f"d{at}", text="theirs") for at in range(12)])
+    return store

@@ -1,0 +1,68 @@
+"""No tenant reaches another's documents, and no string is ever more than a string."""
+
+import pytest
+
+from deployments.errors import InvalidRequest
+from deployments.stores.base import Compare, Namespace, Query, VectorStore
+from tests.unit.stores.made import record, unit
+
+HOSTILE = [
+    "it's",
+    '"; DROP TABLE docs; --',
+    "' OR '1'='1",
+    "a\\b%_`$",
+    "naïve 日本語 🏔 \u202e",
+    "line\nbreak\ttab",
+    "\x1b\x1e\x1f sep",
+    "a.b[0]",
+    "",
+]
+
+EAST = unit(1, 0, 0, 0)
+
+
+async def test_another_tenants_ids_are_out_of_reach(
+    filled: VectorStore, ns: Namespace, other: Namespace
+) -> None:
+    assert await filled.get(ns, ["d10", "d11"]) == [None, None]
+    assert await filled.delete(ns, ids=["d10", "d11"]) == 0
+    assert await filled.count(other) == 12
+    await filled.upsert(ns, [record("d10", text="ours")])
+    [theirs] = await filled.get(other, ["d10"])
+    assert theirs is not None
+    assert theirs.text == "theirs"
+    assert "theirs" not in {r.text for r in (await filled.scan(ns, None, 100)).records}
+    [hits] = await filled.search([Query(ns, EAST, 100)])
+    assert "theirs" not in {hit.record.text for hit in hits}
+    assert await filled.delete(ns, where=Compare("at", "ne", -1)) == 11
+    assert (await filled.count(ns), await filled.count(other)) == (0, 12)
+
+
+async def test_hostile_strings_are_only_strings(
+    filled: VectorStore, ns: Namespace, other: Namespace
+) -> None:
+    hostile = [
+        record(text, text=text, metadata={text: text, "list": [text, "x"]}) for text in HOSTILE
+    ]
+    await filled.upsert(ns, hostile)
+    found = await filled.get(ns, HOSTILE)
+    assert [(r.id, r.text, r.metadata) for r in found if r] == [
+        (r.id, r.text, r.metadata) for r in hostile
+    ]
+    for text in HOSTILE:
+        for where in (
+            Compare(text, "eq", text),
+            Compare(text, "gte", text),
+            Compare("list", "in", (text,)),
+        ):
+            [hits] = await filled.search([Query(ns, EAST, 50, where)])
+            assert [hit.record.id for hit in hits] == [text]
+    assert await filled.delete(ns, ids=HOSTILE[:3]) == 3
+    assert await filled.delete(ns, where=Compare(HOSTILE[4], "eq", HOSTILE[4])) == 1
+    assert (await filled.count(ns), await filled.count(other)) == (10 + len(HOSTILE) - 4, 12)
+
+
+async def test_half_a_surrogate_pair_is_refused(filled: VectorStore, ns: Namespace) -> None:
+    for bad in (record("\ud800"), record("x", text="\ud800"), record("x", metadata={"\ud800": 1})):
+        with pytest.raises(InvalidRequest):
+            await filled.upsert(ns, [bad])
