@@ -14,14 +14,14 @@ from cluster.models.pull import default_cache, resolve
 _COLLECTION = "wikipedia"
 _CORPUS = "wikipedia-summaries-en"
 _QUERIES = [
-    "Which animals can survive without water for a long time?",
     "How do vaccines protect people from disease?",
-    "What causes the seasons on Earth?",
+    "Which ocean current carries warm water towards Europe?",
+    "Who composed concertos about spring, summer, autumn and winter?",
 ]
 
 
 def demo(
-    documents: Annotated[int, typer.Option(help="How many summaries to ingest.")] = 3_000,
+    documents: Annotated[int, typer.Option(help="How many summaries to ingest.")] = 2_500,
 ) -> None:
     """Ingest Wikipedia summaries into the running cluster and search them."""
     console = Console()
@@ -33,7 +33,7 @@ def demo(
     ingest_file(console, client, _COLLECTION, _jsonl(corpus), documents)
     console.print()
     for query in _QUERIES:
-        show_results(console, query, client.search(_COLLECTION, query, top_k=50, top_n=5))
+        show_results(console, query, client.search(_COLLECTION, query, top_k=30, top_n=5))
     console.print(f"URL      {cluster.url}   (API documentation: {cluster.url}/docs)")
     console.print(f"API key  {state.api_key()}")
     console.print("Ask      .venv/bin/winnow search wikipedia 'your question'")

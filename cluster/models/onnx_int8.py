@@ -101,6 +101,7 @@ def _config(tensors: Tensors, attention_heads: int) -> BertConfig:
     embeddings = "bert.embeddings.{}_embeddings.weight"
     try:
         words = tensors[embeddings.format("word")]
+        labels = [f"LABEL_{row}" for row in range(len(tensors["classifier.bias"]))]
         return BertConfig(
             architectures=["BertForSequenceClassification"],
             vocab_size=words.shape[0],
@@ -112,8 +113,9 @@ def _config(tensors: Tensors, attention_heads: int) -> BertConfig:
             intermediate_size=len(tensors["bert.encoder.layer.0.intermediate.dense.bias"]),
             max_position_embeddings=len(tensors[embeddings.format("position")]),
             type_vocab_size=len(tensors[embeddings.format("token_type")]),
-            # One label a row of the classifier: transformers counts these and takes no other word.
-            id2label={row: f"LABEL_{row}" for row in range(len(tensors["classifier.bias"]))},
+            # transformers counts the labels to know the classifier's rows.
+            id2label=dict(enumerate(labels)),
+            label2id={label: row for row, label in enumerate(labels)},
         )
     except KeyError as error:
         raise ConversionError(f"the ONNX file has no {error}: it is not a BERT") from error

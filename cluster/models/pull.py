@@ -38,7 +38,7 @@ def resolve(name: str, cache: Path, progress: Console) -> str:
     catalog = load_catalog()
     if name in catalog.artefacts:
         return str(_made(name, catalog, cache, progress))
-    if Path(name).is_dir() or _HUB_ID.fullmatch(name):
+    if _HUB_ID.fullmatch(name) or (name and Path(name).is_dir()):
         return name
     raise UnknownModelError(
         f"'{name}' is no directory, no Hub id such as org/name, and none of the known models:"

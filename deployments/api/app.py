@@ -8,7 +8,6 @@ from fastapi import Depends, FastAPI, Response
 from deployments.api.auth import tenant_dependency
 from deployments.api.body import BoundedRoute
 from deployments.api.failures import add_error_handlers
-from deployments.api.request_id import RequestIdMiddleware
 from deployments.dialects import cohere, jina, native, openai
 from deployments.schemas import Readiness
 from deployments.service import Service
@@ -20,7 +19,6 @@ def build_http_app(service: Service) -> FastAPI:
         version="0.1.0",
         description="Of these documents, which few matter to this query?",
     )
-    app.add_middleware(RequestIdMiddleware)
     tenant = tenant_dependency(service.keys)
     for routes in (openai.routes, jina.routes, cohere.routes, native.routes):
         app.include_router(routes(service, tenant, BoundedRoute), dependencies=[Depends(tenant)])

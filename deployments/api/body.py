@@ -14,22 +14,30 @@ from fastapi.routing import APIRoute
 from deployments.errors import PayloadTooLarge
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
+MAX_DISCARDED_BYTES = 64 * 1024 * 1024
 
 
 class BoundedRequest(Request):
-    """Raises PayloadTooLarge as soon as the body is known to be over the limit."""
+    """Raises PayloadTooLarge for a body over the limit.
+
+    What is over the limit is read and thrown away, up to a second limit: a client that is still
+    sending would see a broken connection instead of the answer.
+    """
 
     async def body(self) -> bytes:
         if not hasattr(self, "_body"):
-            announced = self.headers.get("content-length", "0")
-            if announced.isdecimal() and int(announced) > MAX_BODY_BYTES:
-                raise _too_large()
             chunks, size = [], 0
             async for chunk in self.stream():
                 size += len(chunk)
-                if size > MAX_BODY_BYTES:
-                    raise _too_large()
-                chunks.append(chunk)
+                if size > MAX_DISCARDED_BYTES:
+                    break
+                if size <= MAX_BODY_BYTES:
+                    chunks.append(chunk)
+            if size > MAX_BODY_BYTES:
+                raise PayloadTooLarge(
+                    f"the body is larger than {MAX_BODY_BYTES} bytes: send fewer or shorter texts"
+                    " a request"
+                )
             self._body = b"".join(chunks)
         return self._body
 
@@ -44,12 +52,9 @@ class BoundedRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def bounded(request: Request) -> Response:
-            return await handle(BoundedRequest(request.scope, request.receive))
+            checked = BoundedRequest(request.scope, request.receive)
+            # Read here, because FastAPI answers 400 to whatever goes wrong while it reads.
+            await checked.body()
+            return await handle(checked)
 
         return bounded
-
-
-def _too_large() -> PayloadTooLarge:
-    return PayloadTooLarge(
-        f"the body is larger than {MAX_BODY_BYTES} bytes: send fewer or shorter texts a request"
-    )

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 RenderError = Callable[[WinnowError, str], dict[str, Any]]
 _SHOWN_PROBLEMS = 3
+_WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 def add_error_handlers(app: FastAPI, dialects: Sequence[tuple[str, RenderError]]) -> None:
@@ -30,9 +32,8 @@ def add_error_handlers(app: FastAPI, dialects: Sequence[tuple[str, RenderError]]
 
     def respond(request: Request, error: WinnowError) -> Response:
         render = next(r for prefix, r in dialects if request.url.path.startswith(prefix))
-        request_id = request.scope.get("state", {}).get("request_id", "")
         return Response(
-            orjson.dumps(render(error, request_id)),
+            orjson.dumps(render(error, _request_id(request))),
             status_code=error.status,
             media_type="application/json",
             headers=_headers(error),
@@ -93,6 +94,12 @@ def _from_http(request: Request, error: Exception) -> WinnowError:
     if status == 405:
         return MethodNotAllowed(f"{request.url.path} does not answer {request.method}")
     return InvalidRequest(str(getattr(error, "detail", "bad request")))
+
+
+def _request_id(request: Request) -> str:
+    """What Serve answers as x-request-id: the caller's own or one it made."""
+    given = request.headers.get("x-request-id", "")
+    return given if _WELL_FORMED_ID.fullmatch(given) else ""
 
 
 def _headers(error: WinnowError) -> dict[str, str]:
