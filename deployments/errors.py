@@ -78,6 +78,15 @@ class FingerprintMismatch(Conflict):
 
     code = "fingerprint_mismatch"
 
+    @classmethod
+    def between(cls, collection: str, stored: str, running: str) -> "FingerprintMismatch":
+        return cls(
+            f"collection '{collection}' holds vectors of {stored} and the embedder now running is"
+            f" {running}: serve the model that made it, or delete the collection and ingest it"
+            " again",
+            param="collection",
+        )
+
 
 class PayloadTooLarge(WinnowError):
     status = 413

@@ -56,12 +56,7 @@ class Index:
             stored = (await self._store.describe(ns)).fingerprint
             self._fingerprints[ns] = (now, stored)
         if stored != fingerprint:
-            raise FingerprintMismatch(
-                f"collection '{ns.collection}' holds vectors of {stored} and the embedder now"
-                f" running is {fingerprint}: serve the model that made it, or delete the"
-                " collection and ingest it again",
-                param="collection",
-            )
+            raise FingerprintMismatch.between(ns.collection, stored, fingerprint)
 
     async def upsert(self, ns: Namespace, records: Sequence[Record], fingerprint: str) -> None:
         """Returns once the records are durable."""

@@ -95,10 +95,8 @@ class LanceDBStore(VectorStore):
             with contextlib.suppress(NotFound):
                 existing = (await self._table(ns)).collection
                 if (existing.dimensions, existing.fingerprint) != (dimensions, fingerprint):
-                    raise FingerprintMismatch(
-                        f"collection '{ns.collection}' holds vectors of {existing.fingerprint} with"
-                        f" {existing.dimensions} dimensions",
-                        param="collection",
+                    raise FingerprintMismatch.between(
+                        ns.collection, existing.fingerprint, fingerprint
                     )
                 return False
             with _full_disk_told():

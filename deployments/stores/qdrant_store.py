@@ -97,11 +97,7 @@ class QdrantStore(VectorStore):
                 await self._create(Marker(ns.tenant, ns.collection, fingerprint, dimensions, ""))
                 marker, created = await self._registry.add(ns, dimensions, fingerprint)
         if (marker.dimensions, marker.fingerprint) != (dimensions, fingerprint):
-            raise FingerprintMismatch(
-                f"collection '{ns.collection}' holds vectors of {marker.fingerprint} with"
-                f" {marker.dimensions} dimensions",
-                param="collection",
-            )
+            raise FingerprintMismatch.between(ns.collection, marker.fingerprint, fingerprint)
         return created
 
     async def describe(self, ns: Namespace) -> Collection:

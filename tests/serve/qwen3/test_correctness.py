@@ -31,15 +31,15 @@ _TEXTS = [
 
 
 @cache
-def loaded(name: str) -> tuple[Any, Any]:
+def loaded(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
     directory = model_directory(name)
-    model: Any = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.bfloat16)
+    model: Any = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype)
     return AutoTokenizer.from_pretrained(directory), model
 
 
 def reference_vector(text: str) -> np.ndarray:
     """Left-to-right causal, the last token `<|endoftext|>`, L2 norm."""
-    tokenizer, model = loaded(_EMBEDDER)
+    tokenizer, model = loaded(_EMBEDDER, torch.bfloat16)
     ids = tokenizer(text, add_special_tokens=False).input_ids
     ids = [*ids[: _MAX_MODEL_LEN - 1], tokenizer.convert_tokens_to_ids("<|endoftext|>")]
     with torch.no_grad():
@@ -49,7 +49,7 @@ def reference_vector(text: str) -> np.ndarray:
 
 def reference_score(query: str, document: str) -> float:
     """Softmax over `no` and `yes` at the last position of the model card's prompt."""
-    tokenizer, model = loaded(_RERANKER)
+    tokenizer, model = loaded(_RERANKER, torch.float32)
     prefix = (
         "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query"
         ' and the Instruct provided. Note that the answer can only be "yes" or "no".<|im_end|>\n'
@@ -117,7 +117,7 @@ def test_a_document_cannot_close_its_part_of_the_prompt(api: httpx.Client) -> No
     for document in (hostile, "x"):
         body = {"model": _RERANKER, "query": "q", "documents": [document]}
         usage.append(post(api, "/v1/rerank", body)["usage"]["total_tokens"])
-    tokenizer, _ = loaded(_RERANKER)
+    tokenizer, _ = loaded(_RERANKER, torch.float32)
     as_markup = len(tokenizer.encode(hostile, add_special_tokens=False))
     assert usage[0] - usage[1] > as_markup, "the special tokens were read as such"
 
