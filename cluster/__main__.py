@@ -3,11 +3,10 @@
 import sys
 
 import typer
-from rich.console import Console
 
 from cluster.client import ApiError
 from cluster.commands import demo, down, ingest, models, render, search, smoke, status, up, url
-from cluster.commands.session import CommandError
+from cluster.commands.session import CommandError, open_console
 from cluster.models.errors import ModelError
 from cluster.profile import UnknownProfileError
 from cluster.serve_api import DeployRefusedError
@@ -33,7 +32,7 @@ def main() -> None:
     try:
         app()
     except (ApiError, CommandError, DeployRefusedError, ModelError, UnknownProfileError) as error:
-        Console(stderr=True).print(f"[red]{error}[/red]", highlight=False)
+        open_console(stderr=True).print(str(error), style="red")
         sys.exit(1)
 
 

@@ -1,6 +1,6 @@
 """The environment of every Ray process of a cluster. Ray and Serve read these when they start."""
 
-from cluster.ports import free_ingress_range, free_ports
+from cluster.ports import free_ingress_ranges, free_ports
 
 CLUSTER_ID_VARIABLE = "WINNOW_CLUSTER_ID"
 
@@ -30,7 +30,7 @@ def pod_environment() -> dict[str, str]:
 def local_environment(cluster_id: str, token_path: str, session_directory: str) -> dict[str, str]:
     """For a cluster on this machine: ports of its own, and its name in every process."""
     stats_port, metrics_port, fallback_http, fallback_grpc = free_ports(4)
-    first, last = free_ingress_range()
+    http, grpc = free_ingress_ranges()
     haproxy = f"{session_directory}/haproxy"
     return _SERVE_ENVIRONMENT | {
         CLUSTER_ID_VARIABLE: cluster_id,
@@ -45,8 +45,8 @@ def local_environment(cluster_id: str, token_path: str, session_directory: str) 
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{haproxy}/server-state",
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback_http),
         "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(fallback_grpc),
-        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first),
-        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(last),
-        "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(first + 10_000),
-        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(last + 10_000),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(http[0]),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(http[-1]),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(grpc[0]),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(grpc[-1]),
     }

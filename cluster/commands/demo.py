@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from cluster.commands.ingest import ingest_file
 from cluster.commands.search import show_results
-from cluster.commands.session import open_client, open_state, running_cluster
+from cluster.commands.session import open_client, open_console, open_state, running_cluster
 from cluster.models.pull import default_cache, resolve
 
 _COLLECTION = "wikipedia"
@@ -24,7 +23,7 @@ def demo(
     documents: Annotated[int, typer.Option(help="How many summaries to ingest.")] = 2_500,
 ) -> None:
     """Ingest Wikipedia summaries into the running cluster and search them."""
-    console = Console()
+    console = open_console()
     state = open_state()
     cluster = running_cluster(state)
     client = open_client(state)

@@ -1,14 +1,12 @@
 """`winnow down`: stop the local cluster to its last process; the index stays."""
 
-from rich.console import Console
-
-from cluster.commands.session import open_state
+from cluster.commands.session import open_console, open_state
 from cluster.head import stop
 
 
 def down() -> None:
     """Stop the cluster here. Documents and keys stay where they are."""
-    console = Console()
+    console = open_console()
     state = open_state()
     cluster = state.running()
     if cluster is None:

@@ -21,7 +21,7 @@ from rich.progress import (
 )
 
 from cluster.client import WinnowClient
-from cluster.commands.session import CommandError, open_client, open_state
+from cluster.commands.session import CommandError, open_client, open_console, open_state
 from cluster.documents import Document, UnreadableFileError, is_chunked, read_documents
 
 _BATCH_DOCUMENTS = 128
@@ -33,7 +33,7 @@ def ingest(
     limit: Annotated[int | None, typer.Option(help="At most this many documents a file.")] = None,
 ) -> None:
     """Store FILES (JSON lines with id, text, metadata; or text and Markdown) in COLLECTION."""
-    console = Console()
+    console = open_console()
     client = open_client(open_state())
     client.create_collection(collection)
     for path in files:
@@ -81,7 +81,7 @@ def _delete_beyond(client: WinnowClient, collection: str, path: Path, chunks: in
 
 def _progress_bar(console: Console) -> Progress:
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("documents"),

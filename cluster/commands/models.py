@@ -1,8 +1,8 @@
 """`winnow models`: fetch the models of a profile before they are needed."""
 
 import typer
-from rich.console import Console
 
+from cluster.commands.session import open_console
 from cluster.models.pull import default_cache, pull
 from cluster.profile import load_profile, models
 
@@ -17,6 +17,6 @@ def _group() -> None:
 @app.command("pull")
 def pull_profile(profile: str) -> None:
     """Fetch or make every model of PROFILE, checked by hash, into the cache."""
-    console = Console()
+    console = open_console()
     for name in models(load_profile(profile)):
-        console.print(f"{name}: {pull(name, default_cache(), console)}", highlight=False)
+        console.print(f"{name}: {pull(name, default_cache(), console)}")

@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cluster.commands.session import open_client, open_state
+from cluster.commands.session import open_client, open_console, open_state
 
 _SNIPPET_CHARACTERS = 110
 
@@ -19,12 +19,12 @@ def search(
 ) -> None:
     """Search COLLECTION for QUERY."""
     answer = open_client(open_state()).search(collection, query, top_k, top_n)
-    show_results(Console(), query, answer)
+    show_results(open_console(), query, answer)
 
 
 def show_results(console: Console, query: str, answer: dict[str, Any]) -> None:
     """Rank, relevance, retrieval score, title and snippet, and the milliseconds of each stage."""
-    table = Table(title=f"{query}", title_justify="left", expand=True)
+    table = Table(title=query, title_justify="left", expand=True)
     table.add_column("rank", justify="right")
     table.add_column("relevance", justify="right")
     table.add_column("retrieval", justify="right")
@@ -41,7 +41,7 @@ def show_results(console: Console, query: str, answer: dict[str, Any]) -> None:
         )
     console.print(table)
     stages = "  ".join(f"{name} {ms:.1f} ms" for name, ms in answer["timings_ms"].items())
-    console.print(f"{answer['usage']['candidates']} candidates   {stages}\n", highlight=False)
+    console.print(f"{answer['usage']['candidates']} candidates   {stages}\n")
 
 
 def _snippet(text: str) -> str:

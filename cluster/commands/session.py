@@ -1,7 +1,9 @@
-"""What the verbs share: the state directory of the cluster they speak to, and a client for it."""
+"""What the verbs share: the terminal, the state of the cluster they speak to, and its clients."""
 
 import os
 from pathlib import Path
+
+from rich.console import Console
 
 from cluster.client import WinnowClient
 from cluster.head import is_alive
@@ -14,6 +16,11 @@ _STATE_VARIABLE = "WINNOW_STATE"
 
 class CommandError(Exception):
     """A command cannot go on; the message says why and what to do."""
+
+
+def open_console(*, stderr: bool = False) -> Console:
+    """Titles and messages may hold square brackets: they are text here, never markup."""
+    return Console(stderr=stderr, markup=False, highlight=False)
 
 
 def open_state() -> State:

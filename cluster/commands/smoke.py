@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import typer
-from rich.console import Console
+from rich.text import Text
 
 from cluster.client import ApiError, WinnowClient
-from cluster.commands.session import open_client, open_state
+from cluster.commands.session import open_client, open_console, open_state
 
 _COLLECTION = "winnow-smoke"
 _QUERY = "How many people live in Berlin?"
@@ -25,7 +25,7 @@ class _Check:
 
 def smoke() -> None:
     """Send one request of each kind; exit 1 if any does not answer as it should."""
-    console = Console()
+    console = open_console()
     client = open_client(open_state())
     failed = 0
     for check in _checks():
@@ -34,8 +34,8 @@ def smoke() -> None:
         except (ApiError, KeyError, IndexError) as error:
             good, detail = False, f"  {error}"
         failed += not good
-        mark = "[green]ok[/green]  " if good else "[red]fail[/red]"
-        console.print(f"{mark} {check.name}{detail}", highlight=False)
+        mark = ("ok  ", "green") if good else ("fail", "red")
+        console.print(Text.assemble(mark, f" {check.name}{detail}"))
     if failed:
         raise typer.Exit(1)
 

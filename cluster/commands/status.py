@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from cluster.client import WinnowClient
-from cluster.commands.session import open_serve, open_state, running_cluster
+from cluster.commands.session import open_console, open_serve, open_state, running_cluster
 from cluster.profile import application, load_profile
 
 _STAGE_OF = {"Embedder": "embed", "Index": "retrieve", "Reranker": "rerank"}
@@ -14,7 +13,7 @@ _STAGE_OF = {"Embedder": "embed", "Index": "retrieve", "Reranker": "rerank"}
 
 def status() -> None:
     """Show what runs here. Queue figures are those of one replica a stage."""
-    console = Console()
+    console = open_console()
     state = open_state()
     cluster = running_cluster(state)
     name = application(load_profile(cluster.profile))["name"]

@@ -4,11 +4,10 @@ import time
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.status import Status
 
 from cluster.client import WinnowClient
-from cluster.commands.session import CommandError, open_serve, open_state
+from cluster.commands.session import CommandError, open_console, open_serve, open_state
 from cluster.head import is_alive, start_head, stop
 from cluster.models.pull import default_cache, resolve
 from cluster.ports import is_free
@@ -25,7 +24,7 @@ def up(
     timeout_s: Annotated[float, typer.Option(help="How long to wait until ready.")] = 600,
 ) -> None:
     """Start the cluster here and wait until every stage is ready."""
-    console = Console()
+    console = open_console()
     state = open_state()
     state.prepare()
     config = load_profile(profile)
@@ -41,7 +40,7 @@ def up(
         name = application(local)["name"]
         client = WinnowClient(cluster.url, state.api_key())
         _wait_until_ready(serve, name, client, spinner, deadline)
-    console.print(f"ready in {time.monotonic() - began:.0f} s: [bold]{cluster.url}[/bold]")
+    console.print(f"ready in {time.monotonic() - began:.0f} s: {cluster.url}")
 
 
 def _running_or_new(state: State, profile: str, local: dict[str, Any]) -> RunningCluster:

@@ -83,6 +83,14 @@ def test_search_prints_a_table(local: Cluster, api: httpx.Client, collection: st
         assert expected in shown
 
 
+def test_brackets_are_text(local: Cluster, api: httpx.Client, collection: str) -> None:
+    title = "[/bold] arrays [i] in C"
+    document = {"id": "arrays", "text": f"{title} are zero-based.", "metadata": {"title": title}}
+    post(api, f"/v1/collections/{collection}/documents", {"documents": [document]})
+    shown = local.winnow("search", collection, f"What are {title}?").stdout
+    assert shown.count(title) == 3
+
+
 def test_errors_are_one_line_and_exit_1(local: Cluster) -> None:
     done = local.winnow("search", "nothing-here", "x", check=False)
     assert done.returncode == 1
