@@ -14,7 +14,7 @@ _COLLECTION = "wikipedia"
 _CORPUS = "wikipedia-summaries-en"
 _QUERIES = [
     "How do vaccines protect people from disease?",
-    "Which ocean current carries warm water towards Europe?",
+    "Which animal is the fastest runner on land?",
     "Who composed concertos about spring, summer, autumn and winter?",
 ]
 
