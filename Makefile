@@ -5,12 +5,25 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROFILE ?= local
 
-# A machine with an NVIDIA GPU gets the CUDA build of vLLM; any other the CPU build.
-VARIANT := $(shell nvidia-smi -L >/dev/null 2>&1 && echo cuda || echo cpu)
+# An NVIDIA GPU with a driver for CUDA 13 gets the CUDA build of vLLM, any other machine the CPU
+# build; VARIANT=cpu or VARIANT=cuda decides otherwise.
+ifndef VARIANT
+CUDA_DRIVER := 580
+DRIVER := $(shell nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null | grep -oEm1 '^[0-9]+')
+VARIANT := $(shell test 0$(DRIVER) -ge $(CUDA_DRIVER) && echo cuda || echo cpu)
+ifeq ($(VARIANT),cpu)
+WHY := $(if $(DRIVER),: the NVIDIA driver is $(DRIVER) and CUDA 13 needs $(CUDA_DRIVER))
+endif
+endif
 LOCK := requirements/$(VARIANT).txt
 INSTALLED := $(VENV)/.installed-$(VARIANT)
+INSTALL := $(BIN)/pip install --disable-pip-version-check --no-deps
+TORCH := --require-hashes -r requirements/torch-cpu.txt
 
-.PHONY: demo test check install up down smoke lock loadtest clean
+RESOLVE := uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-header --quiet \
+  --python-platform x86_64-manylinux_2_28
+
+.PHONY: demo test check install up down smoke lock loadtest bench clean
 
 demo: install ## start Winnow, ingest a corpus, run three searches
 	$(BIN)/winnow up --profile $(PROFILE)
@@ -38,30 +51,39 @@ loadtest: ## 30 s of search, embed and rerank traffic against the running servic
 	WINNOW_API_KEY=$$(cat .winnow/api_key) $(BIN)/locust -f loadtest/locustfile.py --headless \
 	  --host $$($(BIN)/winnow url) --users 8 --spawn-rate 8 --run-time 30s --only-summary
 
+# Peers that cannot share this project's packages.
+BENCH_PEERS := .bench/infinity .bench/plain
+
+bench: install $(BENCH_PEERS) ## Winnow against its peers, in one run (needs wrk)
+	$(BIN)/python -m loadtest.bench
+
+.bench/%: loadtest/bench/requirements-%.txt
+	$(PYTHON) -m venv --clear $@
+	$@/bin/pip install --disable-pip-version-check --quiet torch==2.13.0
+	$@/bin/pip install --disable-pip-version-check --quiet -r $<
+	touch $@
+
 install: $(INSTALLED)
 
 $(INSTALLED): $(LOCK) requirements/torch-cpu.txt pyproject.toml
-	@echo "Setting up $(VENV) with the $(VARIANT) dependencies; this takes some minutes the first time"
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@# PyTorch's CPU build is not on PyPI under that name: it comes from where pip is told to look,
+	@echo "Setting up $(VENV) with the $(VARIANT) dependencies$(WHY)"; \
+	echo "This takes some minutes the first time"
+	@# One without pip, or with the other variant's packages, is made anew.
+	@[ -x $(BIN)/pip ] && [ -e $(VENV)/.variant-$(VARIANT) ] || { \
+	  $(PYTHON) -m venv --clear $(VENV) && touch $(VENV)/.variant-$(VARIANT); }
+	@# PyTorch's CPU build is not on PyPI: it comes from where pip is told to look, tried quietly,
 	@# or else from PyTorch's own index.
-	if [ $(VARIANT) = cpu ]; then \
-	  $(BIN)/pip install --disable-pip-version-check --no-deps -r requirements/torch-cpu.txt || \
-	  $(BIN)/pip install --disable-pip-version-check --no-deps -r requirements/torch-cpu.txt \
-	    --index-url https://download.pytorch.org/whl/cpu; \
-	fi
-	$(BIN)/pip install --disable-pip-version-check --no-deps --require-hashes -r $(LOCK)
-	$(BIN)/pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@[ $(VARIANT) != cpu ] || $(INSTALL) --quiet $(TORCH) 2>/dev/null || \
+	  $(INSTALL) $(TORCH) --index-url https://download.pytorch.org/whl/cpu
+	$(INSTALL) --require-hashes -r $(LOCK)
+	$(INSTALL) --no-build-isolation -e .
 	touch $@
 
 lock: ## resolve the dependencies again (needs uv)
-	for variant in cpu cuda; do \
-	  uv pip compile pyproject.toml --extra $$variant --extra dev --extra loadtest \
-	    --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
-	    --override requirements/overrides-$$variant.txt \
-	    $$( [ $$variant = cpu ] && echo --no-emit-package torch ) \
-	    --no-header --quiet --output-file requirements/$$variant.txt || exit 1; \
-	done
+	$(RESOLVE) --extra cpu --extra dev --extra loadtest --override requirements/overrides-cpu.txt \
+	  --no-emit-package torch --output-file requirements/cpu.txt
+	$(RESOLVE) --extra cuda --extra dev --extra loadtest --output-file requirements/cuda.txt
+	$(RESOLVE) --extra cuda --constraint requirements/cuda.txt --output-file requirements/image.txt
 
 clean: down
-	rm -rf $(VENV) .winnow
+	rm -rf $(VENV) .winnow .bench

@@ -1,10 +1,11 @@
 """Documents out of files: JSON lines as they are, text and Markdown in chunks.
 
-A chunk is short enough for a small embedding model to read whole. Its id is the file's name and
-its number, so reading a file again gives the same documents.
+A chunk is short enough for a small embedding model to read whole. Its id is the file's path from
+here and its number, so reading a file again gives the same documents.
 """
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from semantic_text_splitter import MarkdownSplitter, TextSplitter
 
 # About 250 tokens of English: well inside the 512 that small models read.
 _CHUNK_CHARACTERS = (700, 1_000)
+_JSON_LINES = (".jsonl", ".ndjson")
 
 Document = dict[str, Any]
 
@@ -23,14 +25,16 @@ class UnreadableFileError(Exception):
 
 def read_documents(path: Path) -> Iterator[Document]:
     """Documents as the API takes them: id, text, metadata."""
-    if path.suffix in (".jsonl", ".ndjson"):
-        yield from _json_lines(path)
-    else:
-        yield from _chunks(path)
+    yield from _chunks(path) if is_chunked(path) else _json_lines(path)
 
 
 def is_chunked(path: Path) -> bool:
-    return path.suffix not in (".jsonl", ".ndjson")
+    return path.suffix not in _JSON_LINES
+
+
+def source_of(path: Path) -> str:
+    """What the chunks of a file name as their source: one text for every way to write its path."""
+    return Path(os.path.relpath(path)).as_posix()
 
 
 def _json_lines(path: Path) -> Iterator[Document]:
@@ -61,11 +65,11 @@ def _chunks(path: Path) -> Iterator[Document]:
     for number, (offset, chunk) in enumerate(splitter.chunk_indices(text)):
         if chunk.strip():
             yield {
-                "id": f"{path.name}#{number}",
+                "id": f"{source_of(path)}#{number}",
                 "text": chunk,
                 "metadata": {
                     "title": path.name,
-                    "source": str(path),
+                    "source": source_of(path),
                     "chunk": number,
                     "offset": offset,
                 },

@@ -1,6 +1,8 @@
 """The environment of every Ray process of a cluster. Ray and Serve read these when they start."""
 
-from cluster.ports import free_ingress_ranges, free_ports
+from collections.abc import Sequence
+
+from cluster.ports import free_ingress_ranges
 
 CLUSTER_ID_VARIABLE = "WINNOW_CLUSTER_ID"
 
@@ -27,20 +29,26 @@ def pod_environment() -> dict[str, str]:
     return shared | {"RAY_SERVE_HAPROXY_MAXCONN": str(_POD_CONNECTIONS)}
 
 
-def local_environment(cluster_id: str, token_path: str, session_directory: str) -> dict[str, str]:
-    """For a cluster on this machine: ports of its own, and its name in every process."""
-    stats_port, metrics_port, fallback_http, fallback_grpc = free_ports(4)
+def local_environment(
+    cluster_id: str, token_path: str, session_directory: str, ports: Sequence[int]
+) -> dict[str, str]:
+    """For a cluster on this machine: four ports of its own, and its name in every process."""
+    stats_port, metrics_port, fallback_http, fallback_grpc = ports
     http, grpc = free_ingress_ranges()
-    haproxy = f"{session_directory}/haproxy"
+    # One letter: below it come a node id of 56 and a name that HAProxy binds with its pid appended.
+    haproxy = f"{session_directory}/h"
     return _SERVE_ENVIRONMENT | {
         CLUSTER_ID_VARIABLE: cluster_id,
         "RAY_AUTH_TOKEN_PATH": token_path,
+        # Off, Ray's own servers listen on the loopback interface alone, on Linux as well.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
         "RAY_SERVE_HAPROXY_MAXCONN": str(_LOCAL_CONNECTIONS),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{haproxy}/haproxy.cfg",
         "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{haproxy}/admin.sock",
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": f"{haproxy}/metrics.sock",
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": haproxy,
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{haproxy}/server-state",
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback_http),

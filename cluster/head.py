@@ -9,7 +9,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -20,28 +22,25 @@ from cluster.state import RunningCluster, State
 
 _OBJECT_STORE_BYTES = 256 * 1024 * 1024
 _PATIENCE_S = 10.0
+_POLL_S = 0.05
 
 
 def start_head(state: State, profile: str, http_port: int) -> RunningCluster:
-    """Start Ray on the loopback interface and record it; returns at once."""
+    """Start Ray and record it; returns at once.
+
+    All of it listens on the loopback interface, but for two things that can only listen on every
+    one: the replicas' calls to one another, which ask for Ray's token, and HAProxy's pages of
+    figures, which show and change nothing.
+    """
     cluster_id = uuid.uuid4().hex
-    # Short, because Ray puts Unix sockets below it, whose paths are limited to 107 bytes.
-    session_directory = tempfile.mkdtemp(prefix="winnow-")
-    gcs, client, dashboard, agent, agent_grpc, runtime_env, metrics = free_ports(7)
-    command = [
-        str(Path(sys.executable).parent / "ray"),
-        *("start", "--head", "--block", "--disable-usage-stats", "--node-ip-address=127.0.0.1"),
-        *(f"--port={gcs}", f"--ray-client-server-port={client}"),
-        *(f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1"),
-        *(f"--dashboard-agent-listen-port={agent}", f"--dashboard-agent-grpc-port={agent_grpc}"),
-        *(f"--runtime-env-agent-port={runtime_env}", f"--metrics-export-port={metrics}"),
-        *("--min-worker-port=0", "--max-worker-port=0"),
-        *(f"--object-store-memory={_OBJECT_STORE_BYTES}", f"--temp-dir={session_directory}"),
-    ]
-    environment = local_environment(cluster_id, str(state.ray_token_file), session_directory)
+    session_directory = new_session_directory()
+    dashboard, *ports = free_ports(11, but=[http_port])
+    environment = local_environment(
+        cluster_id, str(state.ray_token_file), session_directory, ports[:4]
+    )
     with state.head_log.open("wb") as log:
         head = subprocess.Popen(
-            command,
+            _command(session_directory, dashboard, ports[4:]),
             env=os.environ | environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -60,11 +59,31 @@ def start_head(state: State, profile: str, http_port: int) -> RunningCluster:
     return cluster
 
 
+def _command(session_directory: str, dashboard: int, ports: Sequence[int]) -> list[str]:
+    gcs, client, agent, agent_grpc, runtime_env, metrics = ports
+    return [
+        str(Path(sys.executable).parent / "ray"),
+        *("start", "--head", "--block", "--disable-usage-stats", "--node-ip-address=127.0.0.1"),
+        *(f"--port={gcs}", f"--ray-client-server-port={client}"),
+        *(f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1"),
+        *(f"--dashboard-agent-listen-port={agent}", f"--dashboard-agent-grpc-port={agent_grpc}"),
+        *(f"--runtime-env-agent-port={runtime_env}", f"--metrics-export-port={metrics}"),
+        *("--min-worker-port=0", "--max-worker-port=0"),
+        *(f"--object-store-memory={_OBJECT_STORE_BYTES}", f"--temp-dir={session_directory}"),
+    ]
+
+
+def new_session_directory() -> str:
+    """Short and in /tmp, wherever TMPDIR is: Ray and HAProxy put Unix sockets below it, whose paths
+    are limited to 107 bytes."""
+    return tempfile.mkdtemp(prefix="w-", dir="/tmp")
+
+
 def is_alive(cluster: RunningCluster) -> bool:
     """True while the head process runs (and is not another that took its number)."""
     try:
         head = psutil.Process(cluster.head_pid)
-        return head.is_running() and cluster.session_directory in " ".join(head.cmdline())
+        return is_running(head) and cluster.session_directory in " ".join(head.cmdline())
     except psutil.NoSuchProcess:
         return False
 
@@ -78,7 +97,7 @@ def processes(cluster: RunningCluster) -> list[psutil.Process]:
             for child in _children(process):
                 found[child.pid] = child
     found.pop(os.getpid(), None)
-    return list(found.values())
+    return [process for process in found.values() if is_running(process)]
 
 
 def stop(cluster: RunningCluster) -> int:
@@ -90,12 +109,28 @@ def stop(cluster: RunningCluster) -> int:
         stopped += len(alive)
         for process in alive:
             _signal(process, "terminate")
-        _, stubborn = psutil.wait_procs(alive, timeout=_PATIENCE_S)
+        stubborn = _still_running(alive)
         for process in stubborn:
             _signal(process, "kill")
-        psutil.wait_procs(stubborn, timeout=_PATIENCE_S)
+        _still_running(stubborn)
     shutil.rmtree(cluster.session_directory, ignore_errors=True)
     return stopped
+
+
+def is_running(process: psutil.Process) -> bool:
+    """False for a zombie too: where PID 1 reaps none, it stays for ever."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _still_running(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """Those that have not ended when patience has."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while (left := [one for one in processes if is_running(one)]) and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+    return left
 
 
 def _belongs(process: psutil.Process, cluster: RunningCluster) -> bool:

@@ -6,19 +6,20 @@ between the moment it is found free and the moment the server that was promised 
 
 import random
 import socket
+from collections.abc import Container
 
 _SERVER_PORTS = range(20_000, 30_000)
 _INGRESS_PORTS = 100
 _INGRESS_BLOCKS = range(30_000, 32_600, 2 * _INGRESS_PORTS)
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on now."""
+def free_ports(count: int, but: Container[int] = ()) -> list[int]:
+    """Ports that nothing listens on now, none of them one of `but`."""
     ports: list[int] = []
     for port in random.sample(_SERVER_PORTS, len(_SERVER_PORTS)):
         if len(ports) == count:
             return ports
-        if is_free(port):
+        if port not in but and is_free(port):
             ports.append(port)
     raise RuntimeError(f"not {count} free ports in {_SERVER_PORTS}")
 

@@ -4,6 +4,7 @@ A profile names models and relative paths; `localise` makes of it what this mach
 profile may say is checked here, before anything starts.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from cluster.state import State
 Resolve = Callable[[str], str]
 
 _DIRECTORY = Path(__file__).parent / "profiles"
+# Relative ones lie in the state directory.
+_PATHS = (("router", "keys_file"), ("index", "directory"), ("index", "api_key_file"))
 
 
 class UnknownProfileError(Exception):
@@ -46,10 +49,11 @@ def application(profile: dict[str, Any]) -> dict[str, Any]:
     return dict(found)
 
 
-def models(profile: dict[str, Any]) -> list[str]:
-    """The names of the models it needs."""
+def models(profile: dict[str, Any]) -> list[tuple[str, str | None]]:
+    """The models it needs: names, and revisions where it pins them."""
     args = application(profile)["args"]
-    return [args[stage]["engine"]["model"] for stage in ("embedder", "reranker")]
+    engines = [args[stage]["engine"] for stage in ("embedder", "reranker")]
+    return [(engine["model"], engine.get("revision")) for engine in engines]
 
 
 def localise(
@@ -61,11 +65,16 @@ def localise(
     args = {name: dict(part) for name, part in app["args"].items()}
     for stage in ("embedder", "reranker"):
         engine = args[stage]["engine"]
-        args[stage]["engine"] = engine | {"model": resolve(engine["model"])}
-    args["router"]["keys_file"] = str(state.directory / args["router"]["keys_file"])
-    if args["index"].get("directory"):
-        args["index"]["directory"] = str(state.directory / args["index"]["directory"])
+        args[stage]["engine"] = engine | {"model": _absolute(resolve(engine["model"]))}
+    for part, field in _PATHS:
+        if args[part].get(field):
+            args[part][field] = str(state.directory / args[part][field])
     local["applications"] = [app | {"args": args}]
     if http_port is not None:
         local["http_options"] = local["http_options"] | {"port": http_port}
     return local
+
+
+def _absolute(model: str) -> str:
+    """Replicas do not run where the command did; what is no directory here is a Hub id."""
+    return os.path.abspath(model) if os.path.isdir(model) else model

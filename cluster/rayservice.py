@@ -10,10 +10,14 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from cluster import block_yaml
 from cluster.environment import pod_environment
 
 _CONTAINER_PORTS = {"gcs": 6379, "dashboard": 8265, "client": 10001, "serve": 8000}
-_KEYS_DIRECTORY = "/etc/winnow/keys"
+_SECRETS_DIRECTORY = "/etc/winnow"
+# The object store lies in shared memory and leaves room for what else does; bytes, as Ray reads it.
+_SHARED_MEMORY = "4Gi"
+_RAY_START = {"object-store-memory": str(3 * 1024**3)}
 # Longer than the slowest deployment's graceful_shutdown_timeout_s and Serve's own draining.
 _TERMINATION_GRACE_S = 120
 
@@ -37,6 +41,8 @@ class WorkerGroup(PodSize):
 
 
 class ClusterSpec(BaseModel):
+    """Secrets are named and made by hand; `qdrant_secret` only where Qdrant asks for a key."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
@@ -44,6 +50,7 @@ class ClusterSpec(BaseModel):
     ray_version: str
     keys_secret: str
     ray_token_secret: str
+    qdrant_secret: str | None = None
     head: PodSize
     groups: tuple[WorkerGroup, ...] = Field(min_length=1)
 
@@ -59,7 +66,7 @@ def render_rayservice(profile: dict[str, Any], spec: ClusterSpec) -> dict[str, A
         "kind": "RayService",
         "metadata": {"name": spec.name, "labels": {"app.kubernetes.io/name": spec.name}},
         "spec": {
-            "serveConfigV2": yaml.safe_dump(profile, sort_keys=False, width=100),
+            "serveConfigV2": block_yaml.dump(profile),
             # Above the longest request and the load balancer's draining.
             "rayClusterDeletionDelaySeconds": 180,
             "excludeHeadPodFromServeSvc": True,
@@ -76,7 +83,7 @@ def _cluster(spec: ClusterSpec) -> dict[str, Any]:
         "authOptions": {"mode": "token", "secretName": spec.ray_token_secret},
         "headGroupSpec": {
             # The head carries the control plane alone.
-            "rayStartParams": {"num-cpus": "0", "dashboard-host": "0.0.0.0"},
+            "rayStartParams": {"num-cpus": "0", "dashboard-host": "0.0.0.0"} | _RAY_START,
             "template": _pod(spec, spec.head, "ray-head", _CONTAINER_PORTS),
         },
         "workerGroupSpecs": [_group(spec, group) for group in spec.groups],
@@ -90,7 +97,7 @@ def _group(spec: ClusterSpec, group: WorkerGroup) -> dict[str, Any]:
         "minReplicas": group.min_replicas,
         "maxReplicas": group.max_replicas,
         "idleTimeoutSeconds": group.idle_timeout_s,
-        "rayStartParams": {},
+        "rayStartParams": _RAY_START,
         "labels": {"winnow/role": group.role},
         "template": _pod(spec, group, "ray-worker", {"serve": _CONTAINER_PORTS["serve"]}),
     }
@@ -100,6 +107,9 @@ def _pod(spec: ClusterSpec, size: PodSize, name: str, ports: dict[str, int]) -> 
     resources: dict[str, Any] = {"cpu": size.cpu, "memory": size.memory}
     if size.gpus:
         resources["nvidia.com/gpu"] = size.gpus
+    secrets = {"keys": spec.keys_secret}
+    if spec.qdrant_secret:
+        secrets["qdrant"] = spec.qdrant_secret
     container = {
         "name": name,
         "image": spec.image,
@@ -107,7 +117,10 @@ def _pod(spec: ClusterSpec, size: PodSize, name: str, ports: dict[str, int]) -> 
         "env": [{"name": key, "value": value} for key, value in pod_environment().items()],
         "resources": {"requests": resources, "limits": resources},
         "volumeMounts": [
-            {"name": "keys", "mountPath": _KEYS_DIRECTORY, "readOnly": True},
+            *(
+                {"name": key, "mountPath": f"{_SECRETS_DIRECTORY}/{key}", "readOnly": True}
+                for key in secrets
+            ),
             {"name": "shm", "mountPath": "/dev/shm"},
         ],
         "securityContext": {
@@ -121,8 +134,8 @@ def _pod(spec: ClusterSpec, size: PodSize, name: str, ports: dict[str, int]) -> 
             "terminationGracePeriodSeconds": _TERMINATION_GRACE_S,
             "containers": [container],
             "volumes": [
-                {"name": "keys", "secret": {"secretName": spec.keys_secret}},
-                {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "4Gi"}},
+                *({"name": key, "secret": {"secretName": name}} for key, name in secrets.items()),
+                {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": _SHARED_MEMORY}},
             ],
         }
     }

@@ -37,6 +37,7 @@ class ServeApi:
             base_url=f"http://127.0.0.1:{dashboard_port}",
             headers={"authorization": f"Bearer {token}"},
             timeout=_TIMEOUT_S,
+            trust_env=False,  # no proxy stands between this machine and itself
         )
 
     def is_up(self) -> bool:
@@ -52,8 +53,8 @@ class ServeApi:
         """
         response = self._client.put(_PATH, json=config)
         if response.is_error:
-            lines = response.text.strip().splitlines()
-            raise DeployRefusedError(f"Serve refused the configuration: {lines[-1:]}")
+            [*_, last] = [response.reason_phrase, *response.text.strip().splitlines()]
+            raise DeployRefusedError(f"Serve refused the configuration: {last}")
 
     def application(self, name: str) -> ApplicationState:
         answer = self._client.get(_PATH).raise_for_status().json()

@@ -25,13 +25,16 @@ def locate(model: str, revision: str | None, weights: bool) -> Path:
 
 
 def weights_digest(directory: Path) -> str:
-    """A SHA-256 over the size and evenly spread samples of every weights file.
+    """A SHA-256 over the tokenizer, and the size and evenly spread samples of every weights file.
 
     Samples, because 16 GB must not be read whole at every start; training changes all of a
-    model's weights, so it changes the samples.
+    model's weights, so it changes the samples. FileNotFoundError if there are no weights.
     """
-    digest = hashlib.sha256()
-    for path in sorted(directory.glob("*.safetensors")):
+    weights = sorted(directory.glob("*.safetensors"))
+    if not weights:
+        raise FileNotFoundError(f"no *.safetensors in {directory}")
+    digest = hashlib.sha256((directory / "tokenizer.json").read_bytes())
+    for path in weights:
         size = path.stat().st_size
         digest.update(f"{path.name}:{size};".encode())
         with path.open("rb") as file:

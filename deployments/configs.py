@@ -4,7 +4,8 @@ How many replicas there are and what a batch may hold is not here: that is the p
 `deployments`.
 """
 
-from typing import Literal
+import hashlib
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,48 +15,84 @@ from deployments.prompts import EmbedTemplate, RerankTemplate
 
 
 class RouterConfig(BaseModel):
-    """`keys_file` holds the hashed API keys; it is read again when it changes."""
+    """`keys_file` holds the hashed API keys; it is read again when it changes.
+
+    At most `embed_calls_at_once` calls of one tenant and lane are under way to the embedder; what
+    arrives meanwhile goes together in the next, up to `embed_call_tokens`.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     keys_file: str
     tokenizer_threads: int = Field(default=2, gt=0)
+    embed_calls_at_once: int = Field(default=4, gt=0)
+    embed_call_tokens: int = Field(default=8192, gt=0)
 
 
-class EmbedderConfig(BaseModel):
-    """An embedding model as Winnow serves it.
-
-    `name` is what clients call it. `dimensions` is the width of its vectors; they may be cut to
-    any width from `min_dimensions` up if the model was trained for that (Matryoshka).
-    """
+class ModelConfig(BaseModel):
+    """A model as Winnow serves it; `name` is what clients call it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    dimensions: int = Field(gt=0)
-    min_dimensions: int | None = Field(default=None, gt=0)
-    template: EmbedTemplate
+    template: EmbedTemplate | RerankTemplate
     engine: EngineConfig
     golden: tuple[Golden, ...] = Field(min_length=1)
 
+    def contract(self) -> str:
+        """What a Router that makes tokens and a replica that reads them must agree on."""
+        engine = self.engine
+        parts = [self.name, self.template.model_dump_json()]
+        return _digest(repr([*parts, engine.model, engine.revision, engine.max_model_len]))
+
+    def fingerprint(self, weights: str) -> str:
+        """Names whatever decides an answer to given text: weights, tokenizer, template, length.
+
+        The numbers' type is not part of it, and for an embedder the query's instruction is not:
+        both may change without touching stored vectors.
+        """
+        engine = self.engine
+        parts = [weights, engine.pooling, engine.max_model_len, engine.hf_overrides]
+        return f"{self.name}:{_digest(repr([*parts, *self._identity()]))}"
+
+    def _identity(self) -> list[Any]:
+        return [self.template.model_dump_json()]
+
+
+class EmbedderConfig(ModelConfig):
+    """`dimensions` is the width of the vectors; they may be cut to any width from `min_dimensions`
+    up if the model was trained for that (Matryoshka)."""
+
+    template: EmbedTemplate
+    dimensions: int = Field(gt=0)
+    min_dimensions: int | None = Field(default=None, gt=0)
+
+    def _identity(self) -> list[Any]:
+        return [self.template.prefix, self.template.suffix, self.dimensions]
+
 
 class IndexConfig(BaseModel):
-    """`lancedb` keeps collections in `directory`; `qdrant` in the cluster at `url`."""
+    """`lancedb` keeps collections in `directory`; `qdrant` in the cluster at `url`.
+
+    The rest is for `qdrant`: `api_key_file` holds the cluster's key, if it asks for one;
+    `shard_number` cannot change once a collection is made; a write waits for
+    `write_consistency_factor` of the `replication_factor` copies, for two unless said otherwise.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     engine: Literal["lancedb", "qdrant"] = "lancedb"
     directory: str | None = None
     url: str | None = None
+    api_key_file: str | None = None
+    shard_number: int = Field(default=12, gt=0)
     replication_factor: int = Field(default=2, gt=0)
+    write_consistency_factor: int | None = Field(default=None, gt=0)
 
 
-class RerankerConfig(BaseModel):
-    """A reranking model as Winnow serves it; `name` is what clients call it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str
+class RerankerConfig(ModelConfig):
     template: RerankTemplate
-    engine: EngineConfig
-    golden: tuple[Golden, ...] = Field(min_length=1)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

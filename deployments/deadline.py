@@ -4,12 +4,17 @@ Counts on a clock that is given (seconds, monotonic), so that tests and the simu
 Between processes it travels as the seconds left, because their clocks do not agree.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from deployments.errors import DeadlineExceeded
 
 Clock = Callable[[], float]
+T = TypeVar("T")
+
+_TOO_LATE = "the request ran out of time: allow more with deadline_ms"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,5 +32,17 @@ class Deadline:
         """Seconds left; raises DeadlineExceeded when there are none."""
         left = self.at_s - self.clock()
         if left <= 0:
-            raise DeadlineExceeded("the request ran out of time: allow more with deadline_ms")
+            raise DeadlineExceeded(_TOO_LATE)
         return left
+
+
+async def within(deadline: Deadline, work: Awaitable[T]) -> T:
+    """The result of `work`, or DeadlineExceeded, whichever is first."""
+    try:
+        async with asyncio.timeout(deadline.left_s()):
+            return await work
+    except TimeoutError:
+        raise DeadlineExceeded(_TOO_LATE) from None
+    finally:
+        if asyncio.iscoroutine(work):
+            work.close()  # never begun, if there was no time at all

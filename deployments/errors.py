@@ -6,6 +6,7 @@
     ├── Forbidden           403  the key may not do this
     ├── NotFound            404  no such collection, document, model or route
     ├── MethodNotAllowed    405  the route exists under another method
+    ├── RequestTimeout      408  the body took too long to arrive
     ├── Conflict            409  the stored state contradicts the request
     ├── PayloadTooLarge     413  send less at once
     ├── QuotaExceeded       429  the tenant's own limit is used up
@@ -24,16 +25,24 @@ from typing import ClassVar
 
 
 class WinnowError(Exception):
-    """The root of the tree. `param` names the field of the request that is at fault, if one is."""
+    """The root of the tree.
+
+    `param` names the field of the request that is at fault, if one is; `retry_after_s` takes the
+    place of the class's own where more is known.
+    """
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
-    retry_after_s: ClassVar[float | None] = None
+    retry_after_s: float | None = None
 
-    def __init__(self, message: str, param: str | None = None) -> None:
-        super().__init__(message, param)
+    def __init__(
+        self, message: str, param: str | None = None, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message, param, retry_after_s)
         self.message = message
         self.param = param
+        if retry_after_s is not None:
+            self.retry_after_s = retry_after_s
 
     def __str__(self) -> str:
         return self.message
@@ -66,6 +75,11 @@ class ModelNotFound(NotFound):
 class MethodNotAllowed(WinnowError):
     status = 405
     code = "method_not_allowed"
+
+
+class RequestTimeout(WinnowError):
+    status = 408
+    code = "request_timeout"
 
 
 class Conflict(WinnowError):

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from deployments.errors import InvalidRequest
 from deployments.stores.base import And, Compare, Filter, Not, Or, Scalar
+from deployments.stores.filters import check_depth, check_filter
 
 _OPERATORS = {
     "$eq": "eq",
@@ -19,14 +20,17 @@ _OPERATORS = {
     "$in": "in",
     "$nin": "not_in",
 }
-_MAX_DEPTH = 8
-_MAX_VALUES = 1_000
 
 
-def parse_filter(raw: dict[str, Any], depth: int = 0) -> Filter:
-    """Raises InvalidRequest naming the part that is not understood."""
-    if depth > _MAX_DEPTH:
-        raise InvalidRequest(f"the filter nests deeper than {_MAX_DEPTH} levels", param="filter")
+def parse_filter(raw: dict[str, Any]) -> Filter:
+    """Raises InvalidRequest naming the part that is not understood, or the limit exceeded."""
+    where = _parse(raw, depth=1)
+    check_filter(where)
+    return where
+
+
+def _parse(raw: dict[str, Any], depth: int) -> Filter:
+    check_depth(depth)
     parts = [_parse_entry(key, value, depth) for key, value in raw.items()]
     return parts[0] if len(parts) == 1 else And(tuple(parts))
 
@@ -35,10 +39,10 @@ def _parse_entry(key: str, value: Any, depth: int) -> Filter:
     if key in ("$and", "$or"):
         if not isinstance(value, list) or not value:
             raise InvalidRequest(f"'{key}' takes a list of at least one filter", param="filter")
-        parts = tuple(parse_filter(_object(key, part), depth + 1) for part in value)
+        parts = tuple(_parse(_object(key, part), depth + 1) for part in value)
         return And(parts) if key == "$and" else Or(parts)
     if key == "$not":
-        return Not(parse_filter(_object(key, value), depth + 1))
+        return Not(_parse(_object(key, value), depth + 1))
     if key.startswith("$"):
         raise InvalidRequest(f"'{key}' is not a filter operator here", param="filter")
     if not isinstance(value, dict):
@@ -57,17 +61,17 @@ def _compare(field: str, operator: str, operand: Any) -> Filter:
         )
     if operator not in ("$in", "$nin"):
         return Compare(field, _OPERATORS[operator], _scalar(field, operand))  # type: ignore[arg-type] # the table's values are the literals
-    if not isinstance(operand, list) or len(operand) > _MAX_VALUES:
-        raise InvalidRequest(
-            f"'{operator}' takes a list of at most {_MAX_VALUES} values", param="filter"
-        )
+    if not isinstance(operand, list):
+        raise InvalidRequest(f"'{operator}' takes a list of values", param="filter")
     values = tuple(_scalar(field, value) for value in operand)
     return Compare(field, "in" if operator == "$in" else "not_in", values)
 
 
 def _object(key: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise InvalidRequest(f"'{key}' takes filters, which are objects", param="filter")
+    if not isinstance(value, dict) or not value:
+        raise InvalidRequest(
+            f"'{key}' takes filters, which are objects of at least one field", param="filter"
+        )
     return value
 
 

@@ -4,15 +4,14 @@ Owns the vector store; the only writer of an embedded one. Knows no model: it co
 fingerprint a vector comes with to that of the collection, and refuses what does not match.
 """
 
-import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deployments.configs import IndexConfig
-from deployments.errors import FingerprintMismatch, StageUnavailable
+from deployments.errors import FingerprintMismatch, PayloadTooLarge, StageUnavailable
 from deployments.stores.base import (
     Collection,
     Filter,
@@ -23,16 +22,17 @@ from deployments.stores.base import (
     Record,
     VectorStore,
 )
+from deployments.stores.records import size_of
 
-# A fingerprint can only change by dropping a collection and making it anew, perhaps by another
-# replica of this deployment; within this time that is noticed.
-_FINGERPRINT_TTL_S = 1.0
+# An answer between replicas has at most 64 MiB.
+_MAX_ANSWER_MIB = 48
 
 
 class Index:
     def __init__(self, config: IndexConfig) -> None:
         self._store = build_store(config)
-        self._fingerprints: dict[Namespace, tuple[float, str]] = {}
+        # On the instance, where Serve finds it to await at the replica's end, and Python does not.
+        self.__del__ = self._store.close
 
     async def ensure(self, ns: Namespace, dimensions: int, fingerprint: str) -> bool:
         """Create the collection unless it is there; True if it was made now."""
@@ -45,16 +45,11 @@ class Index:
         return await self._store.collections(tenant)
 
     async def drop(self, ns: Namespace) -> None:
-        self._fingerprints.pop(ns, None)
         await self._store.drop(ns)
 
     async def check(self, ns: Namespace, fingerprint: str) -> None:
         """Raises NotFound, or FingerprintMismatch if the vectors are another model's."""
-        now = time.monotonic()
-        read_at, stored = self._fingerprints.get(ns, (-_FINGERPRINT_TTL_S, ""))
-        if now - read_at >= _FINGERPRINT_TTL_S:
-            stored = (await self._store.describe(ns)).fingerprint
-            self._fingerprints[ns] = (now, stored)
+        stored = await self._store.fingerprint(ns)
         if stored != fingerprint:
             raise FingerprintMismatch.between(ns.collection, stored, fingerprint)
 
@@ -67,7 +62,10 @@ class Index:
         return await self._store.delete(ns, ids, where)
 
     async def get(self, ns: Namespace, ids: Sequence[str]) -> list[Record | None]:
-        return await self._store.get(ns, ids)
+        """In the order of `ids`. Raises PayloadTooLarge for more than one answer can hold."""
+        records = await self._store.get(ns, ids)
+        _check_size((record for record in records if record), "ids")
+        return records
 
     async def scan(self, ns: Namespace, cursor: str | None, limit: int) -> Page:
         return await self._store.scan(ns, cursor, limit)
@@ -80,17 +78,30 @@ class Index:
         where: Filter | None,
         fingerprint: str,
     ) -> list[Hit]:
-        """The `k` documents most similar to `vector` (float32 [dimensions]), best first."""
+        """The `k` documents most similar to `vector` (float32 [dimensions]), best first.
+
+        Raises PayloadTooLarge for more than one answer can hold.
+        """
         await self.check(ns, fingerprint)
         [hits] = await self._store.search([Query(ns, vector, k, where)])
+        _check_size((hit.record for hit in hits), "top_k")
         return hits
 
     async def status(self) -> str:
-        """How durable an acknowledged write is."""
+        """How durable an acknowledged write is. Raises StageUnavailable if the store is.
+
+        Serve is not told: a new replica would not bring a store back.
+        """
         return await self._store.health()
 
-    async def check_health(self) -> None:
-        await self._store.health()
+
+def _check_size(records: Iterable[Record], param: str) -> None:
+    if sum(map(size_of, records)) > _MAX_ANSWER_MIB * 1024 * 1024:
+        raise PayloadTooLarge(
+            f"the documents have more than {_MAX_ANSWER_MIB} MiB in all: ask for fewer of them"
+            f" with {param}",
+            param=param,
+        )
 
 
 def build_store(config: IndexConfig) -> VectorStore:
@@ -105,4 +116,11 @@ def build_store(config: IndexConfig) -> VectorStore:
 
     if config.url is None:
         raise StageUnavailable("the qdrant index needs a url")
-    return QdrantStore(url=config.url, replication_factor=config.replication_factor)
+    key_file = config.api_key_file
+    return QdrantStore(
+        config.url,
+        api_key=None if key_file is None else Path(key_file).read_text().strip(),
+        shard_number=config.shard_number,
+        replication_factor=config.replication_factor,
+        write_consistency_factor=config.write_consistency_factor,
+    )

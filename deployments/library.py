@@ -7,6 +7,7 @@ store: `index` answers for those.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from deployments.context import Context
 from deployments.deadline import Deadline
 from deployments.errors import NotFound
 from deployments.pipeline import Pipeline
@@ -14,7 +15,6 @@ from deployments.prompts import Cut
 from deployments.stage_client import EmbedClient, IndexClient
 from deployments.stores.base import Collection, Filter, Namespace, Page, Record
 from deployments.tenancy import Tenant
-from deployments.timings import Timings
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,7 @@ class Library:
         tenant: Tenant,
         name: str,
         records: Sequence[Record],
-        deadline: Deadline,
-        timings: Timings,
+        context: Context,
     ) -> int:
         """Embed and store; returns the tokens embedded once all is durable.
 
@@ -54,16 +53,17 @@ class Library:
         """
         ns = Namespace(tenant.id, name)
         # Before the work, because the embedder is the expensive part of a refused upsert.
-        await self.index.check(ns, (await self.embedder.status(deadline)).fingerprint, deadline)
+        running = await self.embedder.status(context.deadline)
+        await self.index.check(ns, running.fingerprint, context.deadline)
         embedded = await self.pipeline.embed_documents(
-            [record.text for record in records], Cut(), deadline, timings
+            [record.text for record in records], Cut(), context
         )
         stored = [
             Record(record.id, record.text, record.metadata, vector)
             for record, vector in zip(records, embedded.embeddings.vectors, strict=True)
         ]
-        with timings.stage("store"):
-            await self.index.upsert(ns, stored, embedded.embeddings.fingerprint, deadline)
+        with context.timings.stage("store"):
+            await self.index.upsert(ns, stored, embedded.embeddings.fingerprint, context.deadline)
         return embedded.tokens
 
     async def get(

@@ -4,18 +4,19 @@ Knows neither Ray nor HTTP nor a store: the stages are given as protocols, the c
 deadline. `router` puts handles behind the protocols, the tests and the simulator something else.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.deadline import Deadline
+from deployments.context import Context
+from deployments.deadline import Deadline, within
+from deployments.fair_queue import Origin
 from deployments.prompts import Cut
 from deployments.stage import Embeddings
 from deployments.stores.base import Filter, Hit, Namespace, Record
-from deployments.timings import Timings
 from deployments.token_rows import TokenRows
 
 
@@ -30,7 +31,7 @@ class TextEncoder(Protocol):
 
 
 class EmbedStage(Protocol):
-    async def embed(self, rows: TokenRows, deadline: Deadline) -> Embeddings: ...
+    async def embed(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> Embeddings: ...
 
 
 class RetrieveStage(Protocol):
@@ -46,7 +47,9 @@ class RetrieveStage(Protocol):
 
 
 class RerankStage(Protocol):
-    async def rerank(self, rows: TokenRows, deadline: Deadline) -> NDArray[np.float32]: ...
+    async def rerank(
+        self, rows: TokenRows, deadline: Deadline, origin: Origin
+    ) -> NDArray[np.float32]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,57 +111,58 @@ class Pipeline:
         self._rerank = rerank_stage
 
     async def embed_queries(
-        self, texts: Sequence[str], cut: Cut | None, deadline: Deadline, timings: Timings
+        self, texts: Sequence[str], cut: Cut | None, context: Context
     ) -> Embedded:
         """The texts as questions: with the model's query instruction."""
-        with timings.stage("tokenize"):
-            rows = await self._encoder.queries(texts, cut)
-        return await self._embed_rows(rows, deadline, timings)
+        rows = await self._tokenize(self._encoder.queries(texts, cut), context)
+        return await self._embed_rows(rows, context)
 
     async def embed_documents(
-        self, texts: Sequence[str], cut: Cut | None, deadline: Deadline, timings: Timings
+        self, texts: Sequence[str], cut: Cut | None, context: Context
     ) -> Embedded:
         """The texts as they are."""
-        with timings.stage("tokenize"):
-            rows = await self._encoder.documents(texts, cut)
-        return await self._embed_rows(rows, deadline, timings)
-
-    async def _embed_rows(self, rows: TokenRows, deadline: Deadline, timings: Timings) -> Embedded:
-        with timings.stage("embed"):
-            return Embedded(await self._embed.embed(rows, deadline), rows.total_tokens)
+        rows = await self._tokenize(self._encoder.documents(texts, cut), context)
+        return await self._embed_rows(rows, context)
 
     async def rerank(
         self,
         query: str,
         documents: Sequence[str],
         max_tokens_per_doc: int | None,
-        deadline: Deadline,
-        timings: Timings,
+        context: Context,
     ) -> Ranked:
         """Every document's relevance to the query; equal scores keep the order they came in."""
-        with timings.stage("tokenize"):
-            rows = await self._encoder.pairs(query, documents, max_tokens_per_doc)
-        with timings.stage("rerank"):
-            scores = await self._rerank.rerank(rows, deadline)
+        pairs = self._encoder.pairs(query, documents, max_tokens_per_doc)
+        rows = await self._tokenize(pairs, context)
+        with context.timings.stage("rerank"):
+            scores = await self._rerank.rerank(rows, context.deadline, context.origin)
         order = np.argsort(-scores, kind="stable")
         return Ranked([(int(i), float(scores[i])) for i in order], rows.total_tokens)
 
-    async def search(self, plan: SearchPlan, deadline: Deadline, timings: Timings) -> Found:
-        asked = await self.embed_queries([plan.query], Cut(), deadline, timings)
-        with timings.stage("retrieve"):
+    async def search(self, plan: SearchPlan, context: Context) -> Found:
+        asked = await self.embed_queries([plan.query], Cut(), context)
+        with context.timings.stage("retrieve"):
             hits = await self._retrieve.search(
                 plan.ns,
                 asked.embeddings.vectors[0],
                 plan.top_k if plan.rerank else plan.top_n,
                 plan.where,
                 asked.embeddings.fingerprint,
-                deadline,
+                context.deadline,
             )
         if not plan.rerank or not hits:
             results = [Result(hit.record, hit.score, None) for hit in hits]
             return Found(results, asked.tokens, 0, len(hits))
-        texts = [hit.record.text for hit in hits]
-        ranked = await self.rerank(plan.query, texts, None, deadline, timings)
+        ranked = await self.rerank(plan.query, [hit.record.text for hit in hits], None, context)
         best = ranked.order[: plan.top_n]
         results = [Result(hits[i].record, hits[i].score, score) for i, score in best]
         return Found(results, asked.tokens, ranked.tokens, len(hits))
+
+    async def _tokenize(self, encoding: Awaitable[TokenRows], context: Context) -> TokenRows:
+        with context.timings.stage("tokenize"):
+            return await within(context.deadline, encoding)
+
+    async def _embed_rows(self, rows: TokenRows, context: Context) -> Embedded:
+        with context.timings.stage("embed"):
+            embeddings = await self._embed.embed(rows, context.deadline, context.origin)
+        return Embedded(embeddings, rows.total_tokens)

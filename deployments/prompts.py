@@ -31,7 +31,14 @@ class EmbedTemplate(BaseModel):
     instruction: str = DEFAULT_INSTRUCTION
 
     def query_text(self, query: str) -> str:
-        return self.query.replace("{instruction}", self.instruction).replace("{query}", query)
+        return self._asked().replace("{query}", query)
+
+    def query_starts(self) -> int:
+        """Where in `query_text` the query itself begins, in characters."""
+        return self._asked().index("{query}")
+
+    def _asked(self) -> str:
+        return self.query.replace("{instruction}", self.instruction)
 
 
 class RerankTemplate(BaseModel):

@@ -1,56 +1,36 @@
 """The Reranker deployment: rows of (query, document) tokens in, relevance scores out.
 
 Each replica owns one engine and one queue. Knows neither text (but for its golden check) nor
-tenants nor HTTP.
+tenants' rights nor HTTP.
 """
 
-import hashlib
-import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.batcher import Batcher, BatchLimits
-from deployments.checkpoint import locate, weights_digest
 from deployments.configs import RerankerConfig
 from deployments.engine.base import PoolingEngine
-from deployments.engine.build import build_engine
+from deployments.fair_queue import Origin
 from deployments.golden import check_golden
-from deployments.stage import StageStatus
+from deployments.model_replica import ModelReplica
 from deployments.token_rows import TokenRows
 from deployments.tokenizer import RerankEncoder, load_tokenizer
 
 
-class Reranker:
+class Reranker(ModelReplica):
     async def __init__(self, config: RerankerConfig) -> None:  # type: ignore[misc] # Serve awaits it
-        directory = locate(config.engine.model, config.engine.revision, weights=True)
-        engine_config = config.engine.model_copy(update={"model": str(directory)})
-        self._config = config
-        self._fingerprint = fingerprint(config, directory)
-        self._engine = await build_engine(engine_config)
-        self._batcher = Batcher(self._engine.score, time.monotonic, BatchLimits())
-        await _check(self._engine, config, directory)
+        engine, directory = await self.start(config, lambda engine: engine.score)
+        await _check(engine, config, directory)
 
-    def reconfigure(self, user_config: dict[str, Any]) -> None:
-        self._batcher.limits = BatchLimits.model_validate(user_config)
-
-    async def rerank(self, rows: TokenRows, timeout_s: float) -> NDArray[np.float32]:
+    async def rerank(
+        self, rows: TokenRows, timeout_s: float, origin: Origin, contract: str
+    ) -> NDArray[np.float32]:
         """Relevance in [0, 1], float32 [rows].
 
         Raises Overloaded, DeadlineExceeded, StageUnavailable.
         """
-        return relevance(await self._batcher.submit(rows, timeout_s))
-
-    async def status(self) -> StageStatus:
-        batcher = self._batcher
-        return StageStatus(
-            self._config.name, self._fingerprint, batcher.queued_rows, batcher.queued_tokens
-        )
-
-    async def check_health(self) -> None:
-        await self._engine.check_health()
+        return relevance(await self.submit(rows, timeout_s, origin, contract))
 
 
 def relevance(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -61,12 +41,6 @@ def relevance(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     wide = logits.astype(np.float64)
     return (1.0 / (1.0 + np.exp(-np.clip(wide, -80, 80)))).astype(np.float32)
-
-
-def fingerprint(config: RerankerConfig, directory: Path) -> str:
-    """Names whatever decides a score: the weights and the template."""
-    parts = [weights_digest(directory), config.template.model_dump_json()]
-    return f"{config.name}:{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
 
 
 async def _check(engine: PoolingEngine, config: RerankerConfig, directory: Path) -> None:

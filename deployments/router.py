@@ -36,8 +36,15 @@ class Router:
         index: DeploymentHandle[Any],
         reranker: DeploymentHandle[Any],
     ) -> None:
-        embed, retrieve = EmbedClient("embed", embedder), IndexClient("retrieve", index)
-        rerank = RerankClient("rerank", reranker)
+        embed = EmbedClient(
+            "embed",
+            embedder,
+            embedder_config.contract(),
+            config.embed_calls_at_once,
+            config.embed_call_tokens,
+        )
+        retrieve = IndexClient("retrieve", index)
+        rerank = RerankClient("rerank", reranker, reranker_config.contract())
         pipeline = Pipeline(
             _encoder(embedder_config, reranker_config, config.tokenizer_threads),
             embed,

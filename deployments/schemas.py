@@ -5,6 +5,7 @@ shapes of other vendors live beside their routes in `dialects`.
 """
 
 import json
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -24,7 +25,7 @@ MAX_DEADLINE_MS = 120_000
 
 
 class Wire(BaseModel):
-    """A body as it arrives: nothing is coerced and nothing is ignored."""
+    """A body as it arrives: nothing is coerced, and a field that is not declared is an error."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -55,13 +56,20 @@ class Document(Wire):
     metadata: dict[str, str | int | float | bool | list[str] | None] = {}
 
     @model_validator(mode="after")
-    def _metadata_is_small(self) -> "Document":
-        encoded = json.dumps(self.metadata)
-        if len(encoded) > MAX_METADATA_BYTES:
+    def _metadata_is_storable(self) -> "Document":
+        if len(json.dumps(self.metadata)) > MAX_METADATA_BYTES:
             raise ValueError(f"metadata is larger than {MAX_METADATA_BYTES} bytes as JSON")
-        if "\\u0000" in encoded:
+        if any("\x00" in text for text in self._metadata_texts()):
             raise ValueError("metadata holds a NUL character (\\u0000): remove it")
         return self
+
+    def _metadata_texts(self) -> Iterator[str]:
+        for key, value in self.metadata.items():
+            yield key
+            if isinstance(value, str):
+                yield value
+            elif isinstance(value, list):
+                yield from value
 
 
 class UpsertRequest(Wire):

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from deployments.context import Context
 from deployments.deadline import Clock, Deadline
 from deployments.errors import InvalidRequest, ModelNotFound
+from deployments.fair_queue import Lane, Origin
 from deployments.library import Library
 from deployments.pipeline import Pipeline
 from deployments.schemas import Readiness
-from deployments.tenancy import KeyRing
+from deployments.tenancy import KeyRing, Tenant
 from deployments.timings import Timings
 
 DEFAULT_DEADLINE_S = 30.0
@@ -46,8 +48,11 @@ class Service:
         timeout_s = DEFAULT_DEADLINE_S if deadline_ms is None else deadline_ms / 1000
         return Deadline.after(timeout_s, self.clock)
 
-    def timings(self) -> Timings:
-        return Timings(self.clock)
+    def context(
+        self, caller: Tenant, deadline_ms: int | None = None, lane: Lane = "default"
+    ) -> Context:
+        """Of a request that goes through the stages; its time begins now."""
+        return Context(Origin(caller.id, lane), self.deadline(deadline_ms), Timings(self.clock))
 
     def require_embed_model(self, name: str) -> None:
         self._require(name, self.embed_model.name, "embedding")

@@ -1,35 +1,42 @@
 """The stages as the Router sees them: calls to other deployments, under a deadline.
 
 The only module that turns what Ray raises into our own errors. A call whose replica died is made
-again on another, because every stage call may safely be made twice.
+again on another, if it may be made twice.
 """
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-import numpy as np
+import grpc
+from numpy import float32
 from numpy.typing import NDArray
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
-from deployments.deadline import Deadline
+from deployments.coalescer import Coalescer
+from deployments.deadline import Deadline, within
 from deployments.errors import (
     DeadlineExceeded,
     InternalError,
     Overloaded,
+    PayloadTooLarge,
     StageUnavailable,
     WinnowError,
 )
+from deployments.fair_queue import Origin
 from deployments.stage import Embeddings, StageStatus
 from deployments.stores.base import Collection, Filter, Hit, Namespace, Page, Record
 from deployments.token_rows import TokenRows
 
 logger = logging.getLogger(__name__)
 
-_ATTEMPTS = 3
+_FIRST_PAUSE_S = 0.05
+_LONGEST_PAUSE_S = 1.0
+
+_LOST = (RayActorError, DeploymentUnavailableError, StageUnavailable)
 
 
 class StageClient:
@@ -40,27 +47,48 @@ class StageClient:
         self._handle = handle
 
     async def call(self, method: str, *args: Any, deadline: Deadline) -> Any:
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                return await self._call_once(method, args, deadline.left_s())
-            except (RayActorError, DeploymentUnavailableError):
-                logger.warning("%s: a replica was lost (attempt %d)", self._stage, attempt)
-        raise StageUnavailable(f"the {self._stage} stage has no healthy replica: try again shortly")
+        """Call until a replica answers or time is up."""
+        return await self.persist(
+            lambda: self._call_once(method, *args, deadline=deadline), deadline
+        )
 
-    async def _call_once(self, method: str, args: Sequence[Any], left_s: float) -> Any:
+    async def persist(self, attempt: Callable[[], Awaitable[Any]], deadline: Deadline) -> Any:
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                return await attempt()
+            except _LOST as lost:
+                logger.warning("%s: a replica was lost: %s", self._stage, type(lost).__name__)
+            if deadline.left_s() <= pause_s:
+                raise self._lost()
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    async def _call_once(self, method: str, *args: Any, deadline: Deadline) -> Any:
         response = getattr(self._handle, method).remote(*args)
         try:
-            async with asyncio.timeout(left_s):
-                return await response
-        except TimeoutError:
+            return await within(deadline, response)
+        except DeadlineExceeded:
             response.cancel()
-            raise DeadlineExceeded(
-                f"the {self._stage} stage did not answer in time: allow more with deadline_ms"
-            ) from None
+            raise
         except BackPressureError:
             raise Overloaded(f"the {self._stage} stage is full: try again shortly") from None
         except RayTaskError as failure:
             raise self._ours(failure) from None
+        except grpc.RpcError as failure:
+            raise self._transport(failure) from None
+
+    async def call_if_alive(self, method: str, *args: Any, deadline: Deadline) -> Any:
+        """One try, for what would answer otherwise when done a second time."""
+        try:
+            return await self._call_once(method, *args, deadline=deadline)
+        except (RayActorError, DeploymentUnavailableError):
+            raise self._lost() from None
+
+    def _lost(self) -> StageUnavailable:
+        return StageUnavailable(
+            f"the {self._stage} stage has no healthy replica: try again shortly"
+        )
 
     def _ours(self, failure: RayTaskError) -> WinnowError | RayActorError:
         cause = failure.cause
@@ -69,24 +97,60 @@ class StageClient:
         logger.error("the %s stage failed", self._stage, exc_info=failure)
         return InternalError(f"the {self._stage} stage failed on this request")
 
+    def _transport(self, failure: grpc.RpcError) -> WinnowError:
+        if failure.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+            return PayloadTooLarge(
+                f"the answer of the {self._stage} stage is too large: ask for less at once"
+            )
+        logger.error("the %s stage was cut off", self._stage, exc_info=failure)
+        return self._lost()
+
 
 class ModelStageClient(StageClient):
+    """`contract` names the model whose tokens are sent."""
+
+    def __init__(self, stage: str, handle: DeploymentHandle[Any], contract: str) -> None:
+        super().__init__(stage, handle)
+        self._contract = contract
+
+    async def compute(
+        self, method: str, rows: TokenRows, deadline: Deadline, origin: Origin
+    ) -> Any:
+        return await self.persist(
+            lambda: self._call_once(
+                method, rows, deadline.left_s(), origin, self._contract, deadline=deadline
+            ),
+            deadline,
+        )
+
     async def status(self, deadline: Deadline) -> StageStatus:
         answer: StageStatus = await self.call("status", deadline=deadline)
         return answer
 
 
 class EmbedClient(ModelStageClient):
-    async def embed(self, rows: TokenRows, deadline: Deadline) -> Embeddings:
-        answer: Embeddings = await self.call("embed", rows, deadline.left_s(), deadline=deadline)
+    def __init__(
+        self,
+        stage: str,
+        handle: DeploymentHandle[Any],
+        contract: str,
+        calls_at_once: int,
+        max_tokens: int,
+    ) -> None:
+        super().__init__(stage, handle, contract)
+        self._coalescer = Coalescer(self._embed, calls_at_once, max_tokens)
+
+    async def embed(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> Embeddings:
+        return await within(deadline, self._coalescer.submit(rows, deadline, origin))
+
+    async def _embed(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> Embeddings:
+        answer: Embeddings = await self.compute("embed", rows, deadline, origin)
         return answer
 
 
 class RerankClient(ModelStageClient):
-    async def rerank(self, rows: TokenRows, deadline: Deadline) -> NDArray[np.float32]:
-        scores: NDArray[np.float32] = await self.call(
-            "rerank", rows, deadline.left_s(), deadline=deadline
-        )
+    async def rerank(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> NDArray[float32]:
+        scores: NDArray[float32] = await self.compute("rerank", rows, deadline, origin)
         return scores
 
 
@@ -96,7 +160,7 @@ class IndexClient(StageClient):
     async def search(
         self,
         ns: Namespace,
-        vector: NDArray[np.float32],
+        vector: NDArray[float32],
         k: int,
         where: Filter | None,
         fingerprint: str,
@@ -122,7 +186,7 @@ class IndexClient(StageClient):
         return found
 
     async def drop(self, ns: Namespace, deadline: Deadline) -> None:
-        await self.call("drop", ns, deadline=deadline)
+        await self.call_if_alive("drop", ns, deadline=deadline)
 
     async def check(self, ns: Namespace, fingerprint: str, deadline: Deadline) -> None:
         await self.call("check", ns, fingerprint, deadline=deadline)
@@ -135,7 +199,7 @@ class IndexClient(StageClient):
     async def delete(
         self, ns: Namespace, ids: Sequence[str] | None, where: Filter | None, deadline: Deadline
     ) -> int:
-        gone: int = await self.call("delete", ns, ids, where, deadline=deadline)
+        gone: int = await self.call_if_alive("delete", ns, ids, where, deadline=deadline)
         return gone
 
     async def get(

@@ -10,15 +10,20 @@ Knows no HTTP and no Ray.
 import hashlib
 import hmac
 import json
+import logging
 import secrets
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter
 
 from deployments.deadline import Clock
 from deployments.errors import Unauthorized
+from deployments.stores.base import TENANT_NAME
+
+logger = logging.getLogger(__name__)
 
 _PREFIX = "wn_live_"
 _ID_LENGTH = 8
@@ -34,8 +39,12 @@ class KeyRecord(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     key_id: str
-    tenant: str
+    tenant: Annotated[str, StringConstraints(pattern=TENANT_NAME)]
     secret_sha256: str
+
+
+# An error of it is logged, and a hash is nothing to log.
+_RECORDS = TypeAdapter(list[KeyRecord], config=ConfigDict(hide_input_in_errors=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +69,24 @@ def write_keys(path: Path, records: list[KeyRecord]) -> None:
 
 
 def read_keys(path: Path) -> list[KeyRecord]:
-    return [KeyRecord.model_validate(record) for record in json.loads(path.read_text())]
+    """Raises OSError, or ValueError if it is not a whole file of keys."""
+    return _RECORDS.validate_json(path.read_bytes())
 
 
 class KeyRing:
-    """The keys of a file, read again when it changes."""
+    """The keys of a file, read again when it changes.
+
+    There is none without a file that can be read; one that later cannot leaves the keys as they
+    were.
+    """
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
         self._clock = clock
-        self._checked_at = -_RELOAD_S
+        self._checked_at = clock()
         self._changed_ns = -1
         self._records: dict[str, KeyRecord] = {}
+        self._load()
 
     def tenant_of(self, key: str) -> Tenant:
         """Raises Unauthorized for a key that is malformed, unknown or has another secret."""
@@ -92,6 +107,12 @@ class KeyRing:
         if now - self._checked_at < _RELOAD_S:
             return
         self._checked_at = now
+        try:
+            self._load()
+        except (OSError, ValueError):
+            logger.exception("the key file cannot be read: the keys stay as they were")
+
+    def _load(self) -> None:
         changed_ns = self._path.stat().st_mtime_ns
         if changed_ns != self._changed_ns:
             self._records = {record.key_id: record for record in read_keys(self._path)}

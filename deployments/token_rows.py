@@ -3,9 +3,9 @@
 Knows nothing of the text they came from or of the model that reads them.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,15 +56,11 @@ class TokenRows:
             start, end = end, end + length
             yield self.ids[start:end].tolist()
 
-    def split(self, bounds: Iterable[int]) -> list["TokenRows"]:
-        """Cut before each row number of `bounds`, which rise and lie inside the rows."""
-        cuts = [0, *bounds, len(self)]
-        offsets = np.concatenate(([0], np.cumsum(self.lengths)))
-        return [
-            TokenRows(
-                self.ids[offsets[start] : offsets[end]],
-                self.lengths[start:end],
-                None if self.segments is None else self.segments[start:end],
-            )
-            for start, end in pairwise(cuts)
-        ]
+    def part(self, first: int, last: int, first_token: int) -> "TokenRows":
+        """Rows `first` to `last` (exclusive), of which the first begins at `first_token`."""
+        lengths = self.lengths[first:last]
+        return TokenRows(
+            self.ids[first_token : first_token + int(lengths.sum())],
+            lengths,
+            None if self.segments is None else self.segments[first:last],
+        )

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer
@@ -16,6 +17,8 @@ from deployments.errors import InvalidRequest
 from deployments.prompts import Cut, EmbedTemplate, RerankTemplate
 from deployments.token_rows import TokenRows
 
+# A text that will be cut is read this far at first: hardly any token is longer on average.
+_CHARACTERS_A_TOKEN = 16
 # Below this many characters a hop to another thread costs more than the work (about 0.1 ms).
 _CHARACTERS_ON_LOOP = 2_000
 
@@ -44,6 +47,29 @@ class _Pieces:
         encoded = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in encoded]
 
+    def beginnings(self, texts: Sequence[str], tokens: int) -> list[list[int]]:
+        """At least the first `tokens` of each text, without reading all of a book."""
+        most = tokens * _CHARACTERS_A_TOKEN
+        rows = self.texts([_beginning(text, most) for text in texts])
+        for index, (text, row) in enumerate(zip(texts, rows, strict=True)):
+            if len(text) > most and len(row) < tokens:
+                [rows[index]] = self.texts([text])
+        return rows
+
+    def tokens_before(self, text: str, character: int) -> int:
+        """How many tokens of `text` begin before `character`."""
+        offsets = self._tokenizer.encode(text, add_special_tokens=False).offsets
+        return sum(start < character for start, _ in offsets)
+
+
+def _beginning(text: str, most: int) -> str:
+    """At most `most` characters, or all of it where no space lies near to cut at: only there do
+    the tokens before the cut not depend on what comes after."""
+    if len(text) <= most:
+        return text
+    end = max(text.rfind(space, most // 2, most) for space in " \n")
+    return text[:end].rstrip() if end >= 0 else text
+
 
 class EmbedEncoder:
     """Texts to rows for an embedder: prefix + text + suffix, at most `max_model_len` tokens.
@@ -60,18 +86,38 @@ class EmbedEncoder:
         self._max_model_len = max_model_len
 
     def queries(self, texts: Sequence[str], cut: Cut | None) -> TokenRows:
-        return self.documents([self._template.query_text(text) for text in texts], cut)
+        """Only the query is cut, never its instruction."""
+        starts = self._template.query_starts()
+        return self._rows([self._template.query_text(text) for text in texts], cut, starts)
 
     def documents(self, texts: Sequence[str], cut: Cut | None) -> TokenRows:
+        return self._rows(texts, cut, 0)
+
+    def _rows(self, texts: Sequence[str], cut: Cut | None, starts: int) -> TokenRows:
         room = self._max_model_len - self._fixed_tokens
-        rows = self._pieces.texts(texts)
         if cut is None:
+            rows = self._pieces.texts(texts)
             self._refuse_long(rows, room)
         else:
             if cut.max_tokens is not None:
                 room = max(1, min(room, cut.max_tokens - self._fixed_tokens))
-            rows = [row[:room] if cut.keep == "start" else row[-room:] for row in rows]
+            if cut.keep == "start":
+                rows = self._pieces.beginnings(texts, room)
+            else:
+                rows = self._pieces.texts(texts)
+            rows = [
+                row if len(row) <= room else self._shorten(row, text, room, cut.keep, starts)
+                for row, text in zip(rows, texts, strict=True)
+            ]
         return TokenRows.pack([self._prefix + row + self._suffix for row in rows])
+
+    def _shorten(
+        self, row: list[int], text: str, room: int, keep: Literal["start", "end"], starts: int
+    ) -> list[int]:
+        head = self._pieces.tokens_before(text, starts) if starts else 0
+        left = max(1, room - head)
+        asked = row[head:]
+        return row[:head] + (asked[:left] if keep == "start" else asked[-left:])
 
     def _refuse_long(self, rows: Sequence[Sequence[int]], room: int) -> None:
         for index, row in enumerate(rows):
@@ -86,8 +132,8 @@ class EmbedEncoder:
 class RerankEncoder:
     """Pairs to rows for a reranker: only the document is ever cut.
 
-    A query may fill half of what the model reads, so that a document always has the other half;
-    a longer one raises InvalidRequest.
+    A query may fill half of what the model reads, so that about half is left for the document; a
+    longer one raises InvalidRequest.
     """
 
     def __init__(self, tokenizer: Tokenizer, template: RerankTemplate, max_model_len: int) -> None:
@@ -97,6 +143,8 @@ class RerankEncoder:
         self._separator = self._pieces.fixed(template.separator)
         self._suffix = self._pieces.fixed(template.suffix)
         self._max_model_len = max_model_len
+        if max_model_len < 3 * (len(self._prefix) + len(self._separator) + len(self._suffix)):
+            raise ValueError(f"max_model_len {max_model_len} leaves no room beside the template")
 
     def pairs(
         self, query: str, documents: Sequence[str], max_tokens_per_doc: int | None
@@ -105,8 +153,9 @@ class RerankEncoder:
         room = self._max_model_len - len(head) - len(self._suffix)
         if max_tokens_per_doc is not None:
             room = min(room, max_tokens_per_doc)
-        texts = self._pieces.texts([self._template.document_text(text) for text in documents])
-        rows = [head + row[:room] + self._suffix for row in texts]
+        texts = [self._template.document_text(text) for text in documents]
+        beginnings = self._pieces.beginnings(texts, room)
+        rows = [head + row[:room] + self._suffix for row in beginnings]
         return TokenRows.pack(rows, [len(head)] * len(rows) if self._template.segments else None)
 
     def _head(self, query: str) -> list[int]:

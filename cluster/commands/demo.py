@@ -27,9 +27,9 @@ def demo(
     state = open_state()
     cluster = running_cluster(state)
     client = open_client(state)
-    corpus = Path(resolve(_CORPUS, default_cache(), console))
+    [corpus] = Path(resolve(_CORPUS, default_cache(), console)).glob("*.jsonl")
     client.create_collection(_COLLECTION)
-    ingest_file(console, client, _COLLECTION, _jsonl(corpus), documents)
+    ingest_file(console, client, _COLLECTION, corpus, documents)
     console.print()
     for query in _QUERIES:
         show_results(console, query, client.search(_COLLECTION, query, top_k=30, top_n=5))
@@ -37,7 +37,3 @@ def demo(
     console.print(f"API key  {state.api_key()}")
     console.print("Ask      .venv/bin/winnow search wikipedia 'your question'")
     console.print("Stop     make down")
-
-
-def _jsonl(corpus: Path) -> Path:
-    return corpus if corpus.is_file() else next(corpus.glob("*.jsonl"))

@@ -22,7 +22,7 @@ from rich.progress import (
 
 from cluster.client import WinnowClient
 from cluster.commands.session import CommandError, open_client, open_console, open_state
-from cluster.documents import Document, UnreadableFileError, is_chunked, read_documents
+from cluster.documents import Document, UnreadableFileError, is_chunked, read_documents, source_of
 
 _BATCH_DOCUMENTS = 128
 
@@ -76,7 +76,7 @@ def _not_stored(client: WinnowClient, collection: str, batch: list[Document]) ->
 
 def _delete_beyond(client: WinnowClient, collection: str, path: Path, chunks: int) -> None:
     """A file that has become shorter leaves chunks of its former self behind."""
-    client.delete_where(collection, {"source": str(path), "chunk": {"$gte": chunks}})
+    client.delete_where(collection, {"source": source_of(path), "chunk": {"$gte": chunks}})
 
 
 def _progress_bar(console: Console) -> Progress:

@@ -18,5 +18,5 @@ def _group() -> None:
 def pull_profile(profile: str) -> None:
     """Fetch or make every model of PROFILE, checked by hash, into the cache."""
     console = open_console()
-    for name in models(load_profile(profile)):
-        console.print(f"{name}: {pull(name, default_cache(), console)}")
+    for name, revision in models(load_profile(profile)):
+        console.print(f"{name}: {pull(name, default_cache(), console, revision)}")

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 
+from cluster import block_yaml
 from cluster.profile import load_profile
 from cluster.rayservice import load_cluster_spec, render_rayservice
 
@@ -28,19 +28,4 @@ def render(
 def manifest(profile: str, pods: Path) -> str:
     """The YAML text of the RayService."""
     service = render_rayservice(load_profile(profile), load_cluster_spec(pods))
-    return _HEADER + yaml.dump(service, Dumper=_BlockDumper, sort_keys=False, width=100)
-
-
-class _BlockDumper(yaml.SafeDumper):
-    """Without anchors, and with texts of several lines as blocks."""
-
-    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 # the signature is PyYAML's
-        return True
-
-
-def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in text else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-_BlockDumper.add_representer(str, _represent_text)
+    return _HEADER + block_yaml.dump(service)

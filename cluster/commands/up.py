@@ -32,7 +32,7 @@ def up(
     local = localise(config, state, lambda name: resolve(name, cache, console), port)
     began = time.monotonic()
     with console.status("starting Ray") as spinner:
-        cluster = _running_or_new(state, profile, local)
+        cluster = _running_or_new(state, profile, local, port)
         serve = open_serve(state, cluster)
         deadline = began + timeout_s
         _wait_for_ray(serve, cluster, deadline, state)
@@ -43,11 +43,18 @@ def up(
     console.print(f"ready in {time.monotonic() - began:.0f} s: {cluster.url}")
 
 
-def _running_or_new(state: State, profile: str, local: dict[str, Any]) -> RunningCluster:
+def _running_or_new(
+    state: State, profile: str, local: dict[str, Any], port: int | None
+) -> RunningCluster:
     http_port = local["http_options"]["port"]
     cluster = state.running()
     if cluster is not None and is_alive(cluster):
         # Serve fixes its HTTP port when it starts.
+        if port not in (None, cluster.http_port):
+            raise CommandError(
+                f"a cluster is running here on port {cluster.http_port}:"
+                " 'winnow down' stops it, to be started on another"
+            )
         local["http_options"]["port"] = cluster.http_port
         state.record(cluster.model_copy(update={"profile": profile}))
         return cluster

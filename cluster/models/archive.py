@@ -3,7 +3,7 @@
 import shutil
 import tarfile
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from cluster.models.errors import ConversionError
 
@@ -11,7 +11,8 @@ from cluster.models.errors import ConversionError
 def extract(archive: Path, directory: str, into: Path) -> None:
     """Unpack what lies in `directory` of the archive straight into `into`.
 
-    Raises ConversionError if nothing does, or if the file is neither kind of archive.
+    Raises ConversionError if nothing does, if the file is neither kind of archive, or if a name in
+    a tarball points out of it. Only files are unpacked, no links.
     """
     unpacked = into.with_name(f"{into.name}.unpacked")
     try:
@@ -34,6 +35,15 @@ def _unzip(archive: Path, directory: str, into: Path) -> None:
 
 
 def _untar(archive: Path, directory: str, into: Path) -> None:
+    # By hand: the Python of Debian 12, 3.11.2, does not have tarfile's filters yet.
     with tarfile.open(archive) as tarball:
-        wanted = [one for one in tarball.getmembers() if one.name.startswith(f"{directory}/")]
-        tarball.extractall(into, wanted, filter="data")
+        for member in tarball:
+            path = PurePosixPath(member.name)
+            if path.is_absolute() or ".." in path.parts:
+                raise ConversionError(f"{archive.name} has a file outside of itself: {path}")
+            content = tarball.extractfile(member) if member.isreg() else None
+            if content is not None and path.is_relative_to(directory):
+                target = into / path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with target.open("wb") as file:
+                    shutil.copyfileobj(content, file)

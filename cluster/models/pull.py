@@ -18,7 +18,7 @@ from cluster.models.errors import DownloadError, UnknownModelError
 from cluster.models.manifest import is_current
 
 _CACHE_VARIABLE = "WINNOW_CACHE"
-_HUB_ID = re.compile(r"(?P<id>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w./-]+))?")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def default_cache() -> Path:
@@ -31,9 +31,9 @@ def default_cache() -> Path:
 def resolve(name: str, cache: Path, progress: Console) -> str:
     """A catalog name's directory in `cache`, made if it is missing; other names as they are.
 
-    An existing directory and a Hub id, `org/name` or `org/name@revision`, are left to the engine.
-    Raises UnknownModelError for anything else; DownloadError, HashMismatchError or ConversionError
-    when making fails, and then leaves nothing behind.
+    An existing directory and a Hub id, `org/name`, are left to the engine. Raises
+    UnknownModelError for anything else; DownloadError, HashMismatchError or ConversionError when
+    making fails, and then leaves nothing behind.
     """
     catalog = load_catalog()
     if name in catalog.artefacts:
@@ -46,13 +46,13 @@ def resolve(name: str, cache: Path, progress: Console) -> str:
     )
 
 
-def pull(name: str, cache: Path, progress: Console) -> str:
-    """As `resolve`, but a Hub id's files are fetched, into the Hub's own cache; the directory."""
+def pull(name: str, cache: Path, progress: Console, revision: str | None = None) -> str:
+    """As `resolve`, but a Hub id's files are fetched, into the Hub's own cache; the directory.
+
+    `revision` is the Hub's; what comes from elsewhere has none.
+    """
     resolved = resolve(name, cache, progress)
-    hub = _HUB_ID.fullmatch(resolved)
-    if Path(resolved).is_dir() or hub is None:
-        return resolved
-    return _snapshot(hub["id"], hub["revision"])
+    return resolved if Path(resolved).is_dir() else _snapshot(resolved, revision)
 
 
 def _made(name: str, catalog: Catalog, cache: Path, progress: Console) -> Path:

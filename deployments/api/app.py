@@ -5,10 +5,10 @@ A plain function of the service, so that tests run it without Ray.
 
 from fastapi import Depends, FastAPI, Response
 
-from deployments.api.auth import tenant_dependency
-from deployments.api.body import BoundedRoute
+from deployments.api.auth import bearer
 from deployments.api.failures import add_error_handlers
-from deployments.dialects import cohere, jina, native, openai
+from deployments.api.route import guarded_route
+from deployments.dialects import cohere, native, openai, rerank_v1
 from deployments.schemas import Readiness
 from deployments.service import Service
 
@@ -19,14 +19,15 @@ def build_http_app(service: Service) -> FastAPI:
         version="0.1.0",
         description="Of these documents, which few matter to this query?",
     )
-    tenant = tenant_dependency(service.keys)
-    for routes in (openai.routes, jina.routes, cohere.routes, native.routes):
-        app.include_router(routes(service, tenant, BoundedRoute), dependencies=[Depends(tenant)])
+    route = guarded_route(service.keys)
+    for routes in (openai.routes, rerank_v1.routes, cohere.routes, native.routes):
+        # The dependency is for the documentation: by then the route has checked the key.
+        app.include_router(routes(service, route), dependencies=[Depends(bearer)])
     add_error_handlers(
         app,
         [
             ("/v2/", cohere.render_error),
-            ("/v1/rerank", jina.render_error),
+            ("/v1/rerank", rerank_v1.render_error),
             ("/", openai.render_error),
         ],
     )

@@ -1,27 +1,28 @@
 """The tenant of a request, from its `Authorization: Bearer KEY` header."""
 
-from collections.abc import Awaitable, Callable
 from typing import Annotated
 
-from fastapi import Depends
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import Depends, Request
+from fastapi.security import HTTPBearer
 
 from deployments.errors import Unauthorized
 from deployments.tenancy import KeyRing, Tenant
 
-TenantDependency = Callable[..., Awaitable[Tenant]]
+bearer = HTTPBearer(auto_error=False, description="A Winnow API key")
 
 
-def tenant_dependency(keys: KeyRing) -> TenantDependency:
-    """A FastAPI dependency that raises Unauthorized for want of a known key."""
-    bearer = HTTPBearer(auto_error=False, description="A Winnow API key")
+async def authenticate(request: Request, keys: KeyRing) -> None:
+    """Note whose request it is, for `Caller`; raises Unauthorized for want of a known key."""
+    credentials = await bearer(request)
+    if credentials is None:
+        raise Unauthorized("no API key: send the header 'Authorization: Bearer <key>'")
+    request.state.tenant = keys.tenant_of(credentials.credentials)
 
-    # A coroutine, because FastAPI sends plain functions to its thread pool.
-    async def tenant(
-        credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
-    ) -> Tenant:
-        if credentials is None:
-            raise Unauthorized("no API key: send the header 'Authorization: Bearer <key>'")
-        return keys.tenant_of(credentials.credentials)
 
+# A coroutine, because FastAPI sends plain functions to its thread pool.
+async def _tenant(request: Request) -> Tenant:
+    tenant: Tenant = request.state.tenant
     return tenant
+
+
+Caller = Annotated[Tenant, Depends(_tenant)]

@@ -16,6 +16,7 @@ from deployments.errors import (
     InvalidRequest,
     MethodNotAllowed,
     NotFound,
+    RequestTimeout,
     Unauthorized,
     WinnowError,
 )
@@ -40,14 +41,15 @@ def add_error_handlers(app: FastAPI, dialects: Sequence[tuple[str, RenderError]]
         )
 
     async def on_ours(request: Request, error: Exception) -> Response:
-        # An error raised in another replica arrives as a subclass of ours and of Ray's.
-        return respond(request, error if isinstance(error, WinnowError) else InternalError(""))
+        assert isinstance(error, WinnowError)
+        return respond(request, error)
 
     async def on_invalid(request: Request, error: Exception) -> Response:
-        problems = error.errors() if isinstance(error, RequestValidationError) else []
-        return respond(request, invalid_request(problems))
+        assert isinstance(error, RequestValidationError)
+        return respond(request, invalid_request(error.errors()))
 
     async def on_http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
         return respond(request, _from_http(request, error))
 
     async def on_defect(request: Request, error: Exception) -> Response:
@@ -87,13 +89,12 @@ def _field(problem: Any) -> str:
     return ".".join(steps)
 
 
-def _from_http(request: Request, error: Exception) -> WinnowError:
-    status = getattr(error, "status_code", 500)
-    if status == 404:
+def _from_http(request: Request, error: HTTPException) -> WinnowError:
+    if error.status_code == 404:
         return NotFound(f"there is no route {request.method} {request.url.path}")
-    if status == 405:
+    if error.status_code == 405:
         return MethodNotAllowed(f"{request.url.path} does not answer {request.method}")
-    return InvalidRequest(str(getattr(error, "detail", "bad request")))
+    return InvalidRequest(error.detail)
 
 
 def _request_id(request: Request) -> str:
@@ -106,6 +107,8 @@ def _headers(error: WinnowError) -> dict[str, str]:
     headers = {}
     if isinstance(error, Unauthorized):
         headers["www-authenticate"] = "Bearer"
+    if isinstance(error, RequestTimeout):
+        headers["connection"] = "close"  # else the rest of the body could go on arriving
     if error.retry_after_s is not None:
         headers["retry-after"] = str(math.ceil(error.retry_after_s))
         headers["retry-after-ms"] = str(int(error.retry_after_s * 1000))

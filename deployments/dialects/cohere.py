@@ -4,151 +4,151 @@
 else is embedded as it is.
 """
 
-import base64
 import uuid
-from collections.abc import Callable
 from typing import Any, Literal
 
-import numpy as np
 import orjson
 from fastapi import APIRouter, Response
 from fastapi.routing import APIRoute
-from numpy.typing import NDArray
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
-from deployments.api.auth import TenantDependency
+from deployments.api.auth import Caller
+from deployments.dialects.bodies import (
+    MAX_DOCUMENTS,
+    RelevantDocument,
+    Truncate,
+    VendorBody,
+    cut,
+)
+from deployments.dialects.encodings import ENCODERS, Encoding
 from deployments.errors import WinnowError
-from deployments.prompts import Cut
-from deployments.schemas import DeadlineMs, Text, Wire
+from deployments.schemas import Text, Wire
 from deployments.service import Service
 
 MAX_TEXTS = 96
-MAX_DOCUMENTS = 1_000
-
-EmbeddingType = Literal["float", "int8", "uint8", "binary", "ubinary", "base64"]
 
 
-class EmbedRequest(Wire):
+class TextContent(Wire):
+    type: Literal["text"]
+    text: Text
+
+
+class EmbedInput(Wire):
+    """Cohere's form for texts mixed with images, of which only one text is taken."""
+
+    content: list[TextContent] = Field(min_length=1, max_length=1)
+
+
+class EmbedRequest(VendorBody):
+    """What to embed is either in `texts` or in `inputs`."""
+
     model: str
-    texts: list[Text] = Field(min_length=1, max_length=MAX_TEXTS)
+    texts: list[Text] | None = Field(default=None, min_length=1, max_length=MAX_TEXTS)
+    inputs: list[EmbedInput] | None = Field(default=None, min_length=1, max_length=MAX_TEXTS)
     input_type: Literal["search_document", "search_query", "classification", "clustering"]
-    embedding_types: list[EmbeddingType] = Field(default=["float"], min_length=1)
+    embedding_types: list[Encoding] = Field(default=["float"], min_length=1)
     output_dimension: int | None = Field(default=None, ge=1)
-    truncate: Literal["NONE", "START", "END"] = "END"
+    truncate: Truncate = "END"
     max_tokens: int | None = Field(default=None, ge=1)
-    priority: int = 0
-    deadline_ms: DeadlineMs | None = None
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> "EmbedRequest":
+        if (self.texts is None) == (self.inputs is None):
+            raise ValueError("give either texts or inputs")
+        if self.truncate == "NONE" and self.max_tokens is not None:
+            raise ValueError(
+                "max_tokens says where a text is cut and truncate NONE that none is: give one of"
+                " them"
+            )
+        return self
 
 
 class EmbedResponse(BaseModel):
     id: str
-    embeddings: dict[EmbeddingType, list[Any]]
+    embeddings: dict[Encoding, list[Any]]
     texts: list[str]
     meta: dict[str, Any]
     response_type: Literal["embeddings_by_type"] = "embeddings_by_type"
 
 
-class RerankRequest(Wire):
+class RerankRequest(VendorBody):
     model: str
     query: Text
     documents: list[Text] = Field(min_length=1, max_length=MAX_DOCUMENTS)
     top_n: int | None = Field(default=None, ge=1)
     max_tokens_per_doc: int = Field(default=4096, ge=1)
-    priority: int = 0
-    deadline_ms: DeadlineMs | None = None
-
-
-class RerankResult(BaseModel):
-    index: int
-    relevance_score: float
 
 
 class RerankResponse(BaseModel):
     id: str
-    results: list[RerankResult]
+    results: list[RelevantDocument]
     meta: dict[str, Any]
 
 
-def routes(service: Service, tenant: TenantDependency, route_class: type[APIRoute]) -> APIRouter:  # noqa: ARG001 # every dialect is built alike
+def routes(service: Service, route_class: type[APIRoute]) -> APIRouter:
     router = APIRouter(route_class=route_class, tags=["Cohere v2"])
+    _add_embed(router, service)
+    _add_rerank(router, service)
+    return router
+
+
+def _add_embed(router: APIRouter, service: Service) -> None:
+    pipeline = service.pipeline
 
     @router.post("/v2/embed", response_model=EmbedResponse)
-    async def embed(body: EmbedRequest) -> Response:
+    async def embed(body: EmbedRequest, caller: Caller) -> Response:
         """Vectors of texts in the types asked for."""
         service.require_embed_model(body.model)
-        run = (
-            service.pipeline.embed_queries
-            if body.input_type == "search_query"
-            else service.pipeline.embed_documents
-        )
+        asked = body.input_type == "search_query"
+        run = pipeline.embed_queries if asked else pipeline.embed_documents
+        texts = _texts(body)
         embedded = await run(
-            body.texts, _cut(body), service.deadline(body.deadline_ms), service.timings()
+            texts,
+            cut(body.truncate, body.max_tokens),
+            service.context(caller, body.deadline_ms),
         )
         vectors = service.shorten(embedded.embeddings.vectors, body.output_dimension)
         answer = {
             "id": str(uuid.uuid4()),
-            "embeddings": {kind: _ENCODERS[kind](vectors) for kind in body.embedding_types},
-            "texts": body.texts,
+            "embeddings": {kind: ENCODERS[kind](vectors) for kind in body.embedding_types},
+            "texts": texts,
             "meta": _meta({"input_tokens": embedded.tokens}),
             "response_type": "embeddings_by_type",
         }
         content = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
         return Response(content, media_type="application/json")
 
+
+def _add_rerank(router: APIRouter, service: Service) -> None:
     @router.post("/v2/rerank")
-    async def rerank(body: RerankRequest) -> RerankResponse:
+    async def rerank(body: RerankRequest, caller: Caller) -> RerankResponse:
         """Documents by relevance to the query, best first."""
         service.require_rerank_model(body.model)
         ranked = await service.pipeline.rerank(
             body.query,
             body.documents,
             body.max_tokens_per_doc,
-            service.deadline(body.deadline_ms),
-            service.timings(),
+            service.context(caller, body.deadline_ms),
         )
         return RerankResponse(
             id=str(uuid.uuid4()),
             results=[
-                RerankResult(index=index, relevance_score=score)
+                RelevantDocument(index=index, relevance_score=score)
                 for index, score in ranked.order[: body.top_n]
             ],
             meta=_meta({"search_units": 1}) | {"tokens": {"input_tokens": ranked.tokens}},
         )
-
-    return router
 
 
 def render_error(error: WinnowError, request_id: str) -> dict[str, Any]:
     return {"message": error.message, "id": request_id}
 
 
+def _texts(body: EmbedRequest) -> list[str]:
+    if body.inputs is not None:
+        return [given.content[0].text for given in body.inputs]
+    return body.texts or []
+
+
 def _meta(billed_units: dict[str, int]) -> dict[str, Any]:
     return {"api_version": {"version": "2"}, "billed_units": billed_units}
-
-
-def _cut(body: EmbedRequest) -> Cut | None:
-    if body.truncate == "NONE":
-        return None
-    return Cut(body.max_tokens, "end" if body.truncate == "START" else "start")
-
-
-def _int8(vectors: NDArray[np.float32]) -> NDArray[np.int8]:
-    """A unit vector's components lie in [-1, 1]; 127 steps each way."""
-    return np.clip(np.rint(vectors * 127), -127, 127).astype(np.int8)
-
-
-def _ubinary(vectors: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """One sign bit a component, eight to a byte, the first in the highest bit."""
-    return np.packbits(vectors > 0, axis=1)
-
-
-_ENCODERS: dict[str, Callable[[NDArray[np.float32]], Any]] = {
-    "float": np.ascontiguousarray,
-    "int8": _int8,
-    "uint8": lambda vectors: (_int8(vectors).astype(np.int16) + 128).astype(np.uint8),
-    "ubinary": _ubinary,
-    "binary": lambda vectors: (_ubinary(vectors).astype(np.int16) - 128).astype(np.int8),
-    "base64": lambda vectors: [
-        base64.b64encode(row).decode() for row in np.ascontiguousarray(vectors, dtype="<f4")
-    ],
-}

@@ -3,10 +3,10 @@
 from typing import Annotated
 
 import orjson
-from fastapi import APIRouter, Body, Depends, Path, Query, Response
+from fastapi import APIRouter, Body, Path, Query, Response
 from fastapi.routing import APIRoute
 
-from deployments.api.auth import TenantDependency
+from deployments.api.auth import Caller
 from deployments.filter_language import parse_filter
 from deployments.pipeline import Found, SearchPlan
 from deployments.schemas import (
@@ -28,7 +28,6 @@ from deployments.schemas import (
 )
 from deployments.service import Service
 from deployments.stores.base import Collection, Namespace, Record
-from deployments.tenancy import Tenant
 from deployments.timings import Timings
 
 Name = Annotated[CollectionName, Path()]
@@ -39,17 +38,17 @@ class CreateRequest(Wire):
     """Nothing to choose yet: a collection takes the running embedder's model."""
 
 
-def routes(service: Service, tenant: TenantDependency, route_class: type[APIRoute]) -> APIRouter:
+def routes(service: Service, route_class: type[APIRoute]) -> APIRouter:
     router = APIRouter(route_class=route_class)
-    _add_collections(router, service, tenant)
-    _add_documents(router, service, tenant)
-    _add_search(router, service, tenant)
+    _add_collections(router, service)
+    _add_document_writes(router, service)
+    _add_document_reads(router, service)
+    _add_search(router, service)
     return router
 
 
-def _add_collections(router: APIRouter, service: Service, tenant: TenantDependency) -> None:
+def _add_collections(router: APIRouter, service: Service) -> None:
     library = service.library
-    Caller = Annotated[Tenant, Depends(tenant)]  # noqa: N806 # a type
 
     @router.put("/v1/collections/{name}", tags=["collections"])
     async def create(
@@ -81,9 +80,8 @@ def _add_collections(router: APIRouter, service: Service, tenant: TenantDependen
         await library.drop(caller, name, service.deadline())
 
 
-def _add_documents(router: APIRouter, service: Service, tenant: TenantDependency) -> None:
+def _add_document_writes(router: APIRouter, service: Service) -> None:
     library = service.library
-    Caller = Annotated[Tenant, Depends(tenant)]  # noqa: N806 # a type
 
     @router.post("/v1/collections/{name}/documents", tags=["documents"])
     async def upsert(
@@ -91,11 +89,27 @@ def _add_documents(router: APIRouter, service: Service, tenant: TenantDependency
     ) -> UpsertResponse:
         """Store documents, replacing those of equal id. Answered once they are on disk."""
         records = [Record(doc.id, doc.text, doc.metadata) for doc in body.documents]
-        timings = service.timings()
-        deadline = service.deadline(body.deadline_ms)
-        tokens = await library.upsert(caller, name, records, deadline, timings)
-        response.headers["server-timing"] = server_timing(timings)
+        context = service.context(caller, body.deadline_ms, "bulk")
+        tokens = await library.upsert(caller, name, records, context)
+        response.headers["server-timing"] = server_timing(context.timings)
         return UpsertResponse(upserted=len({record.id for record in records}), tokens=tokens)
+
+    @router.post("/v1/collections/{name}/documents/delete", tags=["documents"])
+    async def delete_many(name: Name, body: DeleteRequest, caller: Caller) -> DeleteResponse:
+        """Delete documents by id or by metadata filter."""
+        where = parse_filter(body.filter) if body.filter else None
+        deleted = await library.delete(caller, name, body.ids, where, service.deadline())
+        return DeleteResponse(deleted=deleted)
+
+    @router.delete("/v1/collections/{name}/documents/{id:path}", tags=["documents"])
+    async def delete_one(name: Name, id: Id, caller: Caller) -> DeleteResponse:
+        """Delete one document; `deleted` is 0 if it was not there."""
+        deleted = await library.delete(caller, name, [id], None, service.deadline())
+        return DeleteResponse(deleted=deleted)
+
+
+def _add_document_reads(router: APIRouter, service: Service) -> None:
+    library = service.library
 
     @router.post("/v1/collections/{name}/documents/get", tags=["documents"])
     async def get_many(
@@ -106,13 +120,6 @@ def _add_documents(router: APIRouter, service: Service, tenant: TenantDependency
         return GetDocumentsResponse(
             documents=[None if record is None else _document(record) for record in records]
         )
-
-    @router.post("/v1/collections/{name}/documents/delete", tags=["documents"])
-    async def delete_many(name: Name, body: DeleteRequest, caller: Caller) -> DeleteResponse:
-        """Delete documents by id or by metadata filter."""
-        where = parse_filter(body.filter) if body.filter else None
-        deleted = await library.delete(caller, name, body.ids, where, service.deadline())
-        return DeleteResponse(deleted=deleted)
 
     @router.get("/v1/collections/{name}/documents", tags=["documents"])
     async def scan(
@@ -132,16 +139,8 @@ def _add_documents(router: APIRouter, service: Service, tenant: TenantDependency
         """One document."""
         return _document(await library.get_one(caller, name, id, service.deadline()))
 
-    @router.delete("/v1/collections/{name}/documents/{id:path}", tags=["documents"])
-    async def delete_one(name: Name, id: Id, caller: Caller) -> DeleteResponse:
-        """Delete one document; `deleted` is 0 if it was not there."""
-        deleted = await library.delete(caller, name, [id], None, service.deadline())
-        return DeleteResponse(deleted=deleted)
 
-
-def _add_search(router: APIRouter, service: Service, tenant: TenantDependency) -> None:
-    Caller = Annotated[Tenant, Depends(tenant)]  # noqa: N806 # a type
-
+def _add_search(router: APIRouter, service: Service) -> None:
     @router.post("/v1/search", response_model=SearchResponse, tags=["search"])
     async def search(body: SearchRequest, caller: Caller) -> Response:
         """Embed the query, retrieve `top_k` candidates, rerank them, return the best `top_n`."""
@@ -153,8 +152,9 @@ def _add_search(router: APIRouter, service: Service, tenant: TenantDependency) -
             where=parse_filter(body.filter) if body.filter else None,
             rerank=body.rerank,
         )
-        timings = service.timings()
-        found = await service.pipeline.search(plan, service.deadline(body.deadline_ms), timings)
+        context = service.context(caller, body.deadline_ms, "interactive")
+        found = await service.pipeline.search(plan, context)
+        timings = context.timings
         stages_ms = {name: round(ms, 3) for name, ms in timings.stages_ms.items()}
         answer = {
             "results": _results(found, body),

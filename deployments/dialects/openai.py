@@ -1,22 +1,22 @@
 """OpenAI's routes and shapes: /v1/embeddings and /v1/models.
 
-Also takes `truncate_prompt_tokens`, which clients written for vLLM's server send.
+Also takes what clients written for vLLM's server, for NVIDIA's NIM and for Jina add to them.
 """
 
-import base64
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import orjson
 from fastapi import APIRouter, Response
 from fastapi.routing import APIRoute
-from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag
+from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, model_validator
 
-from deployments.api.auth import TenantDependency
+from deployments.api.auth import Caller
+from deployments.dialects.bodies import Truncate, VendorBody, cut, only
+from deployments.dialects.encodings import ENCODERS
 from deployments.errors import ModelNotFound, WinnowError
+from deployments.pipeline import Embedded
 from deployments.prompts import Cut
-from deployments.schemas import DeadlineMs, Text, Wire
+from deployments.schemas import Text
 from deployments.service import Service
 
 MAX_INPUTS = 2_048
@@ -53,14 +53,38 @@ Inputs = Annotated[
 ]
 
 
-class EmbeddingsRequest(Wire):
+def _token_limit(tokens: int) -> int:
+    if tokens < 1 and tokens != -1:
+        raise ValueError("must be at least 1, or -1 for as many as the model reads")
+    return tokens
+
+
+class EmbeddingsRequest(VendorBody):
+    """A text is embedded as it is, unless `input_type` (NIM) or `task` (Jina) calls it a query.
+
+    One that is too long is refused, unless `truncate` (NIM) or `truncate_prompt_tokens` (vLLM)
+    says how to cut it. `truncation_side` is the side that `truncate_prompt_tokens` cuts and has no
+    effect without it.
+    """
+
     input: Inputs
     model: str
     dimensions: int | None = Field(default=None, ge=1)
     encoding_format: Literal["float", "base64"] = "float"
-    user: str | None = None
-    truncate_prompt_tokens: int | None = Field(default=None, ge=-1)
-    deadline_ms: DeadlineMs | None = None
+    input_type: Literal["query", "passage"] = "passage"
+    task: Literal["retrieval.query", "retrieval.passage"] = "retrieval.passage"
+    truncate: Truncate = "NONE"
+    truncate_prompt_tokens: Annotated[int, AfterValidator(_token_limit)] | None = None
+    truncation_side: Literal["left", "right"] = "right"
+    add_special_tokens: Annotated[bool, only(True, "the model was trained with them")] = True
+    embed_dtype: Annotated[str, only("float32", "vectors are sent as they are")] = "float32"
+
+    @model_validator(mode="after")
+    def _says_nothing_twice(self) -> "EmbeddingsRequest":
+        for pair in (("input_type", "task"), ("truncate", "truncate_prompt_tokens")):
+            if self.model_fields_set.issuperset(pair):
+                raise ValueError(f"give either {pair[0]} or {pair[1]}")
+        return self
 
 
 class EmbeddingItem(BaseModel):
@@ -99,36 +123,39 @@ class ModelList(BaseModel):
     data: list[ModelCard]
 
 
-def routes(service: Service, tenant: TenantDependency, route_class: type[APIRoute]) -> APIRouter:  # noqa: ARG001 # every dialect is built alike
+def routes(service: Service, route_class: type[APIRoute]) -> APIRouter:
     router = APIRouter(route_class=route_class, tags=["OpenAI"])
-    cards = {
-        service.embed_model.name: ModelCard(
-            id=service.embed_model.name, task="embed", dimensions=service.embed_model.dimensions
-        ),
-        service.rerank_model.name: ModelCard(id=service.rerank_model.name, task="rerank"),
-    }
+    _add_embeddings(router, service)
+    _add_models(router, service)
+    return router
+
+
+def _add_embeddings(router: APIRouter, service: Service) -> None:
+    pipeline = service.pipeline
 
     @router.post("/v1/embeddings", response_model=EmbeddingsResponse)
-    async def embeddings(body: EmbeddingsRequest) -> Response:
-        """Vectors of texts, as they are: a query's instruction is the client's to add, or comes
-        with `/v2/embed`."""
+    async def embeddings(body: EmbeddingsRequest, caller: Caller) -> Response:
+        """Vectors of texts. A query gets the model's instruction when `input_type` or `task` says
+        that it is one; otherwise it is the client's to add."""
         service.require_embed_model(body.model)
-        texts = [body.input] if isinstance(body.input, str) else body.input
-        embedded = await service.pipeline.embed_documents(
-            texts, _cut(body), service.deadline(body.deadline_ms), service.timings()
+        asked = body.input_type == "query" or body.task == "retrieval.query"
+        run = pipeline.embed_queries if asked else pipeline.embed_documents
+        embedded = await run(
+            [body.input] if isinstance(body.input, str) else body.input,
+            _cut(body),
+            service.context(caller, body.deadline_ms),
         )
-        vectors = service.shorten(embedded.embeddings.vectors, body.dimensions)
-        answer = {
-            "object": "list",
-            "data": [
-                {"object": "embedding", "index": index, "embedding": vector}
-                for index, vector in enumerate(encode_vectors(vectors, body.encoding_format))
-            ],
-            "model": service.embed_model.name,
-            "usage": {"prompt_tokens": embedded.tokens, "total_tokens": embedded.tokens},
-        }
+        answer = _answer(embedded, body, service)
         content = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
         return Response(content, media_type="application/json")
+
+
+def _add_models(router: APIRouter, service: Service) -> None:
+    embed, rerank = service.embed_model, service.rerank_model
+    cards = {
+        embed.name: ModelCard(id=embed.name, task="embed", dimensions=embed.dimensions),
+        rerank.name: ModelCard(id=rerank.name, task="rerank"),
+    }
 
     @router.get("/v1/models")
     async def models() -> ModelList:
@@ -141,16 +168,6 @@ def routes(service: Service, tenant: TenantDependency, route_class: type[APIRout
         if model not in cards:
             raise ModelNotFound(f"model '{model}' is not served here", param="model")
         return cards[model]
-
-    return router
-
-
-def encode_vectors(vectors: NDArray[np.float32], encoding: str) -> list[Any]:
-    """What orjson writes for each row: its numbers, or base64 of little-endian float32."""
-    rows = np.ascontiguousarray(vectors, dtype="<f4")
-    if encoding == "base64":
-        return [base64.b64encode(row).decode() for row in rows]
-    return list(rows)
 
 
 def render_error(error: WinnowError, request_id: str) -> dict[str, Any]:  # noqa: ARG001
@@ -168,5 +185,20 @@ def render_error(error: WinnowError, request_id: str) -> dict[str, Any]:  # noqa
 
 def _cut(body: EmbeddingsRequest) -> Cut | None:
     if body.truncate_prompt_tokens is None:
-        return None
-    return Cut(None if body.truncate_prompt_tokens < 1 else body.truncate_prompt_tokens)
+        return cut(body.truncate)
+    limit = None if body.truncate_prompt_tokens == -1 else body.truncate_prompt_tokens
+    return Cut(limit, keep="end" if body.truncation_side == "left" else "start")
+
+
+def _answer(embedded: Embedded, body: EmbeddingsRequest, service: Service) -> dict[str, Any]:
+    """An EmbeddingsResponse for orjson to write, which takes the vectors without a copy."""
+    vectors = service.shorten(embedded.embeddings.vectors, body.dimensions)
+    return {
+        "object": "list",
+        "data": [
+            {"object": "embedding", "index": index, "embedding": vector}
+            for index, vector in enumerate(ENCODERS[body.encoding_format](vectors))
+        ],
+        "model": service.embed_model.name,
+        "usage": {"prompt_tokens": embedded.tokens, "total_tokens": embedded.tokens},
+    }

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from deployments.engine.base import EngineConfig
@@ -19,6 +20,8 @@ def engine_arguments(config: EngineConfig) -> dict[str, Any]:
     from vllm.config import PoolerConfig
 
     arguments: dict[str, Any] = config.model_dump(exclude={"process", "pooling", "threads"})
+    if config.dtype == "auto":
+        arguments["dtype"] = "bfloat16" if _computes_in_bfloat16() else "float32"
     if config.pooling is not None:
         arguments["convert"] = "embed"
         arguments["pooler_config"] = PoolerConfig(
@@ -29,6 +32,13 @@ def engine_arguments(config: EngineConfig) -> dict[str, Any]:
         if arguments[name] is None:
             del arguments[name]
     return arguments | {"runner": "pooling", "disable_log_stats": True}
+
+
+def _computes_in_bfloat16() -> bool:
+    """Natively: emulated, it is slower than float32."""
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def quiet_environment() -> None:

@@ -16,6 +16,7 @@ from deployments.token_rows import TokenRows
 class EngineConfig(BaseModel):
     """One engine. `model` is a directory or a Hub id; sizes in tokens count special tokens too.
 
+    `dtype` auto is bfloat16 where the processor computes in it, else float32.
     `threads` is the number of CPU threads of a CPU engine (None: every core).
     `hf_overrides` are changes to the model's own config, as vLLM takes them.
     """
@@ -25,7 +26,7 @@ class EngineConfig(BaseModel):
     model: str
     revision: str | None = None
     process: Literal["inline", "separate"]
-    dtype: Literal["float32", "bfloat16", "float16"]
+    dtype: Literal["auto", "float32", "bfloat16", "float16"]
     pooling: Literal["MEAN", "LAST", "CLS"] | None = None
     max_model_len: int = Field(gt=0)
     max_num_batched_tokens: int = Field(gt=0)

@@ -4,12 +4,20 @@ Knows no engine, no Ray and no HTTP. An adapter adds the tenant to whatever it a
 a caller cannot leave it out, because a `Namespace` is the only way to name a collection.
 """
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from deployments.errors import NotFound
+
+# Adapters make names of files and keys of these, and tell tenants apart by them: what is not in
+# the patterns ('.', '/') is theirs to separate and to escape with.
+TENANT_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
+COLLECTION_NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 
 Scalar = str | int | float | bool
 Metadata = dict[str, Scalar | list[str] | None]
@@ -18,10 +26,19 @@ Vector = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """One tenant's collection."""
+    """One tenant's collection. ValueError for a name that could mean another's."""
 
     tenant: str
     collection: str
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(TENANT_NAME, self.tenant):
+            raise ValueError(f"a tenant cannot be named {self.tenant!r}")
+        if not re.fullmatch(COLLECTION_NAME, self.collection):
+            raise ValueError(f"a collection cannot be named {self.collection!r}")
+
+    def not_found(self) -> NotFound:
+        return NotFound(f"there is no collection '{self.collection}'", param="collection")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +53,8 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A stored document. `vector` is float32 of shape [dimensions], unit length."""
+    """A stored document. `vector` is float32 of shape [dimensions], unit length; it is written
+    and searched by, and does not come back."""
 
     id: str
     text: str
@@ -86,7 +104,6 @@ class Query:
     vector: Vector
     k: int
     where: Filter | None = None
-    with_vector: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +122,6 @@ class Page:
     cursor: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Maintenance:
-    """What `maintain` did."""
-
-    compacted: bool = False
-    indexed: bool = False
-    notes: list[str] = field(default_factory=list)
-
-
 Durability = Literal["fsync", "replicated", "page-cache", "memory"]
 
 
@@ -130,7 +138,14 @@ class VectorStore(Protocol):
         """
         ...
 
-    async def describe(self, ns: Namespace) -> Collection: ...
+    async def describe(self, ns: Namespace) -> Collection:
+        """With an exact count of its documents."""
+        ...
+
+    async def fingerprint(self, ns: Namespace) -> str:
+        """That of the collection, for a look before each write and search: cheap, and at most a
+        second old."""
+        ...
 
     async def collections(self, tenant: str) -> list[Collection]: ...
 
@@ -147,9 +162,7 @@ class VectorStore(Protocol):
         """Delete by ids, or by filter, and return how many went. Durable on return."""
         ...
 
-    async def get(
-        self, ns: Namespace, ids: Sequence[str], with_vector: bool = False
-    ) -> list[Record | None]:
+    async def get(self, ns: Namespace, ids: Sequence[str]) -> list[Record | None]:
         """The records in the order of `ids`, None for those that are not there."""
         ...
 
@@ -157,15 +170,12 @@ class VectorStore(Protocol):
         """Answer each query, best first; queries may name different collections."""
         ...
 
-    async def scan(self, ns: Namespace, cursor: str | None, limit: int) -> Page: ...
-
-    async def count(self, ns: Namespace, where: Filter | None = None) -> int: ...
+    async def scan(self, ns: Namespace, cursor: str | None, limit: int) -> Page:
+        """The records after `cursor`, at most `limit`; fewer where large ones fill the page
+        (`records.PAGE_BYTES`). Only a cursor of None says that it was the last."""
+        ...
 
     async def drop(self, ns: Namespace) -> None: ...
-
-    async def maintain(self, ns: Namespace) -> Maintenance:
-        """Compact and index. Heavy: runs its work outside the serving process where it can."""
-        ...
 
     async def health(self) -> Durability: ...
 

@@ -1,16 +1,14 @@
 """Compacts one LanceDB table and indexes it: `python -m ...lancedb_maintenance <uri> <table>`.
 
 A process of its own, because an index build fills the engine's thread pool: a read beside one in
-the same process waited 91 s, beside this one 0.4 s. It prints one JSON line, the fields of
-`Maintenance`. It knows the table's vectors and versions, and nothing of tenants or filters.
+the same process waited 91 s, beside this one 0.4 s. It prints what it did, a line each. It knows
+the table's vectors and versions, and nothing of tenants or filters.
 """
 
 import asyncio
-import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -18,9 +16,7 @@ import lancedb
 from lancedb.index import IvfFlat
 from lancedb.table import AsyncTable
 
-from deployments.stores.base import Maintenance
 from deployments.stores.durability import is_out_of_space, system_barrier
-from deployments.stores.maintenance_process import EXIT_STORAGE_FULL
 
 INDEX_FROM_ROWS = 20_000
 
@@ -37,16 +33,17 @@ _INDEX_PREFIX = "vector_"
 _ATTEMPTS = 5
 
 
-async def maintain(uri: str, name: str) -> Maintenance:
+async def maintain(uri: str, name: str) -> list[str]:
+    """Returns what was done."""
     connection = await lancedb.connect_async(uri)
     table = await connection.open_table(name)
     notes: list[str] = []
-    removed = await _optimize(table, _FOREVER, notes)
-    indexed = await _index(table, notes)
+    await _optimize(table, _FOREVER, notes)
+    await _index(table, notes)
     # Pruned apart and last, so that its age limit is taken from versions as they now are.
     await _optimize(table, prune_age(await _version_times(table), datetime.now()), notes)
     await asyncio.to_thread(system_barrier(), Path(uri) / f"{name}.lance")
-    return Maintenance(compacted=removed > 0, indexed=indexed, notes=notes)
+    return notes
 
 
 def prune_age(times: Sequence[datetime], now: datetime) -> timedelta:
@@ -64,51 +61,44 @@ async def _version_times(table: AsyncTable) -> list[datetime]:
     return [version["timestamp"] for version in versions]
 
 
-async def _optimize(table: AsyncTable, prune: timedelta, notes: list[str]) -> int:
-    """Returns how many fragments were merged away. Yields to the writer: its commits come first."""
+async def _optimize(table: AsyncTable, prune: timedelta, notes: list[str]) -> None:
+    """Yields to the writer: its commits come first."""
     for _ in range(_ATTEMPTS):
         try:
             await table.checkout_latest()  # type: ignore[no-untyped-call]  # unannotated there
             stats = await table.optimize(cleanup_older_than=prune)
-            return stats.compaction.fragments_removed
+            if stats.compaction.fragments_removed:
+                notes.append(f"merged {stats.compaction.fragments_removed} fragments")
+            return
         except (RuntimeError, OSError) as error:
             if is_out_of_space(error) or "conflict" not in str(error).lower():
                 raise
     notes.append("not compacted: writes to the table left no gap")
-    return 0
 
 
-async def _index(table: AsyncTable, notes: list[str]) -> bool:
+async def _index(table: AsyncTable, notes: list[str]) -> None:
     """Build the index if the table has grown enough; the rows it was trained on are its name."""
     rows = await table.count_rows()
     names = [index.name for index in await table.list_indices() if index.columns == ["vector"]]
     trained_rows = max((int(name.removeprefix(_INDEX_PREFIX)) for name in names), default=0)
     if rows < INDEX_FROM_ROWS:
         notes.append(f"not indexed: a search of fewer than {INDEX_FROM_ROWS} rows is exact")
-        return False
+        return
     if trained_rows * _RETRAIN_GROWTH > rows:
-        return False
+        return
     for name in names:
         await table.drop_index(name)
     await table.create_index(
         "vector", config=IvfFlat(distance_type="cosine"), name=f"{_INDEX_PREFIX}{rows}"
     )
     notes.append(f"indexed {rows} rows")
-    return True
 
 
-def main() -> int:
+def main() -> None:
     _, uri, name = sys.argv
     os.nice(_NICENESS)
-    try:
-        done = asyncio.run(maintain(uri, name))
-    except (RuntimeError, OSError) as error:
-        if is_out_of_space(error):
-            return EXIT_STORAGE_FULL
-        raise
-    sys.stdout.write(json.dumps(asdict(done)) + "\n")
-    return 0
+    sys.stdout.writelines(f"{note}\n" for note in asyncio.run(maintain(uri, name)))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

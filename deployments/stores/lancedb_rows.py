@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]  # ships no annotations
 
-from deployments.stores.base import Collection, Hit, Record, Vector
+from deployments.stores.base import Collection, Hit, Record
 from deployments.stores.lancedb_filters import COLUMNS, filter_columns
 from deployments.stores.records import checked_vector, dump_metadata, load_metadata
 
@@ -15,6 +15,7 @@ _DIMENSIONS = b"winnow.dimensions"
 # Without a declared key, four writers upserting the same 520 ids left 120 of them twice. Said in
 # the schema, a table has it from its first version, as a later call would not.
 _PRIMARY_KEY = {"lance-schema:unenforced-primary-key": "true"}
+RETURNED = ["id", "text", "metadata"]
 
 
 def table_schema(dimensions: int, fingerprint: str) -> pa.Schema:
@@ -36,10 +37,6 @@ def collection_of(name: str, schema: pa.Schema) -> Collection:
     return Collection(name, int(facts[_DIMENSIONS]), facts[_FINGERPRINT].decode())
 
 
-def returned_columns(with_vector: bool) -> list[str]:
-    return ["id", "text", "metadata", *(["vector"] if with_vector else [])]
-
-
 def to_rows(records: Sequence[Record], schema: pa.Schema) -> pa.Table:
     """One row a record, all of them checked before."""
     filters = [filter_columns(record.metadata) for record in records]
@@ -58,14 +55,10 @@ def to_rows(records: Sequence[Record], schema: pa.Schema) -> pa.Table:
 
 
 def to_records(rows: pa.Table) -> Iterator[Record]:
-    """The records in the order of the rows, with their vectors if these were asked for."""
-    vectors: Sequence[Vector | None] = [None] * rows.num_rows
-    if "vector" in rows.schema.names and rows.num_rows:
-        column = rows.column("vector").combine_chunks()
-        vectors = list(column.flatten().to_numpy().reshape(rows.num_rows, -1))
-    texts = (rows.column(name).to_pylist() for name in ("id", "text", "metadata"))
-    for id_, text, metadata, vector in zip(*texts, vectors, strict=True):
-        yield Record(id_, text, load_metadata(metadata), vector)
+    """The records in the order of the rows."""
+    columns = (rows.column(name).to_pylist() for name in RETURNED)
+    for id_, text, metadata in zip(*columns, strict=True):
+        yield Record(id_, text, load_metadata(metadata))
 
 
 def to_hits(rows: pa.Table, queries: int) -> list[list[Hit]]:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,6 @@ from deployments.stores.base import (
     Durability,
     Filter,
     Hit,
-    Maintenance,
     Namespace,
     Page,
     Query,
@@ -33,12 +32,11 @@ from deployments.stores.base import (
     VectorStore,
 )
 from deployments.stores.durability import Barrier, is_out_of_space, system_barrier
-from deployments.stores.filters import check_filter
 from deployments.stores.group_commit import GroupCommit
 from deployments.stores.lancedb_filters import one_of, to_expression
 from deployments.stores.lancedb_rows import (
+    RETURNED,
     collection_of,
-    returned_columns,
     to_hits,
     to_records,
     to_rows,
@@ -46,10 +44,13 @@ from deployments.stores.lancedb_rows import (
 from deployments.stores.lancedb_tables import LanceTables, table_name
 from deployments.stores.maintenance_process import MaintenanceProcess
 from deployments.stores.records import (
+    SCAN_RECORDS,
+    check_choice,
     check_limit,
     check_query,
     check_records,
     checked_vector,
+    fill_page,
     last_wins,
 )
 
@@ -60,7 +61,7 @@ _MAX_COMMIT_RECORDS = 10_000
 
 @dataclass(slots=True)
 class _OpenTable:
-    """`dropped` keeps a write that waited through a drop from bringing files of it back."""
+    """`dropped` keeps a write that met or waited through a drop from bringing files of it back."""
 
     engine: AsyncTable
     schema: pa.Schema
@@ -87,6 +88,7 @@ class LanceDBStore(VectorStore):
         self._maintenance = MaintenanceProcess(directory, commits_between_maintenance)
         self._open: OrderedDict[Namespace, _OpenTable] = OrderedDict()
         self._changing_catalog = asyncio.Lock()
+        self._opening = asyncio.Lock()
 
     async def ensure(self, ns: Namespace, dimensions: int, fingerprint: str) -> bool:
         async with self._changing_catalog:
@@ -107,6 +109,10 @@ class LanceDBStore(VectorStore):
         async with self._using(ns) as table:
             return replace(table.collection, documents=await table.engine.count_rows())
 
+    async def fingerprint(self, ns: Namespace) -> str:
+        async with self._using(ns) as table:
+            return table.collection.fingerprint
+
     async def collections(self, tenant: str) -> list[Collection]:
         found = []
         async for ns in self._tables.of_tenant(tenant):
@@ -123,26 +129,23 @@ class LanceDBStore(VectorStore):
     async def delete(
         self, ns: Namespace, ids: Sequence[str] | None = None, where: Filter | None = None
     ) -> int:
+        check_choice(ids, where)
+        doomed = one_of(ids or ()) if where is None else to_expression(where)
         async with self._using(ns) as table:
-            doomed = _doomed(ids, where)
             return await table.writes.exclusive(lambda: self._delete(ns, table, doomed))
 
-    async def get(
-        self, ns: Namespace, ids: Sequence[str], with_vector: bool = False
-    ) -> list[Record | None]:
+    async def get(self, ns: Namespace, ids: Sequence[str]) -> list[Record | None]:
         async with self._using(ns) as table:
-            columns = returned_columns(with_vector)
-            rows = await table.engine.query().where(one_of(ids)).select(columns).to_arrow()
+            rows = await table.engine.query().where(one_of(ids)).select(RETURNED).to_arrow()
             found = {record.id: record for record in to_records(rows)}
             return [found.get(id_) for id_ in ids]
 
     async def search(self, queries: Sequence[Query]) -> list[list[Hit]]:
-        groups: dict[tuple[Namespace, str, int, bool], list[int]] = {}
+        groups: dict[tuple[Namespace, str, int], list[int]] = {}
         for position, query in enumerate(queries):
             check_query(query)
             # By the filter's text, as 1, 1.0 and True are one value to `==`.
-            key = (query.ns, repr(query.where), query.k, query.with_vector)
-            groups.setdefault(key, []).append(position)
+            groups.setdefault((query.ns, repr(query.where), query.k), []).append(position)
         answers = await asyncio.gather(
             *(self._search_group([queries[at] for at in group]) for group in groups.values())
         )
@@ -153,7 +156,7 @@ class LanceDBStore(VectorStore):
         return hits
 
     async def scan(self, ns: Namespace, cursor: str | None, limit: int) -> Page:
-        """In order of id, with vectors. The cursor is the last id of the page."""
+        """In order of id. The cursor is the last id of the page."""
         check_limit(limit)
         async with self._using(ns) as table:
             # The ids alone are sorted: sorting whole rows would read every vector for each page.
@@ -161,27 +164,11 @@ class LanceDBStore(VectorStore):
             query = query if cursor is None else query.where(col("id") > lit(cursor))
             ordered = query.order_by([ColumnOrdering(column_name="id")]).limit(limit + 1)
             ids = (await ordered.select(["id"]).to_arrow()).column("id").to_pylist()
-            records = await self.get(ns, ids[:limit], with_vector=True)
-        more = len(ids) > limit
-        return Page([record for record in records if record], ids[limit - 1] if more else None)
-
-    async def count(self, ns: Namespace, where: Filter | None = None) -> int:
-        check_filter(where)
-        async with self._using(ns) as table:
-            if where is None:
-                return await table.engine.count_rows()
-            matching = table.engine.query().where(to_expression(where)).with_row_id().select([])
-            return sum([batch.num_rows async for batch in await matching.to_batches()])
+            return await fill_page(self._read(ns, ids, limit))
 
     async def drop(self, ns: Namespace) -> None:
-        async with self._changing_catalog, self._using(ns) as table:
-            await table.writes.exclusive(lambda: self._drop(ns, table))
-
-    async def maintain(self, ns: Namespace) -> Maintenance:
-        async with self._using(ns) as table:
-            done = await self._maintenance.run(table_name(ns))
-            await table.engine.checkout_latest()  # type: ignore[no-untyped-call]  # unannotated there
-            return done
+        """It is finished even if the caller gives up, and lets no other change in until then."""
+        await asyncio.shield(asyncio.create_task(self._drop(ns)))
 
     async def health(self) -> Durability:
         try:
@@ -194,7 +181,7 @@ class LanceDBStore(VectorStore):
         return "fsync"
 
     async def close(self) -> None:
-        for table in self._open.values():
+        for table in list(self._open.values()):
             await table.writes.settle()
             table.engine.close()  # type: ignore[no-untyped-call]  # unannotated there
         self._open.clear()
@@ -206,16 +193,27 @@ class LanceDBStore(VectorStore):
         first = queries[0]
         async with self._using(first.ns) as table:
             vectors = [checked_vector(q.vector, table.collection.dimensions) for q in queries]
-            columns = [*returned_columns(first.with_vector), "_distance"]
             search = table.engine.query().nearest_to(vectors).distance_type("cosine")
-            search = search.limit(first.k).select(columns)
+            # In 20 partitions of an index, and in any more (0) until k are found, as otherwise a
+            # filter that passes few records would miss most of them.
+            search = search.minimum_nprobes(20).maximum_nprobes(0)
+            search = search.limit(first.k).select([*RETURNED, "_distance"])
             if first.where is not None:
                 search = search.where(to_expression(first.where))
             return to_hits(await search.to_arrow(), len(queries))
 
+    async def _read(
+        self, ns: Namespace, ids: Sequence[str], limit: int
+    ) -> AsyncGenerator[tuple[Record | None, str | None], None]:
+        """The first `limit` of the records, each with its id unless no other follows."""
+        for start in range(0, min(limit, len(ids)), SCAN_RECORDS):
+            some = ids[start : min(start + SCAN_RECORDS, limit)]
+            for id_, record in zip(some, await self.get(ns, some), strict=True):
+                yield record, id_ if id_ != ids[-1] else None
+
     async def _commit(self, ns: Namespace, table: _OpenTable, records: Sequence[Record]) -> None:
         if table.dropped:
-            raise _not_found(ns)
+            raise ns.not_found()
         rows = await asyncio.to_thread(to_rows, last_wins(records), table.schema)
         merge = table.engine.merge_insert("id").when_matched_update_all()
         await merge.when_not_matched_insert_all().execute(rows)
@@ -223,7 +221,7 @@ class LanceDBStore(VectorStore):
 
     async def _delete(self, ns: Namespace, table: _OpenTable, doomed: Expr) -> int:
         if table.dropped:
-            raise _not_found(ns)
+            raise ns.not_found()
         deleted = await table.engine.delete(doomed)
         await self._acknowledge(ns)
         return int(deleted.num_deleted_rows)  # type: ignore[attr-defined]  # not in its stub
@@ -232,12 +230,19 @@ class LanceDBStore(VectorStore):
         await self._tables.flush(self._tables.path(ns))
         self._maintenance.committed(table_name(ns))
 
-    async def _drop(self, ns: Namespace, table: _OpenTable) -> None:
+    async def _drop(self, ns: Namespace) -> None:
+        async with self._changing_catalog, self._using(ns) as table:
+            await table.writes.exclusive(lambda: self._remove(ns, table))
+
+    async def _remove(self, ns: Namespace, table: _OpenTable) -> None:
         table.dropped = True
-        self._open.pop(ns, None)
-        # A compaction that ended after the rename would bring the directory back.
-        await self._maintenance.stop(table_name(ns))
-        await self._tables.drop(ns)
+        try:
+            # A compaction that ended after the rename would bring the directory back.
+            await self._maintenance.stop(table_name(ns))
+            await self._tables.drop(ns)
+        finally:
+            # Until here a write meets this table, which refuses it, and opens no other.
+            self._open.pop(ns, None)
 
     @contextlib.asynccontextmanager
     async def _using(self, ns: Namespace) -> AsyncIterator[_OpenTable]:
@@ -249,20 +254,26 @@ class LanceDBStore(VectorStore):
             except (RuntimeError, ValueError, OSError):
                 if await self._tables.exists(ns):
                     raise
-                self._open.pop(ns, None)
-                raise _not_found(ns) from None
+                if self._open.get(ns) is table:
+                    del self._open[ns]
+                raise ns.not_found() from None
 
     async def _table(self, ns: Namespace) -> _OpenTable:
         if ns not in self._open:
-            engine = await self._tables.open(ns)
-            schema = await engine.schema()
-            if ns not in self._open:  # else another caller was first
-                table = _OpenTable(engine, schema, collection_of(ns.collection, schema))
-                table.writes = GroupCommit(partial(self._commit, ns, table), _MAX_COMMIT_RECORDS)
-                self._open[ns] = table
+            # In turn, so that none begun before a drop ends after it with a table that is gone.
+            async with self._opening:
+                if ns not in self._open:
+                    self._open[ns] = await self._opened(ns)
         self._open.move_to_end(ns)
         table = self._open[ns]
         self._close_idle()
+        return table
+
+    async def _opened(self, ns: Namespace) -> _OpenTable:
+        engine = await self._tables.open(ns)
+        schema = await engine.schema()
+        table = _OpenTable(engine, schema, collection_of(ns.collection, schema))
+        table.writes = GroupCommit(partial(self._commit, ns, table), _MAX_COMMIT_RECORDS)
         return table
 
     def _close_idle(self) -> None:
@@ -272,19 +283,6 @@ class LanceDBStore(VectorStore):
             idle = [ns for ns, table in self._open.items() if table.writes.idle]
             for ns in idle[:excess]:
                 del self._open[ns]
-
-
-def _not_found(ns: Namespace) -> NotFound:
-    return NotFound(f"there is no collection '{ns.collection}'", param="collection")
-
-
-def _doomed(ids: Sequence[str] | None, where: Filter | None) -> Expr:
-    if where is not None and ids is None:
-        check_filter(where)
-        return to_expression(where)
-    if ids is not None and where is None:
-        return one_of(ids)
-    raise ValueError("delete takes either ids or a filter")
 
 
 @contextlib.contextmanager

@@ -14,7 +14,6 @@ from pathlib import Path
 import lancedb
 from lancedb.table import AsyncTable
 
-from deployments.errors import NotFound
 from deployments.stores.base import Namespace
 from deployments.stores.durability import Barrier
 from deployments.stores.lancedb_rows import table_schema
@@ -53,9 +52,7 @@ class LanceTables:
                 if not await asyncio.to_thread(_set_aside_torn_manifest, self.path(ns)):
                     if await self.exists(ns):
                         raise
-                    raise NotFound(
-                        f"there is no collection '{ns.collection}'", param="collection"
-                    ) from None
+                    raise ns.not_found() from None
 
     async def exists(self, ns: Namespace) -> bool:
         """Whether a version of the table was ever committed."""

@@ -5,7 +5,6 @@ Every request about documents gets its filter here, so none can be without the n
 
 from collections.abc import Sequence
 
-import numpy as np
 from qdrant_client import models
 
 from deployments.stores.base import Filter, Query, Record
@@ -36,7 +35,6 @@ def to_request(marker: Marker, query: Query) -> models.QueryRequest:
         filter=filter_of(marker, query.where),
         limit=query.k,
         with_payload=RETURNED,
-        with_vector=query.with_vector,
     )
 
 
@@ -56,5 +54,4 @@ def to_point(marker: Marker, record: Record) -> models.PointStruct:
 
 def to_record(point: models.Record | models.ScoredPoint) -> Record:
     payload = point.payload or {}
-    vector = None if point.vector is None else np.asarray(point.vector, dtype=np.float32)
-    return Record(payload["id"], payload["text"], load_metadata(payload["metadata"]), vector)
+    return Record(payload["id"], payload["text"], load_metadata(payload["metadata"]))

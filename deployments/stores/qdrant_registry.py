@@ -5,6 +5,7 @@ holds the collection's generation, which is part of every point's namespace: a c
 and made anew never sees a point of the one before. Knows no documents.
 """
 
+import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -13,12 +14,12 @@ from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from typing import Any
 
-import grpc  # type: ignore[import-untyped]  # ships no annotations
+import grpc
 from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
-from deployments.errors import NotFound, Overloaded, StageUnavailable, StorageFull
+from deployments.errors import Overloaded, StageUnavailable, StorageFull
 from deployments.stores.base import Namespace
 
 _REGISTRY = "winnow_registry"
@@ -63,13 +64,12 @@ class QdrantRegistry:
         self._client = client
         self._settings = settings
         self._read: dict[Namespace, tuple[float, Marker]] = {}
+        self._reading: dict[Namespace, asyncio.Task[Marker | None]] = {}
         self._ready = False
 
-    async def find(self, ns: Namespace, *, fresh: bool = False) -> Marker | None:
+    async def find(self, ns: Namespace) -> Marker | None:
+        """The marker as it is now, read for this caller alone."""
         now_s = time.monotonic()
-        read_s, marker = self._read.get(ns, (0.0, None))
-        if marker is not None and not fresh and now_s - read_s < _BELIEVED_S:
-            return marker
         await self._prepare()
         points = await self._client.retrieve(_REGISTRY, [_marker_id(ns)], with_payload=True)
         if not points or points[0].payload is None:
@@ -80,10 +80,16 @@ class QdrantRegistry:
         return found
 
     async def get(self, ns: Namespace) -> Marker:
-        """Raises NotFound."""
-        marker = await self.find(ns)
+        """The marker as it was within the last second; callers share one read. Raises NotFound."""
+        read_s, marker = self._read.get(ns, (-_BELIEVED_S, None))
+        if time.monotonic() - read_s >= _BELIEVED_S:
+            if ns not in self._reading:
+                self._reading[ns] = asyncio.create_task(self.find(ns))
+                self._reading[ns].add_done_callback(lambda _: self._reading.pop(ns))
+            # One that gives up takes nobody with it.
+            marker = await asyncio.shield(self._reading[ns])
         if marker is None:
-            raise NotFound(f"there is no collection '{ns.collection}'", param="collection")
+            raise ns.not_found()
         return marker
 
     async def add(self, ns: Namespace, dimensions: int, fingerprint: str) -> tuple[Marker, bool]:
@@ -97,12 +103,12 @@ class QdrantRegistry:
             ordering=models.WriteOrdering.STRONG,
             update_mode=models.UpdateMode.INSERT_ONLY,
         )
-        stored = await self.find(ns, fresh=True)
+        stored = await self.find(ns)
         return (mine, True) if stored is None or stored == mine else (stored, False)
 
     async def remove(self, ns: Namespace) -> None:
-        self._read.pop(ns, None)
         await self._client.delete(_REGISTRY, [_marker_id(ns)], wait=True)
+        self._read.pop(ns, None)
 
     async def of_tenant(self, tenant: str) -> list[Marker]:
         await self._prepare()

@@ -2,13 +2,13 @@
 
 One Qdrant collection a model, shared by tenants; this module adds the namespace to whatever it
 asks, and callers cannot leave it out. Durability comes from replicas: Qdrant acknowledges before
-its log is on the disk. Vectors come back at unit length, however they were given. It knows
-documents; `qdrant_registry` the collections, `qdrant_filters` the filters.
+its log is on the disk. It knows documents; `qdrant_registry` the collections, `qdrant_filters` the
+filters.
 """
 
 import asyncio
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,14 +20,12 @@ from deployments.stores.base import (
     Durability,
     Filter,
     Hit,
-    Maintenance,
     Namespace,
     Page,
     Query,
     Record,
     VectorStore,
 )
-from deployments.stores.filters import check_filter
 from deployments.stores.qdrant_points import (
     RETURNED,
     filter_of,
@@ -42,9 +40,12 @@ from deployments.stores.qdrant_registry import (
     qdrant_errors,
 )
 from deployments.stores.records import (
+    SCAN_RECORDS,
+    check_choice,
     check_limit,
     check_query,
     check_records,
+    fill_page,
     last_wins,
 )
 
@@ -92,7 +93,7 @@ class QdrantStore(VectorStore):
 
     async def ensure(self, ns: Namespace, dimensions: int, fingerprint: str) -> bool:
         async with qdrant_errors():
-            marker, created = await self._registry.find(ns, fresh=True), False
+            marker, created = await self._registry.find(ns), False
             if marker is None:
                 await self._create(Marker(ns.tenant, ns.collection, fingerprint, dimensions, ""))
                 marker, created = await self._registry.add(ns, dimensions, fingerprint)
@@ -103,6 +104,10 @@ class QdrantStore(VectorStore):
     async def describe(self, ns: Namespace) -> Collection:
         async with qdrant_errors():
             return await self._describe(await self._registry.get(ns))
+
+    async def fingerprint(self, ns: Namespace) -> str:
+        async with qdrant_errors():
+            return (await self._registry.get(ns)).fingerprint
 
     async def collections(self, tenant: str) -> list[Collection]:
         async with qdrant_errors():
@@ -128,9 +133,7 @@ class QdrantStore(VectorStore):
         self, ns: Namespace, ids: Sequence[str] | None = None, where: Filter | None = None
     ) -> int:
         """The count is taken just before, so a write at the same time may make it wrong."""
-        if (ids is None) == (where is None):
-            raise ValueError("delete takes either ids or a filter")
-        check_filter(where)
+        check_choice(ids, where)
         async with qdrant_errors():
             marker = await self._registry.get(ns)
             doomed = filter_of(marker, where, ids)
@@ -139,16 +142,13 @@ class QdrantStore(VectorStore):
                 await self._delete(marker, doomed)
             return counted.count
 
-    async def get(
-        self, ns: Namespace, ids: Sequence[str], with_vector: bool = False
-    ) -> list[Record | None]:
+    async def get(self, ns: Namespace, ids: Sequence[str]) -> list[Record | None]:
         async with qdrant_errors():
             marker = await self._registry.get(ns)
             points = await self._client.retrieve(
                 marker.engine_collection,
                 list({marker.point_id(id_) for id_ in ids}),
                 with_payload=RETURNED,
-                with_vectors=with_vector,
             )
         found = {record.id: record for record in map(to_record, points)}
         return [found.get(id_) for id_ in ids]
@@ -182,26 +182,12 @@ class QdrantStore(VectorStore):
         return hits
 
     async def scan(self, ns: Namespace, cursor: str | None, limit: int) -> Page:
-        """In no meaningful order, with vectors. The cursor is the first point of the next page."""
+        """In no meaningful order. The cursor is the first point of the next page."""
         check_limit(limit)
+        first = None if cursor is None else _checked_cursor(cursor)
         async with qdrant_errors():
             marker = await self._registry.get(ns)
-            points, following = await self._client.scroll(
-                marker.engine_collection,
-                filter_of(marker),
-                limit=limit,
-                offset=None if cursor is None else _checked_cursor(cursor),
-                with_payload=RETURNED,
-                with_vectors=True,
-            )
-        return Page([to_record(point) for point in points], str(following) if following else None)
-
-    async def count(self, ns: Namespace, where: Filter | None = None) -> int:
-        check_filter(where)
-        async with qdrant_errors():
-            marker = await self._registry.get(ns)
-            wanted = filter_of(marker, where)
-            return (await self._client.count(marker.engine_collection, wanted, exact=True)).count
+            return await fill_page(self._read(marker, first, limit))
 
     async def drop(self, ns: Namespace) -> None:
         """The points go before the marker: one that fails half way can be asked for again."""
@@ -209,11 +195,6 @@ class QdrantStore(VectorStore):
             marker = await self._registry.get(ns)
             await self._delete(marker, filter_of(marker))
             await self._registry.remove(ns)
-
-    async def maintain(self, ns: Namespace) -> Maintenance:
-        async with qdrant_errors():
-            await self._registry.get(ns)
-        return Maintenance(notes=["qdrant compacts and indexes by itself"])
 
     async def health(self) -> Durability:
         async with qdrant_errors():
@@ -255,6 +236,25 @@ class QdrantStore(VectorStore):
     async def _describe(self, marker: Marker) -> Collection:
         counted = await self._client.count(marker.engine_collection, filter_of(marker), exact=True)
         return Collection(marker.collection, marker.dimensions, marker.fingerprint, counted.count)
+
+    async def _read(
+        self, marker: Marker, first: str | None, limit: int
+    ) -> AsyncGenerator[tuple[Record, str | None], None]:
+        """At most `limit` records from the point `first` on, each with the point after it."""
+        left = limit
+        while left > 0:
+            points, following = await self._client.scroll(
+                marker.engine_collection,
+                filter_of(marker),
+                limit=min(left, SCAN_RECORDS),
+                offset=first,
+                with_payload=RETURNED,
+            )
+            first = None if following is None else str(following)
+            starts = [*(str(point.id) for point in points), first]
+            for point, after in zip(points, starts[1:], strict=True):
+                yield to_record(point), after
+            left = 0 if first is None else left - len(points)
 
     async def _delete(self, marker: Marker, doomed: models.Filter) -> None:
         await self._client.delete(

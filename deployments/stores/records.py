@@ -4,15 +4,21 @@ Metadata is kept as one JSON text beside whatever an engine needs to filter by, 
 back as it went in. Knows no engine.
 """
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import cast
 
 import numpy as np
 
 from deployments.errors import InvalidRequest
-from deployments.stores.base import Metadata, Query, Record, Vector
+from deployments.stores.base import Filter, Metadata, Page, Query, Record, Vector
 from deployments.stores.filters import check_filter, check_scalar, check_text
+
+# An answer between replicas has at most 64 MiB, and a document may have 4 MB.
+PAGE_BYTES = 16 * 1024 * 1024
+# How many records a scan reads at a time: of the largest, a page reads no more than these too many.
+SCAN_RECORDS = 128
 
 
 def last_wins(records: Sequence[Record]) -> list[Record]:
@@ -56,9 +62,39 @@ def check_query(query: Query) -> None:
     check_filter(query.where)
 
 
+def check_choice(ids: Sequence[str] | None, where: Filter | None) -> None:
+    """Raises ValueError for both or neither, InvalidRequest for a filter that is not one."""
+    if (ids is None) == (where is None):
+        raise ValueError("delete takes either ids or a filter")
+    check_filter(where)
+
+
 def check_limit(limit: int) -> None:
     if limit < 1:
         raise InvalidRequest("limit must be at least 1", param="limit")
+
+
+async def fill_page(found: AsyncGenerator[tuple[Record | None, str | None], None]) -> Page:
+    """A page of what is found, or of as much of it as reaches PAGE_BYTES.
+
+    Each record comes with the cursor to what follows it, and is None if it was deleted meanwhile.
+    """
+    records: list[Record] = []
+    size = 0
+    cursor: str | None = None
+    async with contextlib.aclosing(found):
+        async for record, cursor in found:  # noqa: B007 # the last one is returned
+            if record is not None:
+                records.append(record)
+                size += size_of(record)
+            if size >= PAGE_BYTES:
+                break
+    return Page(records, cursor)
+
+
+def size_of(record: Record) -> int:
+    """The bytes of its text and its metadata."""
+    return len(record.text.encode()) + len(dump_metadata(record.metadata).encode())
 
 
 def dump_metadata(metadata: Metadata) -> str:

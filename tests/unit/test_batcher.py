@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from deployments.batcher import Batcher, BatchLimits
 from deployments.errors import DeadlineExceeded, Overloaded
+from deployments.fair_queue import Origin
 from deployments.token_rows import TokenRows
 
+_ME = Origin("me")
 _LIMITS = BatchLimits(max_batch_tokens=16, max_batch_rows=4, max_queued_tokens=10_000)
 
 
@@ -53,7 +55,7 @@ def test_every_request_gets_its_own_answers(requests: list[list[int]], slots: in
 
     async def run() -> list[NDArray[np.float32]]:
         batcher = Batcher(engine.compute, time.monotonic, limits)
-        submits = [batcher.submit(rows_of(*lengths), 10) for lengths in requests]
+        submits = [batcher.submit(rows_of(*lengths), 10, _ME) for lengths in requests]
         answers = await asyncio.gather(*submits)
         assert (batcher.queued_rows, batcher.queued_tokens) == (0, 0)
         return answers
@@ -70,7 +72,7 @@ def test_every_request_gets_its_own_answers(requests: list[list[int]], slots: in
 async def test_waiting_requests_share_a_batch_when_the_slot_frees() -> None:
     engine = Engine(delay_s=0.02)
     batcher = Batcher(engine.compute, time.monotonic, _LIMITS)
-    await asyncio.gather(*(batcher.submit(rows_of(4), 10) for _ in range(9)))
+    await asyncio.gather(*(batcher.submit(rows_of(4), 10, _ME) for _ in range(9)))
     assert [len(batch) for batch in engine.batches] == [1, 4, 4]
 
 
@@ -78,8 +80,8 @@ async def test_late_work_never_reaches_the_engine() -> None:
     now = [0.0]
     engine = Engine(delay_s=0.01)
     batcher = Batcher(engine.compute, lambda: now[0], _LIMITS)
-    first = asyncio.create_task(batcher.submit(rows_of(3), 10))
-    late = asyncio.create_task(batcher.submit(rows_of(5), 1))
+    first = asyncio.create_task(batcher.submit(rows_of(3), 10, _ME))
+    late = asyncio.create_task(batcher.submit(rows_of(5), 1, _ME))
     await asyncio.sleep(0)
     now[0] = 2.0
     await first
@@ -91,24 +93,24 @@ async def test_late_work_never_reaches_the_engine() -> None:
 async def test_abandoned_work_never_reaches_the_engine() -> None:
     engine = Engine(delay_s=0.01)
     batcher = Batcher(engine.compute, time.monotonic, _LIMITS)
-    first = asyncio.create_task(batcher.submit(rows_of(3), 10))
-    gone = asyncio.create_task(batcher.submit(rows_of(5), 10))
+    first = asyncio.create_task(batcher.submit(rows_of(3), 10, _ME))
+    gone = asyncio.create_task(batcher.submit(rows_of(5), 10, _ME))
     await asyncio.sleep(0)
     gone.cancel()
     await first
     await asyncio.sleep(0.02)
     assert [batch.total_tokens for batch in engine.batches] == [3]
-    assert batcher.queued_tokens == 0
+    assert (batcher.queued_rows, batcher.queued_tokens) == (0, 0)
 
 
 async def test_a_full_queue_refuses_at_once() -> None:
     engine = Engine(delay_s=0.01)
     limits = BatchLimits(max_batch_tokens=8, max_batch_rows=4, max_queued_tokens=10)
     batcher = Batcher(engine.compute, time.monotonic, limits)
-    accepted = [asyncio.create_task(batcher.submit(rows_of(8), 10)) for _ in range(3)]
+    accepted = [asyncio.create_task(batcher.submit(rows_of(8), 10, _ME)) for _ in range(3)]
     await asyncio.sleep(0)
     with pytest.raises(Overloaded):
-        await batcher.submit(rows_of(1), 10)
+        await batcher.submit(rows_of(1), 10, _ME)
     await asyncio.gather(*accepted)
 
 
@@ -124,13 +126,44 @@ async def test_a_failing_batch_fails_its_callers_and_the_next_one_runs() -> None
 
     batcher = Batcher(compute, time.monotonic, _LIMITS)
     with pytest.raises(RuntimeError, match="broken"):
-        await batcher.submit(rows_of(2), 10)
-    assert (await batcher.submit(rows_of(2), 10)).tolist() == [0.0]
+        await batcher.submit(rows_of(2), 10, _ME)
+    assert (await batcher.submit(rows_of(2), 10, _ME)).tolist() == [0.0]
 
 
 async def test_limits_change_while_running() -> None:
     engine = Engine()
     batcher = Batcher(engine.compute, time.monotonic, _LIMITS)
     batcher.limits = BatchLimits(max_batch_tokens=2, max_batch_rows=1)
-    await batcher.submit(rows_of(2, 2, 2), 10)
+    await batcher.submit(rows_of(2, 2, 2), 10, _ME)
     assert [len(batch) for batch in engine.batches] == [1, 1, 1]
+
+
+async def test_work_that_cannot_be_done_in_time_is_refused_at_once() -> None:
+    now = [0.0]
+
+    async def compute(rows: TokenRows) -> NDArray[np.float32]:
+        now[0] += rows.total_tokens / 100  # 100 tokens/s
+        await asyncio.sleep(0)
+        return np.zeros(len(rows), np.float32)
+
+    batcher = Batcher(compute, lambda: now[0], _LIMITS)
+    await batcher.submit(rows_of(16), 10, _ME)
+    waiting = [asyncio.create_task(batcher.submit(rows_of(16), 60, _ME)) for _ in range(10)]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded) as refused:
+        await batcher.submit(rows_of(16), 1, _ME)
+    assert refused.value.retry_after_s == pytest.approx(0.76, abs=0.1)
+    await batcher.submit(rows_of(16), 1, Origin("someone else"))
+    await asyncio.gather(*waiting)
+
+
+async def test_a_large_request_does_not_hold_the_stage() -> None:
+    engine = Engine(delay_s=0.002)
+    limits = _LIMITS.model_copy(update={"turn_tokens": 4})
+    batcher = Batcher(engine.compute, time.monotonic, limits)
+    large = asyncio.create_task(batcher.submit(rows_of(*[4] * 200), 10, _ME))
+    await asyncio.sleep(0)
+    await batcher.submit(rows_of(3), 10, _ME)
+    assert len(engine.batches) <= 3
+    assert not large.done()
+    assert (await large).tolist() == sums_of(*[4] * 200)

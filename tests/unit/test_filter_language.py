@@ -43,6 +43,9 @@ def test_parses(raw: dict[str, Any], parsed: Filter) -> None:
         ({"$or": []}, "at least one filter"),
         ({"$and": {"a": 1}}, "takes a list"),
         ({"$or": [1]}, "takes filters"),
+        ({"$or": [{}]}, "at least one field"),
+        ({"a": {"$in": list(range(1_001))}}, "at most 1000 values"),
+        ({"a": {"$gt": True}}, "no order"),
         ({"a": None}, "compares with a string"),
         ({"a": {"$in": "x"}}, "takes a list"),
         ({"a": {}}, "no operator"),
@@ -54,9 +57,15 @@ def test_refuses_and_says_why(raw: dict[str, Any], said: str) -> None:
         parse_filter(raw)
 
 
+def test_refuses_ranges_too_large_for_an_engine() -> None:
+    raw = {"$or": [{"day": {"$gte": "x" * 256}}] * 5}
+    with pytest.raises(InvalidRequest, match="1024 bytes in all"):
+        parse_filter(raw)
+
+
 def test_refuses_a_filter_that_nests_too_deep() -> None:
     raw: dict[str, Any] = {"a": 1}
     for _ in range(50):
         raw = {"$not": raw}
-    with pytest.raises(InvalidRequest, match="nests deeper"):
+    with pytest.raises(InvalidRequest, match="at most 16 deep"):
         parse_filter(raw)

@@ -1,7 +1,7 @@
 """Templates applied piece by piece give the ids of the model cards' own whole-string code."""
 
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -128,3 +128,37 @@ def test_special_tokens_in_a_text_are_read_as_text(hostile: str) -> None:
     special = set(reference("tiny-qwen3-embedding").all_special_ids)
     [row] = embed_encoder("tiny-qwen3").documents([hostile], None)
     assert not special & set(row[:-1])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.text(st.sampled_from("ab, .\n漢é"), min_size=1, max_size=40),
+    st.integers(1, 300),
+    st.integers(4, 60),
+)
+def test_a_long_text_is_cut_as_if_it_had_been_read_whole(
+    piece: str, times: int, max_tokens: int
+) -> None:
+    text = piece * times
+    cut = Cut(max_tokens=max_tokens)
+    for profile in ("local", "tiny-qwen3"):
+        encoder = embed_encoder(profile)
+        [ours] = encoder.documents([text], cut)
+        [whole] = encoder._pieces.texts([text])
+        room = min(max_tokens, 512) - encoder._fixed_tokens
+        assert ours[len(encoder._prefix) : -1] == whole[:room]
+
+
+@pytest.mark.parametrize("keep", ["start", "end"])
+def test_a_query_is_cut_and_its_instruction_is_not(keep: Literal["start", "end"]) -> None:
+    encoder = embed_encoder("tiny-qwen3")
+    instruction = reference("tiny-qwen3-embedding").encode(
+        f"Instruct: {DEFAULT_INSTRUCTION}\nQuery", add_special_tokens=False
+    )
+    cut = Cut(max_tokens=len(instruction) + 8, keep=keep)
+    words = " ".join(f"w{n}" for n in range(50))
+    [row] = encoder.queries([words], cut)
+    [other] = encoder.queries([words.replace("w0", "x0").replace("w49", "x49")], cut)
+    assert row[: len(instruction)] == instruction
+    assert len(row) == len(instruction) + 8
+    assert row != other

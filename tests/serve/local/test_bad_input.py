@@ -1,6 +1,7 @@
 """Bad input of every kind gets a 4xx that says what to change, never a 5xx or a traceback."""
 
 import json
+import socket
 from typing import Any
 
 import httpx
@@ -20,7 +21,7 @@ _BODIES: list[tuple[str, Any, str]] = [
     ("/v1/embeddings", _EMBED | {"input": ["a", ""]}, "input.1"),
     ("/v1/embeddings", _EMBED | {"input": ["a", 1]}, "valid string"),
     ("/v1/embeddings", _EMBED | {"input": 7}, "valid list"),
-    ("/v1/embeddings", _EMBED | {"input": None}, "valid list"),
+    ("/v1/embeddings", _EMBED | {"input": None}, "'input': Field required"),
     ("/v1/embeddings", _EMBED | {"input": {"text": "a"}}, "valid list"),
     ("/v1/embeddings", _EMBED | {"input": "a\x00b"}, "NUL"),
     ("/v1/embeddings", _EMBED | {"input": ["x"] * 100_000}, "at most 2048 items"),
@@ -31,6 +32,8 @@ _BODIES: list[tuple[str, Any, str]] = [
     ("/v1/embeddings", _EMBED | {"dimensions": 4096}, "384 only"),
     ("/v1/embeddings", _EMBED | {"encoding_format": "hex"}, "'float' or 'base64'"),
     ("/v1/embeddings", _EMBED | {"speed": "fast"}, "'speed' is not a field"),
+    ("/v1/embeddings", _EMBED | {"add_special_tokens": False}, "trained with them"),
+    ("/v1/embeddings", _EMBED | {"truncate_prompt_tokens": 0}, "at least 1, or -1"),
     ("/v1/embeddings", {"model": "all-MiniLM-L6-v2"}, "'input': Field required"),
     ("/v1/embeddings", [], "JSON object"),
     ("/v1/embeddings", "text", "JSON object"),
@@ -38,6 +41,7 @@ _BODIES: list[tuple[str, Any, str]] = [
     ("/v2/embed", _COHERE | {"input_type": "image"}, "input_type"),
     ("/v2/embed", _COHERE | {"texts": ["x"] * 97}, "at most 96"),
     ("/v2/embed", _COHERE | {"embedding_types": ["int4"]}, "embedding_types"),
+    ("/v2/embed", _COHERE | {"truncate": "NONE", "max_tokens": 3}, "one of them"),
     ("/v2/embed", {"model": "all-MiniLM-L6-v2", "texts": ["x"]}, "input_type"),
     ("/v1/rerank", _RERANK | {"query": ""}, "query"),
     ("/v1/rerank", _RERANK | {"documents": []}, "at least 1 item"),
@@ -46,6 +50,8 @@ _BODIES: list[tuple[str, Any, str]] = [
     ("/v1/rerank", _RERANK | {"documents": [{"title": "no text"}]}, "documents.0"),
     ("/v1/rerank", _RERANK | {"model": "other"}, "ms-marco-MiniLM-L-12-v2"),
     ("/v1/rerank", _RERANK | {"query": "long " * 2_000}, "shorten it"),
+    ("/v1/rerank", _RERANK | {"raw_scores": True}, "relevances in [0, 1]"),
+    ("/v1/rerank", _RERANK | {"truncate_prompt_tokens": 64}, "max_tokens_per_doc"),
     ("/v2/rerank", _RERANK | {"return_documents": True}, "return_documents"),
     ("/v2/rerank", _RERANK | {"top_n": 1.5}, "top_n"),
     ("/v1/search", _SEARCH, "nothing-here"),
@@ -168,6 +174,18 @@ def test_no_key_no_service(api: httpx.Client, path: str, header: str | None) -> 
     assert response.status_code == 401
     assert response.headers["www-authenticate"] == "Bearer"
     assert_clear(response, "key")
+
+
+def test_no_key_is_answered_before_the_body_is_sent(api: httpx.Client) -> None:
+    head = "POST /v1/search HTTP/1.1\r\nhost: winnow\r\ncontent-length: 8000000\r\n\r\n"
+    with socket.create_connection((api.base_url.host, api.base_url.port or 80), 10) as connection:
+        connection.sendall(head.encode())
+        assert connection.recv(64).startswith(b"HTTP/1.1 401 ")
+
+
+def test_ten_megabytes_without_a_key_get_their_answer(api: httpx.Client) -> None:
+    response = httpx.post(f"{api.base_url}/v1/search", json={"query": "x" * 10_000_000})
+    assert response.status_code == 401
 
 
 def test_the_callers_request_id_is_taken_over_when_well_formed(api: httpx.Client) -> None:

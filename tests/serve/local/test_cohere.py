@@ -46,6 +46,14 @@ def test_truncation_keeps_the_end_or_the_start_or_is_refused(api: httpx.Client) 
     assert set(refused.json()) == {"message", "id"}
 
 
+def test_inputs_of_one_text_are_the_texts(api: httpx.Client) -> None:
+    inputs = [{"content": [{"type": "text", "text": text}]} for text in ("hello world", "a cat")]
+    answer = embed(api, texts=None, inputs=inputs)
+    assert answer["texts"] == ["hello world", "a cat"]
+    alone = embed(api)["embeddings"]["float"][0]
+    assert np.dot(answer["embeddings"]["float"][0], alone) > 0.9999
+
+
 def test_rerank_is_sorted_and_in_bounds(api: httpx.Client) -> None:
     body = {
         "model": _RERANKER,

@@ -71,6 +71,27 @@ def test_a_long_text_is_refused_unless_truncation_is_asked_for(api: httpx.Client
     assert embed(api, long, truncate_prompt_tokens=16)["usage"]["prompt_tokens"] == 16
 
 
+def test_either_end_of_a_long_text_may_be_cut(api: httpx.Client) -> None:
+    long = "alpha " * 400 + "omega " * 400
+    alpha, omega = (item["embedding"] for item in embed(api, ["alpha " * 9, "omega " * 9])["data"])
+    for field, start, end in (("truncate", "END", "START"), ("truncation_side", "right", "left")):
+        more = {"truncate_prompt_tokens": 11} if field == "truncation_side" else {}
+        head, tail = (
+            embed(api, long, **more, **{field: side})["data"][0]["embedding"]
+            for side in (start, end)
+        )
+        assert np.dot(head, alpha) > np.dot(head, omega)
+        assert np.dot(tail, omega) > np.dot(tail, alpha)
+
+
+def test_what_other_vendors_clients_add_is_taken(api: httpx.Client) -> None:
+    plain = embed(api, "x")
+    harmless = {"user": "u", "request_id": "r", "priority": 3, "encoding_format": None}
+    assert embed(api, "x", **harmless)["usage"] == plain["usage"]
+    assert embed(api, "x", input_type="query", truncate="END")["usage"] == plain["usage"]
+    assert embed(api, "x", task="retrieval.passage")["usage"] == plain["usage"]
+
+
 def test_models_are_listed_and_found(api: httpx.Client) -> None:
     cards = api.get("/v1/models").json()
     assert {card["id"]: card["task"] for card in cards["data"]} == {

@@ -42,6 +42,21 @@ def test_max_tokens_per_doc_cuts_documents_only(api: httpx.Client) -> None:
         assert abs(by_index[result["index"]] - result["relevance_score"]) < 1e-4
 
 
+def test_what_vendors_clients_add_without_effect_is_taken(api: httpx.Client) -> None:
+    added = {
+        "max_chunks_per_doc": 10,
+        "rank_fields": ["text"],
+        "raw_scores": False,
+        "truncate_prompt_tokens": -1,
+        "max_tokens_per_doc": 0,
+        "priority": 0,
+        "request_id": "mine",
+    }
+    assert (
+        post(api, "/v1/rerank", _BODY | added)["usage"] == post(api, "/v1/rerank", _BODY)["usage"]
+    )
+
+
 def test_many_documents_keep_their_own_scores(api: httpx.Client) -> None:
     documents = [f"Berlin fact number {n}" for n in range(300)]
     documents[217] = "Berlin has a population of 3,520,031 registered inhabitants."

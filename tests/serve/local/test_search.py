@@ -5,6 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
+from deployments.schemas import SearchResponse
 from tests.serve.cluster import post
 
 _TEXTS = {
@@ -71,6 +72,17 @@ def test_a_filter_acts_before_the_candidates_are_chosen(api: httpx.Client, fille
 def test_include_chooses_the_fields(api: httpx.Client, filled: str) -> None:
     [result] = search(api, filled, include=["metadata"], top_n=1)["results"]
     assert set(result) == {"id", "metadata", "relevance_score", "retrieval_score"}
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"rerank": False}, {"include": []}, {"filter": {"city": "nowhere"}}], ids=str
+)
+def test_the_answer_is_what_the_schema_says(
+    api: httpx.Client, filled: str, more: dict[str, Any]
+) -> None:
+    answer = search(api, filled, **more)
+    assert set(answer) == set(SearchResponse.model_fields)
+    SearchResponse.model_validate(answer, extra="forbid", strict=True)
 
 
 def test_timings_are_in_the_body_and_in_the_header(api: httpx.Client, filled: str) -> None:

@@ -5,7 +5,7 @@ import threading
 import httpx
 import psutil
 
-from cluster.head import processes
+from cluster.head import is_running, processes
 from cluster.ports import is_free
 from tests.serve.cluster import Cluster
 
@@ -38,6 +38,7 @@ def test_every_acknowledged_document_is_found_after_kill_9(any_cluster: Cluster)
     )
     writer.start()
     while len(acknowledged) < 6 * _BATCH:
+        assert writer.is_alive(), "the service refused to store documents"
         writer.join(timeout=0.05)
     running = cluster.state.running()
     assert running is not None
@@ -51,7 +52,7 @@ def test_every_acknowledged_document_is_found_after_kill_9(any_cluster: Cluster)
     writer.join(timeout=60)
     assert not writer.is_alive()
 
-    cluster.was_killed()
+    cluster.mark_stopped()
     cluster.use("local")
     with cluster.client() as client:
         for start in range(0, len(acknowledged), 500):
@@ -66,6 +67,23 @@ def test_every_acknowledged_document_is_found_after_kill_9(any_cluster: Cluster)
         assert client.post("/v1/search", json=body).json()["results"]
 
 
+def test_other_machines_reach_the_replicas_calls_and_haproxys_figures_alone(
+    any_cluster: Cluster,
+) -> None:
+    running = any_cluster.use("local").state.running()
+    assert running is not None
+    reached = {
+        process.name()
+        for process in processes(running)
+        for connection in process.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN and not connection.laddr.ip.endswith("127.0.0.1")
+    }
+    assert {name[: len("ray::ServeReplica")] for name in reached} == {
+        "haproxy",
+        "ray::ServeReplica",
+    }
+
+
 def test_down_leaves_no_process_and_no_port(any_cluster: Cluster) -> None:
     any_cluster.use("local")
     running = any_cluster.state.running()
@@ -73,8 +91,8 @@ def test_down_leaves_no_process_and_no_port(any_cluster: Cluster) -> None:
     before = processes(running)
     assert any("haproxy" in process.name() for process in before)
     any_cluster.winnow("down")
-    any_cluster.was_killed()
-    assert [process for process in before if process.is_running()] == []
+    any_cluster.mark_stopped()
+    assert [process for process in before if is_running(process)] == []
     assert processes(running) == []
     assert is_free(running.http_port)
     assert is_free(running.dashboard_port)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cluster.models.pull import default_cache, resolve
+from tests.models import model_directory
 
 
 @pytest.fixture
@@ -14,25 +14,25 @@ def quiet() -> Console:
 
 
 @pytest.fixture
-def embedder(quiet: Console) -> Path:
-    return Path(resolve("all-MiniLM-L6-v2", default_cache(), quiet))
+def embedder() -> Path:
+    return model_directory("all-MiniLM-L6-v2")
 
 
 @pytest.fixture
-def reranker(quiet: Console) -> Path:
-    return Path(resolve("ms-marco-MiniLM-L-12-v2", default_cache(), quiet))
+def reranker() -> Path:
+    return model_directory("ms-marco-MiniLM-L-12-v2")
 
 
 @pytest.fixture
-def tiny_embedder(quiet: Console) -> Path:
-    return Path(resolve("tiny-qwen3-embedding", default_cache(), quiet))
+def tiny_embedder() -> Path:
+    return model_directory("tiny-qwen3-embedding")
 
 
 @pytest.fixture
-def tiny_reranker(quiet: Console) -> Path:
-    return Path(resolve("tiny-qwen3-reranker", default_cache(), quiet))
+def tiny_reranker() -> Path:
+    return model_directory("tiny-qwen3-reranker")
 
 
 @pytest.fixture
-def corpus(quiet: Console) -> Path:
-    return Path(resolve("wikipedia-summaries-en", default_cache(), quiet))
+def corpus() -> Path:
+    return model_directory("wikipedia-summaries-en")

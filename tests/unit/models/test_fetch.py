@@ -4,7 +4,6 @@ import base64
 import hashlib
 import io
 import json
-import shutil
 import tarfile
 import threading
 import zipfile
@@ -20,9 +19,6 @@ from cluster.models.errors import DownloadError, HashMismatchError
 from cluster.models.fetch import fetch
 
 _WRONG = "0" * 64
-_needs_npm = pytest.mark.skipif(
-    shutil.which("npm") is None, reason="without npm, 61 MB of Node.js would be fetched first"
-)
 
 
 @pytest.fixture
@@ -92,19 +88,16 @@ def test_a_missing_version_is_an_error_with_pips_words(work: Path, quiet: Consol
         _fetch(source, work, quiet)
 
 
-@_needs_npm
 def test_a_pinned_tarball_is_fetched(tarball: bytes, work: Path, quiet: Console) -> None:
     assert _fetch(_source("npm", _sha256(tarball)), work, quiet).read_bytes() == tarball
 
 
-@_needs_npm
 @pytest.mark.usefixtures("tarball")
 def test_another_tarball_than_the_pinned_one_is_refused(work: Path, quiet: Console) -> None:
     with pytest.raises(HashMismatchError, match=_WRONG):
         _fetch(_source("npm", _WRONG), work, quiet)
 
 
-@_needs_npm
 @pytest.mark.usefixtures("tarball")
 def test_an_unknown_package_is_an_error_with_npms_words(work: Path, quiet: Console) -> None:
     source = _source("npm", _WRONG).model_copy(update={"package": "absent"})

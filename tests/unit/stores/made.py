@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from deployments.stores.base import Metadata, Record, Vector
+from deployments.stores.base import Metadata, Namespace, Record, Vector, VectorStore
 
 DIMENSIONS = 4
 FINGERPRINT = "model@revision:prompt"
@@ -24,3 +24,7 @@ def record(
 
 def records(count: int) -> list[Record]:
     return [record(f"d{at}", turn=at % 100, metadata={"at": at}) for at in range(count)]
+
+
+async def count(store: VectorStore, ns: Namespace) -> int:
+    return (await store.describe(ns)).documents

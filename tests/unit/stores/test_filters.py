@@ -19,7 +19,14 @@ from deployments.stores.base import (
     Scalar,
     VectorStore,
 )
-from deployments.stores.filters import MAX_DEPTH, MAX_VALUES, check_filter, matches
+from deployments.stores.filters import (
+    MAX_DEPTH,
+    MAX_FIELD_BYTES,
+    MAX_RANGES_BYTES,
+    MAX_VALUES,
+    check_filter,
+    matches,
+)
 from tests.unit.stores.made import DIMENSIONS, FINGERPRINT, record, unit
 
 FIELDS = ["a", "a.b", "a'", "\x1e", "", "z"]
@@ -80,7 +87,6 @@ async def test_an_adapter_filters_as_the_reference_does(
         expected = {f"d{at}" for at, m in enumerate(metadatas) if matches(where, m)}
         assert {hit.record.id for hit in hits} == expected
     wanted = sum(matches(wheres[0], m) for m in metadatas)
-    assert await store.count(ns, wheres[0]) == wanted
     assert await store.delete(ns, where=wheres[0]) == wanted
     await store.drop(ns)
 
@@ -140,6 +146,10 @@ def nested(depth: int) -> Filter:
         Compare("x", "lt", "x" * 257),
         Compare("x", "eq", "\ud800"),
         Compare("x", "in", tuple(range(MAX_VALUES + 1))),
+        Or((Compare("x", "in", ()),) * (MAX_VALUES + 1)),
+        Compare("x" * (MAX_FIELD_BYTES + 1), "eq", 1),
+        Or((Compare("x", "gt", "x" * 64),) * 17),
+        Or((Compare("x", "gt", 1),) * (MAX_RANGES_BYTES // 8 + 1)),
         nested(MAX_DEPTH + 1),
     ],
 )
@@ -152,6 +162,7 @@ def test_filters_at_the_limits_are_taken() -> None:
     check_filter(None)
     check_filter(nested(MAX_DEPTH))
     check_filter(Compare("x", "in", tuple(range(MAX_VALUES))))
+    check_filter(Or((Compare("x", "gt", "x" * 64),) * 16))
 
 
 async def test_filters_at_the_limits_work(store: VectorStore, ns: Namespace) -> None:
@@ -165,4 +176,5 @@ async def test_filters_at_the_limits_work(store: VectorStore, ns: Namespace) -> 
         Compare("f11", "gte", "b" * 256),
         Compare("f00", "lt", "b" * 255 + "c"),
     ):
-        assert await store.count(ns, where) == matches(where, {**wide, "x": 999}) == 1
+        [hits] = await store.search([Query(ns, unit(1, 0, 0, 0), 1, where)])
+        assert len(hits) == matches(where, {**wide, "x": 999}) == 1

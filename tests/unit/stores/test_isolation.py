@@ -4,7 +4,7 @@ import pytest
 
 from deployments.errors import InvalidRequest
 from deployments.stores.base import Compare, Namespace, Query, VectorStore
-from tests.unit.stores.made import record, unit
+from tests.unit.stores.made import count, record, unit
 
 HOSTILE = [
     "it's",
@@ -26,7 +26,7 @@ async def test_another_tenants_ids_are_out_of_reach(
 ) -> None:
     assert await filled.get(ns, ["d10", "d11"]) == [None, None]
     assert await filled.delete(ns, ids=["d10", "d11"]) == 0
-    assert await filled.count(other) == 12
+    assert await count(filled, other) == 12
     await filled.upsert(ns, [record("d10", text="ours")])
     [theirs] = await filled.get(other, ["d10"])
     assert theirs is not None
@@ -35,7 +35,7 @@ async def test_another_tenants_ids_are_out_of_reach(
     [hits] = await filled.search([Query(ns, EAST, 100)])
     assert "theirs" not in {hit.record.text for hit in hits}
     assert await filled.delete(ns, where=Compare("at", "ne", -1)) == 11
-    assert (await filled.count(ns), await filled.count(other)) == (0, 12)
+    assert (await count(filled, ns), await count(filled, other)) == (0, 12)
 
 
 async def test_hostile_strings_are_only_strings(
@@ -59,7 +59,19 @@ async def test_hostile_strings_are_only_strings(
             assert [hit.record.id for hit in hits] == [text]
     assert await filled.delete(ns, ids=HOSTILE[:3]) == 3
     assert await filled.delete(ns, where=Compare(HOSTILE[4], "eq", HOSTILE[4])) == 1
-    assert (await filled.count(ns), await filled.count(other)) == (10 + len(HOSTILE) - 4, 12)
+    assert (await count(filled, ns), await count(filled, other)) == (10 + len(HOSTILE) - 4, 12)
+
+
+@pytest.mark.parametrize("tenant", ["", ".ab", "a..b", "a/b", "-a", "ä", "a\n", "a" * 64])
+def test_a_tenant_whose_name_could_be_anothers_is_refused(tenant: str) -> None:
+    with pytest.raises(ValueError, match="tenant"):
+        Namespace(tenant, "docs")
+
+
+@pytest.mark.parametrize("collection", ["", "b..docs", "a/b", "Docs", "_a", "a\n", "a" * 64])
+def test_a_collection_whose_name_could_be_anothers_is_refused(collection: str) -> None:
+    with pytest.raises(ValueError, match="collection"):
+        Namespace("a", collection)
 
 
 async def test_half_a_surrogate_pair_is_refused(filled: VectorStore, ns: Namespace) -> None:

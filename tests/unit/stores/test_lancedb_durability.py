@@ -15,7 +15,7 @@ from deployments.stores.base import Namespace, Query
 from deployments.stores.durability import Barrier, SyncFiles, is_out_of_space, system_barrier
 from deployments.stores.lancedb_store import LanceDBStore
 from deployments.stores.lancedb_tables import table_name
-from tests.unit.stores.made import DIMENSIONS, FINGERPRINT, record, records, unit
+from tests.unit.stores.made import DIMENSIONS, FINGERPRINT, count, record, records, unit
 
 NS = Namespace("Acme", "docs")
 REPOSITORY = Path(__file__).parents[3]
@@ -105,7 +105,7 @@ async def test_a_torn_manifest_is_set_aside(
     assert torn.with_name(torn.name + ".torn").exists()
     assert "power cut" in caplog.text
     await store.upsert(NS, [record("next")])
-    assert await store.count(NS) == 6
+    assert await count(store, NS) == 6
     await store.close()
 
 
@@ -118,7 +118,7 @@ async def test_a_collection_torn_at_its_creation_can_be_made(tmp_path: Path) -> 
         await store.describe(NS)
     assert await store.ensure(NS, DIMENSIONS, FINGERPRINT)
     await store.upsert(NS, records(2))
-    assert await store.count(NS) == 2
+    assert await count(store, NS) == 2
     await store.close()
 
 
@@ -162,7 +162,7 @@ async def test_a_failed_barrier_is_no_acknowledgement(tmp_path: Path) -> None:
         await store.upsert(NS, records(3))
     barrier.error = None
     await store.upsert(NS, records(3))
-    assert await store.count(NS) == 3
+    assert await count(store, NS) == 3
     await store.close()
 
 
@@ -176,7 +176,7 @@ async def test_waiting_upserts_share_a_commit(tmp_path: Path) -> None:
     barrier = RecordingBarrier()
     store = await opened(tmp_path, barrier)
     await asyncio.gather(*(store.upsert(NS, [record(f"d{at}")]) for at in range(100)))
-    assert await store.count(NS) == 100
+    assert await count(store, NS) == 100
     assert len(barrier.seen) <= 5
     await store.close()
 
@@ -222,14 +222,14 @@ async def test_a_table_removed_by_another_process_is_not_found(tmp_path: Path) -
     with pytest.raises(NotFound):
         await store.search([Query(NS, unit(1, 0, 0, 0), 1)])
     assert await store.ensure(NS, DIMENSIONS, FINGERPRINT)
-    assert await store.count(NS) == 0
+    assert await count(store, NS) == 0
     await store.close()
 
 
 def test_no_two_namespaces_share_a_table() -> None:
-    names = ["a", "A", "a-b", "a_b", "-", "--", "Ab", "aB", "0", "A-", "a-A"]
+    names = ["a", "A", "a-b", "a_b", "Ab", "aB", "AB", "ab", "0", "A-", "a-A", "a-"]
     collections = ["a", "a-b", "b", "0", "a_", "docs"]
     made = [table_name(Namespace(t, c)) for t in names for c in collections]
     assert len({name.lower() for name in made}) == len(names) * len(collections)
-    longest = table_name(Namespace("A" * 64, "c" * 63)) + ".lance.dropped-" + "0" * 32
+    longest = table_name(Namespace("A" * 63, "c" * 63)) + ".lance.dropped-" + "0" * 32
     assert len(os.fsencode(longest)) <= 255

@@ -1,21 +1,26 @@
 """Maintenance of LanceDB tables, done by the process that really does it."""
 
 import asyncio
+import os
+import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import lancedb
 import numpy as np
 import pytest
+from lancedb.index import IvfFlat
 
 from deployments.errors import NotFound
 from deployments.stores.base import Compare, Namespace, Query, Record
 from deployments.stores.lancedb_maintenance import INDEX_FROM_ROWS, prune_age
 from deployments.stores.lancedb_store import LanceDBStore
 from deployments.stores.lancedb_tables import table_name
-from tests.unit.stores.made import FINGERPRINT, record
+from tests.unit.stores.made import FINGERPRINT, count, record
 
 NS = Namespace("acme", "docs")
 DIMENSIONS = 8
+REPOSITORY = Path(__file__).parents[3]
 
 
 def clustered(rows: int) -> list[Record]:
@@ -27,6 +32,23 @@ def clustered(rows: int) -> list[Record]:
         Record(f"d{at}", "", {"hundredth": at % 100 == 0}, vector)
         for at, vector in enumerate(vectors)
     ]
+
+
+async def maintained(directory: Path) -> str:
+    """What the process says that it did."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "deployments.stores.lancedb_maintenance",
+        str(directory),
+        table_name(NS),
+        stdout=asyncio.subprocess.PIPE,
+        cwd=REPOSITORY,
+        env={**os.environ, "TZ": "UTC"},
+    )
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    return out.decode()
 
 
 def manifests(directory: Path) -> int:
@@ -43,8 +65,9 @@ async def test_a_large_collection_is_indexed_and_answers_the_same(tmp_path: Path
     among = [Query(q.ns, q.vector, 10, Compare("hundredth", "eq", True)) for q in nearest]
     before = await store.search([*nearest, *among])
 
-    done = await store.maintain(NS)
-    assert done.indexed
+    assert "indexed 21000 rows" in (await maintained(tmp_path)).splitlines()
+    await store.close()
+    store = LanceDBStore(tmp_path)
     after = await store.search([*nearest, *among])
     for was, now in zip(before, after, strict=True):
         assert now[0].record.id == was[0].record.id
@@ -55,7 +78,7 @@ async def test_a_large_collection_is_indexed_and_answers_the_same(tmp_path: Path
     )
     assert same >= 0.98 * 10 * len(before)
 
-    assert not (await store.maintain(NS)).indexed
+    assert "indexed" not in await maintained(tmp_path)
     [first, *_] = everything
     assert first.vector is not None
     await store.upsert(NS, [Record("new", "", {}, first.vector)])
@@ -65,14 +88,32 @@ async def test_a_large_collection_is_indexed_and_answers_the_same(tmp_path: Path
     await store.close()
 
 
+async def test_a_filter_finds_what_lies_in_far_partitions(tmp_path: Path) -> None:
+    store = LanceDBStore(tmp_path)
+    await store.ensure(NS, DIMENSIONS, FINGERPRINT)
+    everything = clustered(2_000)
+    vector = everything[0].vector
+    assert vector is not None
+    await store.upsert(NS, everything)
+    connection = await lancedb.connect_async(tmp_path)
+    table = await connection.open_table(table_name(NS))
+    await table.create_index("vector", config=IvfFlat(distance_type="cosine", num_partitions=100))
+    await store.close()
+
+    store = LanceDBStore(tmp_path)
+    # They all lie together, as far from the query as can be.
+    [hits] = await store.search([Query(NS, -vector, 50, Compare("hundredth", "eq", True))])
+    assert {hit.record.id for hit in hits} == {f"d{at}" for at in range(0, 2_000, 100)}
+    await store.close()
+
+
 async def test_fragments_are_merged_and_few_rows_get_no_index(tmp_path: Path) -> None:
     store = LanceDBStore(tmp_path)
     await store.ensure(NS, 4, FINGERPRINT)
     for at in range(6):
         await store.upsert(NS, [record(f"d{at}")])
-    done = await store.maintain(NS)
-    assert (done.compacted, done.indexed) == (True, False)
-    assert await store.count(NS) == 6
+    assert (await maintained(tmp_path)).startswith("merged 6 fragments\nnot indexed")
+    assert await count(store, NS) == 6
     await store.close()
 
 
@@ -95,14 +136,14 @@ async def test_commits_bring_maintenance_and_it_loses_no_writes(tmp_path: Path) 
 
 
 async def test_a_drop_ends_maintenance_first(tmp_path: Path) -> None:
-    store = LanceDBStore(tmp_path)
+    store = LanceDBStore(tmp_path, commits_between_maintenance=6)
     await store.ensure(NS, 4, FINGERPRINT)
     for at in range(6):
         await store.upsert(NS, [record(f"d{at}")])
-    running = asyncio.create_task(store.maintain(NS))
     await asyncio.sleep(0.3)
+    assert store._maintenance._running
     await store.drop(NS)
-    await asyncio.gather(running, return_exceptions=True)
+    assert not store._maintenance._running
     with pytest.raises(NotFound):
         await store.describe(NS)
     assert list(tmp_path.iterdir()) == []

@@ -1,50 +1,53 @@
-"""/v1/rerank, in the shape that Jina, Cohere's first version and vLLM share.
+"""/v1/rerank, in the shape that Jina, Cohere's first version, vLLM, Voyage and infinity share.
 
 The answer holds what each of their clients reads: `usage` (Jina, vLLM), `meta` (Cohere), and
 documents as objects with a text.
 """
 
 import uuid
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 
-from deployments.api.auth import TenantDependency
+from deployments.api.auth import Caller
 from deployments.dialects import openai
+from deployments.dialects.bodies import MAX_DOCUMENTS, RelevantDocument, VendorBody, only
 from deployments.errors import WinnowError
-from deployments.schemas import DeadlineMs, Text, Wire
+from deployments.pipeline import Ranked
+from deployments.schemas import Text, Wire
 from deployments.service import Service
-
-MAX_DOCUMENTS = 1_000
 
 
 class TextDocument(Wire):
     text: Text
 
 
-class RerankRequest(Wire):
-    """`top_n` of 0, as vLLM's clients send it, means all."""
+class RerankRequest(VendorBody):
+    """`top_n` and `max_tokens_per_doc` of 0, as vLLM's clients send them, set no limit. A document
+    is never split, so `max_chunks_per_doc` is kept whatever it is."""
 
     query: Text
     documents: list[Text | TextDocument] = Field(min_length=1, max_length=MAX_DOCUMENTS)
     model: str | None = None
-    top_n: int | None = Field(default=None, ge=0)
+    top_n: int = Field(default=0, ge=0)
     return_documents: bool = True
-    max_tokens_per_doc: int | None = Field(default=None, ge=1)
-    truncate_prompt_tokens: int | None = Field(default=None, ge=-1)
-    truncation: bool | None = None
-    deadline_ms: DeadlineMs | None = None
+    max_tokens_per_doc: int = Field(default=0, ge=0)
+    max_chunks_per_doc: int | None = Field(default=None, ge=1)
+    rank_fields: Annotated[list[str], only(["text"], "a document has no other")] | None = None
+    raw_scores: Annotated[bool, only(False, "scores are relevances in [0, 1]")] = False
+    truncation: Annotated[bool, only(True, "a document that is too long is cut")] = True
+    truncate_prompt_tokens: Annotated[
+        int, only(-1, "a pair may be as long as the model reads; max_tokens_per_doc cuts documents")
+    ] = -1
 
 
 class DocumentText(BaseModel):
     text: str
 
 
-class RerankResult(BaseModel):
-    index: int
-    relevance_score: float
+class RerankResult(RelevantDocument):
     document: DocumentText | None = None
 
 
@@ -62,37 +65,40 @@ class RerankResponse(BaseModel):
     meta: dict[str, Any]
 
 
-def routes(service: Service, tenant: TenantDependency, route_class: type[APIRoute]) -> APIRouter:  # noqa: ARG001 # every dialect is built alike
+def routes(service: Service, route_class: type[APIRoute]) -> APIRouter:
     router = APIRouter(route_class=route_class, tags=["Jina, Cohere v1"])
 
     @router.post("/v1/rerank", response_model_exclude_none=True)
-    async def rerank(body: RerankRequest) -> RerankResponse:
+    async def rerank(body: RerankRequest, caller: Caller) -> RerankResponse:
         """Documents by relevance to the query, best first."""
         service.require_rerank_model(body.model)
         texts = [doc if isinstance(doc, str) else doc.text for doc in body.documents]
         ranked = await service.pipeline.rerank(
             body.query,
             texts,
-            body.max_tokens_per_doc,
-            service.deadline(body.deadline_ms),
-            service.timings(),
+            body.max_tokens_per_doc or None,
+            service.context(caller, body.deadline_ms),
         )
         return RerankResponse(
             id=f"rerank-{uuid.uuid4().hex}",
             model=service.rerank_model.name,
-            results=[
-                RerankResult(
-                    index=index,
-                    relevance_score=score,
-                    document=DocumentText(text=texts[index]) if body.return_documents else None,
-                )
-                for index, score in ranked.order[: body.top_n or None]
-            ],
+            results=_results(ranked, body, texts),
             usage=RerankUsage(prompt_tokens=ranked.tokens, total_tokens=ranked.tokens),
             meta={"api_version": {"version": "1"}, "billed_units": {"search_units": 1}},
         )
 
     return router
+
+
+def _results(ranked: Ranked, body: RerankRequest, texts: list[str]) -> list[RerankResult]:
+    return [
+        RerankResult(
+            index=index,
+            relevance_score=score,
+            document=DocumentText(text=texts[index]) if body.return_documents else None,
+        )
+        for index, score in ranked.order[: body.top_n or None]
+    ]
 
 
 def render_error(error: WinnowError, request_id: str) -> dict[str, Any]:

@@ -1,0 +1,135 @@
+"""Winnow and its peers on the same models, machine and run: `python -m loadtest.bench`.
+
+Servers take turns, each alone on the machine; a round measures all of them once, and medians of the
+rounds are shown. Peers that cannot share this project's packages have environments of their own,
+made by `make bench`.
+"""
+
+import json
+import platform
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from loadtest.bench import machine, report, wrk
+from loadtest.bench.servers import Infinity, Models, Plain, Server, Vllm, Winnow
+from loadtest.bench.workloads import WORKLOADS, Kind, Texts, Workload, bodies
+
+_PORT = 8090
+_KINDS: tuple[Kind, ...] = ("embed", "rerank")
+_WARM_UP_S = 3
+# Enough that a run does not send a text twice.
+_ROWS_PREPARED = {"embed": 20_000, "rerank": 12_000}
+_ENGINE_ROWS = 2_048
+
+Measurements = dict[tuple[Workload, str], list[wrk.Measured]]
+
+
+def bench(
+    rounds: Annotated[int, typer.Option(help="Every server is measured this often.")] = 2,
+    seconds: Annotated[int, typer.Option(help="How long each run lasts.")] = 12,
+    only: Annotated[str, typer.Option(help="Servers whose name contains this.")] = "",
+    environments: Annotated[Path, typer.Option(help="Where the peers' own are.")] = Path(".bench"),
+    output: Annotated[Path, typer.Option()] = Path("loadtest/results/bench"),
+) -> None:
+    """Measure all servers and write OUTPUT.json and OUTPUT.svg."""
+    console = Console()
+    models, corpus = _fetched()
+    with tempfile.TemporaryDirectory(prefix="w-bench-", dir="/tmp") as directory:
+        work = Path(directory)
+        servers = [one for one in _servers(work, environments) if only in one.name]
+        limits = {kind: _engine_alone(kind, models, corpus, work) for kind in _KINDS}
+        seen: Measurements = defaultdict(list)
+        for number in range(rounds):
+            for kind in _KINDS:
+                for server in servers if number % 2 == 0 else servers[::-1]:
+                    console.print(f"round {number + 1} of {rounds}: {kind}, {server.name}")
+                    _measure(server, kind, models, corpus, seconds, work, seen)
+    rows = [
+        report.median_row(workload, server.name, seen[workload, server.name])
+        for workload in WORKLOADS
+        for server in servers
+    ]
+    report.show(console, rows, limits, Winnow.name)
+    report.write(output.with_suffix(".json"), rows, limits, _about(rounds, seconds))
+    report.plot(output.with_suffix(".svg"), rows, limits)
+
+
+def _servers(work: Path, environments: Path) -> list[Server]:
+    return [
+        Winnow(_PORT, work / "winnow", "local"),
+        Vllm(_PORT, work),
+        Infinity(_PORT, work, environments / "infinity"),
+        Plain(_PORT, work, environments / "plain"),
+    ]
+
+
+def _fetched() -> tuple[Models, Path]:
+    """The models of the `local` profile and the demo's corpus, from the project's own cache."""
+    command = [sys.executable, "-m", "cluster", "models", "pull", "local"]
+    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    embed, rerank = (Path(line.split(": ", 1)[1]) for line in printed.splitlines()[-2:])
+    return Models(embed, rerank), embed.parent / "wikipedia-summaries-en" / "documents.jsonl"
+
+
+def _prepared(
+    workload: Workload, model: str, models: Models, corpus: Path, work: Path, rows: int
+) -> Path:
+    texts = Texts(models.of(workload.kind) / "tokenizer.json", corpus)
+    path = work / f"{workload.name}.jsonl"
+    path.write_text("\n".join(bodies(workload, model, texts, max(1, rows // workload.rows))) + "\n")
+    return path
+
+
+def _engine_alone(kind: Kind, models: Models, corpus: Path, work: Path) -> float:
+    workload = next(one for one in WORKLOADS if one.kind == kind and one.rows > 10)
+    file = _prepared(workload, "model", models, corpus, work, _ENGINE_ROWS)
+    command = [sys.executable, "-m", "loadtest.bench.raw", kind, str(models.of(kind)), str(file)]
+    done = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    rows_per_s: float = json.loads(done.stdout.splitlines()[-1])["rows_per_s"]
+    return rows_per_s
+
+
+def _measure(
+    server: Server,
+    kind: Kind,
+    models: Models,
+    corpus: Path,
+    seconds: int,
+    work: Path,
+    seen: Measurements,
+) -> None:
+    with server.serving(kind, models) as running:
+        for workload in WORKLOADS:
+            if workload.kind != kind:
+                continue
+            rows = _ROWS_PREPARED[kind]
+            file = _prepared(workload, running.model, models, corpus, work, rows)
+            wrk.run(running.url, running.headers, file, workload.connections, _WARM_UP_S)
+            measured = wrk.run(running.url, running.headers, file, workload.connections, seconds)
+            seen[workload, server.name].append(measured)
+
+
+def _about(rounds: int, seconds: int) -> dict[str, object]:
+    return {
+        "command": " ".join(["python -m loadtest.bench", *sys.argv[1:]]),
+        "date": date.today().isoformat(),
+        "processor": machine.processor(),
+        "dtype": machine.dtype(),
+        "python": platform.python_version(),
+        "rounds": rounds,
+        "seconds": seconds,
+    }
+
+
+if __name__ == "__main__":
+    typer.run(bench)

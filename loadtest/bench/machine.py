@@ -1,0 +1,22 @@
+"""The machine under test: what it is, and the number type it computes in fastest."""
+
+import os
+from pathlib import Path
+
+
+def _cpuinfo(field: str) -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == field:
+            return value.strip()
+    return "unknown"
+
+
+def processor() -> str:
+    return f"{_cpuinfo('model name')}, {os.cpu_count()} cores"
+
+
+def dtype() -> str:
+    """bfloat16 where the processor has it, else float32: the best setting of every server here."""
+    flags = _cpuinfo("flags").split()
+    return "bfloat16" if {"avx512_bf16", "amx_bf16"} & set(flags) else "float32"

@@ -1,0 +1,176 @@
+"""The servers under test: how each is started, reached and stopped, with its best settings.
+
+Each runs in a process group of its own and alone on the machine.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from loadtest.bench import machine
+from loadtest.bench.workloads import Kind
+
+_PATIENCE_S = 300
+_STOP_S = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """Directories of the models, as every server loads them."""
+
+    embed: Path
+    rerank: Path
+
+    def of(self, kind: Kind) -> Path:
+        return self.embed if kind == "embed" else self.rerank
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Where a server answers a kind of request, and by which name it knows the model."""
+
+    url: str
+    model: str
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Winnow:
+    """This project, as `winnow up` starts it."""
+
+    name = "winnow"
+
+    def __init__(self, port: int, state: Path, profile: str) -> None:
+        self._port, self._state, self._profile = port, state, profile
+
+    @contextlib.contextmanager
+    def serving(self, kind: Kind, models: Models) -> Iterator[Running]:
+        self._winnow("up", "--profile", self._profile, "--port", str(self._port))
+        try:
+            key = (self._state / "api_key").read_text().strip()
+            yield Running(
+                f"http://127.0.0.1:{self._port}{_path(kind)}",
+                models.of(kind).name,
+                {"Authorization": f"Bearer {key}"},
+            )
+        finally:
+            self._winnow("down")
+
+    def _winnow(self, *arguments: str) -> None:
+        environment = os.environ | {"WINNOW_STATE": str(self._state)}
+        command = [sys.executable, "-m", "cluster", *arguments]
+        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+
+
+class Vllm:
+    """vLLM's own server: a process for HTTP and one for the engine, which gets every core.
+
+    Left alone it keeps one core for the front end; on few cores that halves the engine.
+    """
+
+    name = "vllm serve"
+
+    def __init__(self, port: int, logs: Path) -> None:
+        self._port, self._logs = port, logs
+
+    @contextlib.contextmanager
+    def serving(self, kind: Kind, models: Models) -> Iterator[Running]:
+        command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
+        command += ["--model", str(models.of(kind)), "--served-model-name", "model"]
+        command += ["--port", str(self._port), "--host", "127.0.0.1", "--runner", "pooling"]
+        command += ["--dtype", machine.dtype(), "--enforce-eager", "--max-num-seqs", "256"]
+        command += ["--max-num-batched-tokens", "8192", "--gpu-memory-utilization", "0.3"]
+        command += ["--kv-cache-memory-bytes", str(2**28), "--no-enable-log-requests"]
+        command += ["--disable-log-stats", "--uvicorn-log-level", "warning"]
+        if kind == "embed":
+            command += ["--convert", "embed", "--max-model-len", "256"]
+        cores = os.cpu_count() or 1
+        environment = {"VLLM_CPU_OMP_THREADS_BIND": f"0-{cores - 1}", "VLLM_NO_USAGE_STATS": "1"}
+        with _process(command, environment, self._logs / f"vllm-{kind}.log"):
+            _wait(f"http://127.0.0.1:{self._port}/health")
+            yield Running(f"http://127.0.0.1:{self._port}{_path(kind)}", "model")
+
+
+class Infinity:
+    """michaelfeil/infinity with its torch engine, in an environment of its own."""
+
+    name = "infinity"
+
+    def __init__(self, port: int, logs: Path, environment: Path) -> None:
+        self._port, self._logs, self._bin = port, logs, environment / "bin"
+
+    @contextlib.contextmanager
+    def serving(self, kind: Kind, models: Models) -> Iterator[Running]:
+        command = [str(self._bin / "infinity_emb"), "v2", "--model-id", str(models.of(kind))]
+        command += ["--served-model-name", "model", "--engine", "torch", "--device", "cpu"]
+        command += ["--dtype", machine.dtype(), "--batch-size", "64", "--port", str(self._port)]
+        command += ["--host", "127.0.0.1", "--no-bettertransformer", "--log-level", "warning"]
+        environment = {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"}
+        path = "/embeddings" if kind == "embed" else "/rerank"
+        with _process(command, environment, self._logs / f"infinity-{kind}.log"):
+            _wait(f"http://127.0.0.1:{self._port}/health")
+            yield Running(f"http://127.0.0.1:{self._port}{path}", "model")
+
+
+class Plain:
+    """FastAPI in front of sentence-transformers, in an environment of its own."""
+
+    name = "fastapi + sentence-transformers"
+
+    def __init__(self, port: int, logs: Path, environment: Path) -> None:
+        self._port, self._logs, self._bin = port, logs, environment / "bin"
+
+    @contextlib.contextmanager
+    def serving(self, kind: Kind, models: Models) -> Iterator[Running]:
+        command = [str(self._bin / "python"), str(Path(__file__).parent / "plain_server.py")]
+        command += [kind, str(models.of(kind)), "--port", str(self._port)]
+        command += ["--threads", str(os.cpu_count() or 1), "--dtype", machine.dtype()]
+        with _process(command, {"HF_HUB_OFFLINE": "1"}, self._logs / f"plain-{kind}.log"):
+            _wait(f"http://127.0.0.1:{self._port}/docs")
+            yield Running(f"http://127.0.0.1:{self._port}{_path(kind)}", "model")
+
+
+Server = Winnow | Vllm | Infinity | Plain
+
+
+def _path(kind: Kind) -> str:
+    return "/v1/embeddings" if kind == "embed" else "/v1/rerank"
+
+
+@contextlib.contextmanager
+def _process(command: list[str], environment: dict[str, str], log: Path) -> Iterator[None]:
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            env=os.environ | environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(_STOP_S)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def _wait(url: str) -> None:
+    until = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < until:
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(url, trust_env=False).status_code == 200:
+                return
+        time.sleep(0.5)
+    raise TimeoutError(f"{url} did not answer within {_PATIENCE_S} s")

@@ -1,0 +1,40 @@
+"""wrk as the load client: fixed connections, each sends its next request when it has its answer.
+
+Knows no server: only a URL, headers and bodies.
+"""
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+_SCRIPT = Path(__file__).parent / "wrk.lua"
+_TIMEOUT_S = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """`failed` counts answers of another status than 2xx, and broken connections."""
+
+    requests_per_s: float
+    p50_ms: float
+    p99_ms: float
+    failed: int
+
+
+def run(
+    url: str, headers: dict[str, str], bodies: Path, connections: int, seconds: int
+) -> Measured:
+    """One run; `bodies` has a JSON body a line."""
+    command = ["wrk", "--threads=1", f"--connections={connections}", f"--duration={seconds}s"]
+    command += [f"--timeout={_TIMEOUT_S}s", f"--script={_SCRIPT}"]
+    for name, value in headers.items():
+        command += ["--header", f"{name}: {value}"]
+    done = subprocess.run([*command, url, str(bodies)], capture_output=True, text=True, check=True)
+    seen = json.loads(done.stdout.splitlines()[-1])
+    return Measured(
+        requests_per_s=seen["requests"] / (seen["duration_us"] / 1e6),
+        p50_ms=seen["p50_us"] / 1e3,
+        p99_ms=seen["p99_us"] / 1e3,
+        failed=seen["failed"],
+    )

@@ -1,0 +1,117 @@
+"""The Index deployment: what it refuses, what it asks of its store, what it opens."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployments.configs import IndexConfig
+from deployments.errors import FingerprintMismatch, NotFound, PayloadTooLarge, StageUnavailable
+from deployments.index import Index, build_store
+from deployments.stores.base import Namespace
+from deployments.stores.qdrant_store import QdrantStore
+from tests.unit.stores.made import DIMENSIONS, FINGERPRINT, record, records, unit
+
+NS = Namespace("acme", "docs")
+EAST = unit(1, 0, 0, 0)
+
+
+@pytest.fixture
+async def index(tmp_path: Path) -> AsyncIterator[Index]:
+    index = Index(IndexConfig(directory=str(tmp_path)))
+    await index.ensure(NS, DIMENSIONS, FINGERPRINT)
+    yield index
+    await index.__del__()
+
+
+async def test_vectors_of_another_model_are_refused(index: Index) -> None:
+    await index.upsert(NS, records(1), FINGERPRINT)
+    with pytest.raises(FingerprintMismatch):
+        await index.upsert(NS, records(1), "another")
+    with pytest.raises(FingerprintMismatch):
+        await index.search(NS, EAST, 1, None, "another")
+    await index.drop(NS)
+    with pytest.raises(NotFound):
+        await index.check(NS, FINGERPRINT)
+
+
+async def test_documents_too_large_for_one_answer_are_refused(index: Index) -> None:
+    large = "x" * (10 * 1024 * 1024)
+    await index.upsert(NS, [record(f"d{at}", text=large) for at in range(5)], FINGERPRINT)
+    ids = [f"d{at}" for at in range(5)]
+    with pytest.raises(PayloadTooLarge, match=r"48 MiB.*with ids"):
+        await index.get(NS, ids)
+    with pytest.raises(PayloadTooLarge, match="with top_k"):
+        await index.search(NS, EAST, 5, None, FINGERPRINT)
+    assert len(await index.get(NS, ids[:4])) == 4
+    assert len(await index.search(NS, EAST, 4, None, FINGERPRINT)) == 4
+    assert len((await index.scan(NS, None, 5)).records) == 2
+
+
+async def test_a_replica_that_ends_closes_its_store(index: Index) -> None:
+    """As Serve looks for the destructor: on the instance."""
+    await index.describe(NS)
+    assert index._store._open  # type: ignore[attr-defined] # it is LanceDB's
+    await index.__del__()
+    assert not index._store._open  # type: ignore[attr-defined] # it is LanceDB's
+    assert not hasattr(Index, "__del__")
+
+
+async def test_a_store_out_of_reach_is_said_by_status_alone(unused_tcp_port: int) -> None:
+    index = Index(IndexConfig(engine="qdrant", url=f"http://127.0.0.1:{unused_tcp_port}"))
+    with pytest.raises(StageUnavailable):
+        await index.status()
+    assert not hasattr(index, "check_health")
+    await index.__del__()
+
+
+def test_qdrant_is_told_what_is_configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: dict[str, Any] = {}
+    monkeypatch.setattr(QdrantStore, "__init__", lambda _, url, **rest: told.update(rest, url=url))
+    key_file = tmp_path / "key"
+    key_file.write_text("secret\n")
+    config = IndexConfig(
+        engine="qdrant",
+        url="http://q:6333",
+        api_key_file=str(key_file),
+        shard_number=6,
+        replication_factor=3,
+        write_consistency_factor=2,
+    )
+    build_store(config)
+    assert told == {
+        "url": "http://q:6333",
+        "api_key": "secret",
+        "shard_number": 6,
+        "replication_factor": 3,
+        "write_consistency_factor": 2,
+    }
+    assert "secret" not in config.model_dump_json()
+    key_file.unlink()
+    with pytest.raises(FileNotFoundError):
+        build_store(config)
+
+
+async def test_checks_at_once_ask_qdrant_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = QdrantStore(":memory:", replication_factor=1)
+    await store.ensure(NS, DIMENSIONS, FINGERPRINT)
+    store._registry._read.clear()
+    calls: list[str] = []
+    for name in ("retrieve", "count"):
+        ask = getattr(store._client, name)
+
+        async def counted(*args: Any, name: str = name, ask: Any = ask, **rest: Any) -> Any:
+            calls.append(name)
+            await asyncio.sleep(0.01)
+            return await ask(*args, **rest)
+
+        monkeypatch.setattr(store._client, name, counted)
+    asked = [asyncio.create_task(store.fingerprint(NS)) for _ in range(20)]
+    await asyncio.sleep(0)
+    asked[0].cancel()
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert answers[1:] == [FINGERPRINT] * 19
+    assert calls == ["retrieve"]
+    await store.close()

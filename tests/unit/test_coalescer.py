@@ -1,0 +1,119 @@
+"""Shared calls: every request gets its own vectors, failures and freedom to leave."""
+
+import asyncio
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deployments.coalescer import Coalescer
+from deployments.deadline import Deadline
+from deployments.errors import Overloaded
+from deployments.fair_queue import Origin
+from deployments.stage import Embeddings
+from deployments.token_rows import TokenRows
+
+_ME = Origin("me")
+
+
+class Stage:
+    """Each row's vector is its token ids' sum."""
+
+    def __init__(self, delay_s: float = 0.001) -> None:
+        self.calls: list[tuple[Origin, TokenRows]] = []
+        self.cancelled = 0
+        self.most_at_once = 0
+        self._at_once = 0
+        self._delay_s = delay_s
+
+    async def call(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> Embeddings:  # noqa: ARG002
+        self.calls.append((origin, rows))
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            await asyncio.sleep(self._delay_s)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            self._at_once -= 1
+        return Embeddings(np.array([[sum(row)] for row in rows], np.float32), "model")
+
+
+def soon() -> Deadline:
+    return Deadline.after(10, time.monotonic)
+
+
+def rows_of(*lengths: int) -> TokenRows:
+    return TokenRows.pack([list(range(1, length + 1)) for length in lengths])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=4), min_size=1, max_size=20),
+    st.integers(1, 3),
+)
+def test_every_request_gets_its_own_vectors(requests: list[list[int]], at_once: int) -> None:
+    stage = Stage()
+
+    async def run() -> list[Embeddings]:
+        coalescer = Coalescer(stage.call, at_once, max_tokens=30)
+        submits = [coalescer.submit(rows_of(*lengths), soon(), _ME) for lengths in requests]
+        answers = await asyncio.gather(*submits)
+        assert not coalescer._lines
+        return answers
+
+    for lengths, answer in zip(requests, asyncio.run(run()), strict=True):
+        assert answer.vectors[:, 0].tolist() == [n * (n + 1) / 2 for n in lengths]
+    assert stage.most_at_once <= at_once
+    for _, rows in stage.calls:
+        assert rows.total_tokens <= 36 or len(rows) <= 4
+
+
+async def test_what_arrives_meanwhile_goes_together() -> None:
+    stage = Stage()
+    coalescer = Coalescer(stage.call, 1, max_tokens=1_000)
+    await asyncio.gather(*(coalescer.submit(rows_of(2), soon(), _ME) for _ in range(9)))
+    assert [len(rows) for _, rows in stage.calls] == [1, 8]
+
+
+async def test_tenants_never_share_a_call() -> None:
+    stage = Stage()
+    coalescer = Coalescer(stage.call, 1, max_tokens=1_000)
+    origins = [Origin("a"), Origin("b"), Origin("a", "bulk")] * 3
+    await asyncio.gather(*(coalescer.submit(rows_of(2), soon(), one) for one in origins))
+    assert sorted(len(rows) for _, rows in stage.calls) == [1, 1, 1, 2, 2, 2]
+
+
+async def test_a_failure_reaches_all_who_share_the_call() -> None:
+    async def call(rows: TokenRows, deadline: Deadline, origin: Origin) -> Embeddings:  # noqa: ARG001
+        await asyncio.sleep(0)
+        raise Overloaded("full")
+
+    coalescer = Coalescer(call, 1, max_tokens=1_000)
+    submits = [coalescer.submit(rows_of(2), soon(), _ME) for _ in range(3)]
+    answers = await asyncio.gather(*submits, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [Overloaded] * 3
+
+
+async def test_a_call_ends_when_its_last_caller_has_gone() -> None:
+    stage = Stage(delay_s=5)
+    coalescer = Coalescer(stage.call, 1, max_tokens=1_000)
+    blocking = asyncio.create_task(coalescer.submit(rows_of(1), soon(), _ME))
+    await asyncio.sleep(0.01)
+    pair = [asyncio.create_task(coalescer.submit(rows_of(1), soon(), _ME)) for _ in range(2)]
+    await asyncio.sleep(0.01)
+    blocking.cancel()
+    await asyncio.sleep(0.01)
+    assert (stage.cancelled, len(stage.calls)) == (1, 2)
+    pair[0].cancel()
+    await asyncio.sleep(0.01)
+    assert stage.cancelled == 1
+    pair[1].cancel()
+    await asyncio.sleep(0.01)
+    assert stage.cancelled == 2
+    with pytest.raises(asyncio.CancelledError):
+        await blocking
+    assert not coalescer._lines

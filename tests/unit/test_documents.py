@@ -1,0 +1,54 @@
+"""Documents out of files: their ids are fixed by their files, and no two files share one."""
+
+from pathlib import Path
+
+import pytest
+
+from cluster.documents import UnreadableFileError, read_documents
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def _written(name: str, text: str) -> Path:
+    path = Path(name)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_files_of_one_name_in_two_folders_have_ids_of_their_own() -> None:
+    documents = [
+        document
+        for folder in ("a", "b")
+        for document in read_documents(_written(f"{folder}/README.md", f"# Folder {folder}"))
+    ]
+    assert [document["id"] for document in documents] == ["a/README.md#0", "b/README.md#0"]
+    assert [document["metadata"]["source"] for document in documents] == [
+        "a/README.md",
+        "b/README.md",
+    ]
+    assert {document["metadata"]["title"] for document in documents} == {"README.md"}
+
+
+@pytest.mark.parametrize("prefix", ["", "./", "a/../", "{here}/"])
+def test_a_file_has_the_same_documents_however_its_path_is_written(
+    prefix: str, tmp_path: Path
+) -> None:
+    path = _written("a/notes.txt", "One line.")
+    again = Path(prefix.format(here=tmp_path)) / path
+    assert list(read_documents(again)) == list(read_documents(path))
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "ndjson"])
+def test_json_lines_are_documents_as_they_stand(suffix: str) -> None:
+    path = _written(f"lines.{suffix}", '{"id": 7, "text": "seven", "metadata": {"n": 7}}\n\n')
+    assert list(read_documents(path)) == [{"id": "7", "text": "seven", "metadata": {"n": 7}}]
+
+
+def test_a_bad_line_is_named() -> None:
+    path = _written("lines.jsonl", '{"id": "a", "text": "b"}\n{"id": "c"}\n')
+    with pytest.raises(UnreadableFileError, match=r"lines\.jsonl:2: .* \('text'\)"):
+        list(read_documents(path))

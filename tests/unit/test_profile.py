@@ -1,0 +1,52 @@
+"""Profiles: what they name, made into what this machine can run."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.profile import application, load_profile, localise, models
+from cluster.state import State
+
+
+def _local(**engine: Any) -> dict[str, Any]:
+    """The local profile with another embedder."""
+    profile = load_profile("local")
+    profile["applications"][0]["args"]["embedder"]["engine"] |= engine
+    return profile
+
+
+def _localised(profile: dict[str, Any], directory: Path) -> dict[str, Any]:
+    def resolve(model: str) -> str:
+        return model
+
+    args: dict[str, Any] = application(localise(profile, State(directory), resolve, 8123))["args"]
+    return args
+
+
+def test_models_carry_their_revisions() -> None:
+    profile = _local(model="a/b", revision="refs/pr/1")
+    assert models(profile) == [("a/b", "refs/pr/1"), ("ms-marco-MiniLM-L-12-v2", None)]
+
+
+def test_a_relative_model_directory_is_made_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("models").mkdir()
+    args = _localised(_local(model="models"), tmp_path)
+    assert args["embedder"]["engine"]["model"] == str(tmp_path / "models")
+
+
+def test_a_hub_id_stays_what_it_is(tmp_path: Path) -> None:
+    args = _localised(_local(model="a/b"), tmp_path)
+    assert args["embedder"]["engine"]["model"] == "a/b"
+
+
+def test_relative_paths_lie_in_the_state_directory(tmp_path: Path) -> None:
+    profile = load_profile("local")
+    profile["applications"][0]["args"]["index"]["api_key_file"] = "/etc/key"
+    args = _localised(profile, tmp_path)
+    assert args["router"]["keys_file"] == str(tmp_path / "keys.json")
+    assert args["index"]["directory"] == str(tmp_path / "index")
+    assert args["index"]["api_key_file"] == "/etc/key"
