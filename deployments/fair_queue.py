@@ -1,12 +1,12 @@
 """Whose turn it is: fair shares of one engine between tenants, lanes and requests.
 
 Three levels. Lanes are bands of priority, in which a lower lane still gets its floor. Inside a lane
-tenants share by weight, and inside a tenant requests share alike, so that neither a tenant nor one
-large request can hold the engine. Both share by start-time fair queuing (Goyal, Vin and Cheng,
-SIGCOMM 1996): a flow's turn begins at max(virtual time, end of its last turn), a turn lasts
-tokens / weight, and the earliest beginning goes first. Virtual time goes on by tokens / weight of
-all who wait, as in weighted fair queuing, because newcomers without end would otherwise all begin
-before a flow that has been waiting.
+tenants share by weight, by start-time fair queuing (Goyal, Vin and Cheng, SIGCOMM 1996): a tenant's
+turn begins at max(virtual time, end of its last turn), a turn lasts tokens / weight, and the
+earliest beginning goes first. Inside a tenant the request goes first that would end first if all
+shared alike (weighted fair queuing): equals go in order of arrival, one at a time, and a small one
+does not wait for a large one. Virtual time goes on by tokens / weight of all who wait, because
+newcomers without end would otherwise all go before one that has been waiting.
 
 Pure: knows what waits only by its place in line and the tokens it was given.
 """
@@ -95,9 +95,33 @@ class _Turns(Generic[T]):
             }
 
 
+class _Requests(Generic[T]):
+    """A tenant's requests, by when each would end if all shared alike."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[float, int, T]] = []
+        self._now = 0.0
+        self._arrivals = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def join(self, item: T, tokens: int) -> None:
+        self._arrivals += 1
+        heapq.heappush(self._waiting, (self._now + tokens, self._arrivals, item))
+
+    def head(self) -> T:
+        return self._waiting[0][2]
+
+    def charge(self, tokens: int, *, leaves: bool) -> None:
+        self._now += tokens / len(self._waiting)
+        if leaves:
+            heapq.heappop(self._waiting)
+
+
 @dataclass(slots=True)
 class _Tenant(Generic[T]):
-    requests: _Turns[T] = field(default_factory=_Turns)
+    requests: _Requests[T] = field(default_factory=_Requests)
     tokens: int = 0
 
 
@@ -114,7 +138,6 @@ class FairQueue(Generic[T]):
 
     def __init__(self) -> None:
         self._bands: dict[Lane, _Band[T]] = {lane: _Band(floor) for lane, floor in _FLOORS.items()}
-        self._pushed = 0
 
     def __bool__(self) -> bool:
         return any(len(band.tenants) for band in self._bands.values())
@@ -130,8 +153,7 @@ class FairQueue(Generic[T]):
         if tenant is None:
             tenant = _Tenant()
             band.tenants.join(origin.tenant, tenant, origin.weight)
-        self._pushed += 1
-        tenant.requests.join(str(self._pushed), item, 1.0)
+        tenant.requests.join(item, tokens)
         tenant.tokens += tokens
         band.tokens += tokens
 

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Literal
 
 
 def _cpuinfo(field: str) -> str:
@@ -16,7 +17,7 @@ def processor() -> str:
     return f"{_cpuinfo('model name')}, {os.cpu_count()} cores"
 
 
-def dtype() -> str:
+def dtype() -> Literal["bfloat16", "float32"]:
     """bfloat16 where the processor has it, else float32: the best setting of every server here."""
     flags = _cpuinfo("flags").split()
     return "bfloat16" if {"avx512_bf16", "amx_bf16"} & set(flags) else "float32"

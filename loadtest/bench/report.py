@@ -5,7 +5,7 @@ Knows no server and no load client: only figures by workload and server.
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from loadtest.bench.workloads import Workload
+from loadtest.bench.workloads import Kind, Workload
 from loadtest.bench.wrk import Measured
 
 
@@ -45,7 +45,7 @@ def median_row(workload: Workload, server: str, rounds: Sequence[Measured]) -> R
     )
 
 
-def show(console: Console, rows: Sequence[Row], limits: dict[str, float], us: str) -> None:
+def show(console: Console, rows: Sequence[Row], limits: Mapping[Kind, float], us: str) -> None:
     """Ratios are of `us` to the server, and of the server to the engine alone."""
     table = Table(title="medians; rows are texts or (query, document) pairs")
     for column in ("workload", "server"):
@@ -63,7 +63,9 @@ def show(console: Console, rows: Sequence[Row], limits: dict[str, float], us: st
             f"{row.p50_ms:.0f}",
             f"{row.p99_ms:.0f}",
             str(row.failed),
-            f"{ours[row.workload] / row.rows_per_s:.2f}x" if row.workload in ours else "",
+            f"{ours[row.workload] / row.rows_per_s:.2f}x"
+            if row.rows_per_s and row.workload in ours
+            else "",
             f"{row.rows_per_s / limit:.2f}" if limit else "",
         )
     console.print(table)
@@ -71,12 +73,14 @@ def show(console: Console, rows: Sequence[Row], limits: dict[str, float], us: st
         console.print(f"engine alone, {kind}: {limit:.0f} rows/s")
 
 
-def write(path: Path, rows: Sequence[Row], limits: dict[str, float], about: dict[str, Any]) -> None:
-    document = about | {"engine_rows_per_s": limits, "rows": [asdict(row) for row in rows]}
+def write(
+    path: Path, rows: Sequence[Row], limits: Mapping[Kind, float], about: dict[str, Any]
+) -> None:
+    document = about | {"engine_rows_per_s": dict(limits), "rows": [asdict(row) for row in rows]}
     path.write_text(json.dumps(document, indent=1) + "\n")
 
 
-def plot(path: Path, rows: Sequence[Row], limits: dict[str, float]) -> None:
+def plot(path: Path, rows: Sequence[Row], limits: Mapping[Kind, float]) -> None:
     """Rows/s of each server, a panel a workload; the line is the engine alone."""
     from matplotlib.figure import Figure
 

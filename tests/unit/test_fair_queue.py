@@ -15,7 +15,7 @@ _ORIGINS = st.builds(
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.tuples(_ORIGINS, st.integers(1, 50), st.integers(0, 3)), max_size=60))
+@given(st.lists(st.tuples(_ORIGINS, st.sampled_from([5, 50]), st.integers(0, 3)), max_size=60))
 def test_all_leave_once_and_equals_of_a_tenant_in_order(
     arrivals: list[tuple[Origin, int, int]],
 ) -> None:
@@ -36,11 +36,11 @@ def test_all_leave_once_and_equals_of_a_tenant_in_order(
         serve_one()
     assert sorted(left) == list(range(len(arrivals)))
     assert queue.tokens == 0
-    by_tenant: dict[tuple[str, str], list[int]] = defaultdict(list)
+    equals: dict[tuple[str, str, int], list[int]] = defaultdict(list)
     for number in left:
-        origin = arrivals[number][0]
-        by_tenant[origin.tenant, origin.lane].append(number)
-    for numbers in by_tenant.values():
+        origin, tokens, _ = arrivals[number]
+        equals[origin.tenant, origin.lane, tokens].append(number)
+    for numbers in equals.values():
         assert numbers == sorted(numbers)
 
 
@@ -85,12 +85,26 @@ def test_leaving_and_coming_back_gains_nothing() -> None:
     assert served["hopper"] == pytest.approx(served["steady"], abs=20)
 
 
-def test_a_large_request_shares_with_the_tenants_small_ones() -> None:
+def test_a_small_request_goes_before_a_large_one_and_equals_go_one_by_one() -> None:
     queue: FairQueue[str] = FairQueue()
-    queue.push("large", 10**6, Origin("t"))
-    served_shares(queue, 300)
-    queue.push("small", 10, Origin("t"))
-    assert "small" in served_shares(queue, 2)
+    for name in ("first", "second"):
+        queue.push(name, 1_000, Origin("t"))
+    assert served_shares(queue, 50) == {"first": 500}
+    queue.push("small", 100, Origin("t"))
+    assert served_shares(queue, 2) == {"small": 20}
+
+
+def test_small_requests_without_end_do_not_starve_a_large_one() -> None:
+    queue: FairQueue[str] = FairQueue()
+    queue.push("large", 1_000, Origin("t"))
+    small_tokens = 0
+    while True:
+        queue.push("small", 10, Origin("t"))
+        if queue.head() == "large":
+            break
+        queue.serve(10, leaves=True)
+        small_tokens += 10
+    assert small_tokens <= 2_000
 
 
 def test_lanes_are_priorities_with_floors() -> None:
