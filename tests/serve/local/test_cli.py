@@ -11,6 +11,9 @@ import pytest
 
 from tests.serve.cluster import Cluster, post
 
+# Enough that an ingest of them is still going on when it is interrupted.
+_DOCUMENTS = 5_000
+
 
 def test_smoke_passes(local: Cluster) -> None:
     done = local.winnow("smoke")
@@ -29,8 +32,8 @@ def test_status_shows_deployments_replicas_models_and_queue(local: Cluster) -> N
 def corpus(tmp_path: Path) -> Path:
     path = tmp_path / "corpus.jsonl"
     lines = (
-        json.dumps({"id": f"doc-{n}", "text": f"Fact {n}: " + "and so on " * 20, "metadata": {}})
-        for n in range(1_500)
+        json.dumps({"id": f"doc-{n}", "text": f"Fact {n}: " + "and so on " * 5, "metadata": {}})
+        for n in range(_DOCUMENTS)
     )
     path.write_text("\n".join(lines))
     return path
@@ -51,12 +54,12 @@ def test_an_interrupted_ingest_is_finished_without_loss_or_doubles(
     running.send_signal(signal.SIGINT)
     running.wait(timeout=30)
     partly = api.get(f"/v1/collections/{collection}").json()["documents"]
-    assert 0 < partly < 1_500, "the run ended before it was interrupted"
+    assert 0 < partly < _DOCUMENTS, "the run ended before it was interrupted"
     again = " ".join(local.winnow("ingest", collection, str(corpus)).stdout.split())
     assert "were there already" in again
-    assert api.get(f"/v1/collections/{collection}").json()["documents"] == 1_500
+    assert api.get(f"/v1/collections/{collection}").json()["documents"] == _DOCUMENTS
     final = " ".join(local.winnow("ingest", collection, str(corpus)).stdout.split())
-    assert "0 documents stored, 1500 were there already" in final
+    assert f"0 documents stored, {_DOCUMENTS} were there already" in final
 
 
 def test_markdown_is_chunked_and_a_shortened_file_leaves_nothing_behind(
