@@ -51,7 +51,7 @@ def bench(
             for kind in _KINDS:
                 for server in servers if number % 2 == 0 else servers[::-1]:
                     console.print(f"round {number + 1} of {rounds}: {kind}, {server.name}")
-                    _measure(server, kind, models, corpus, seconds, work, seen)
+                    _measure(console, server, kind, models, corpus, seconds, work, seen)
     rows = [
         report.median_row(workload, server.name, seen[workload, server.name])
         for workload in WORKLOADS
@@ -99,7 +99,8 @@ def _engine_alone(kind: Kind, models: Models, corpus: Path, work: Path) -> float
     return rows_per_s
 
 
-def _measure(
+def _measure(  # noqa: PLR0913 # all that a run is made of
+    console: Console,
     server: Server,
     kind: Kind,
     models: Models,
@@ -117,6 +118,8 @@ def _measure(
             wrk.run(running.url, running.headers, file, workload.connections, _WARM_UP_S)
             measured = wrk.run(running.url, running.headers, file, workload.connections, seconds)
             seen[workload, server.name].append(measured)
+            rows_per_s = measured.requests_per_s * workload.rows
+            console.print(f"  {workload.name}: {rows_per_s:.0f} rows/s, {measured.failed} failed")
 
 
 def _about(rounds: int, seconds: int) -> dict[str, object]:
