@@ -160,16 +160,13 @@ class FairQueue(Generic[T]):
     def ahead_tokens(self, origin: Origin) -> float:
         """About how much is served before new work of `origin` has its turn: what waits in higher
         lanes, and in its own as much as the others' shares amount to until its turn comes."""
-        higher = 0
-        for lane, band in self._bands.items():
-            if lane != origin.lane:
-                higher += band.tokens
-                continue
-            tenant = band.tenants.find(origin.tenant)
-            own = 0 if tenant is None else tenant.tokens
-            weights = band.tenants.weight + (origin.weight if tenant is None else 0.0)
-            return higher + min(band.tokens, own * weights / origin.weight)
-        raise KeyError(origin.lane)
+        lanes = list(self._bands)
+        higher = sum(self._bands[lane].tokens for lane in lanes[: lanes.index(origin.lane)])
+        band = self._bands[origin.lane]
+        tenant = band.tenants.find(origin.tenant)
+        if tenant is None:
+            return higher
+        return higher + min(band.tokens, tenant.tokens * band.tenants.weight / origin.weight)
 
     def head(self) -> T:
         """What has the next turn; IndexError when nothing waits."""

@@ -42,16 +42,18 @@ def bench(
     """Measure all servers and write OUTPUT.json and OUTPUT.svg."""
     console = Console()
     models, corpus = _fetched()
+    # Once, because cutting the whole corpus takes seconds.
+    texts = {kind: Texts(models.of(kind) / "tokenizer.json", corpus) for kind in _KINDS}
     with tempfile.TemporaryDirectory(prefix="w-bench-", dir="/tmp") as directory:
         work = Path(directory)
         servers = [one for one in _servers(work, environments) if only in one.name]
-        limits = {kind: _engine_alone(kind, models, corpus, work) for kind in _KINDS}
+        limits = {kind: _engine_alone(kind, models, texts[kind], work) for kind in _KINDS}
         seen: Measurements = defaultdict(list)
         for number in range(rounds):
             for kind in _KINDS:
                 for server in servers if number % 2 == 0 else servers[::-1]:
                     console.print(f"round {number + 1} of {rounds}: {kind}, {server.name}")
-                    _measure(console, server, kind, models, corpus, seconds, work, seen)
+                    _measure(console, server, kind, models, texts[kind], seconds, work, seen)
     rows = [
         report.median_row(workload, server.name, seen[workload, server.name])
         for workload in WORKLOADS
@@ -79,18 +81,15 @@ def _fetched() -> tuple[Models, Path]:
     return Models(embed, rerank), embed.parent / "wikipedia-summaries-en" / "documents.jsonl"
 
 
-def _prepared(
-    workload: Workload, model: str, models: Models, corpus: Path, work: Path, rows: int
-) -> Path:
-    texts = Texts(models.of(workload.kind) / "tokenizer.json", corpus)
+def _prepared(workload: Workload, model: str, texts: Texts, work: Path, rows: int) -> Path:
     path = work / f"{workload.name}.jsonl"
     path.write_text("\n".join(bodies(workload, model, texts, max(1, rows // workload.rows))) + "\n")
     return path
 
 
-def _engine_alone(kind: Kind, models: Models, corpus: Path, work: Path) -> float:
+def _engine_alone(kind: Kind, models: Models, texts: Texts, work: Path) -> float:
     workload = next(one for one in WORKLOADS if one.kind == kind and one.rows > 10)
-    file = _prepared(workload, "model", models, corpus, work, _ENGINE_ROWS)
+    file = _prepared(workload, "model", texts, work, _ENGINE_ROWS)
     command = [sys.executable, "-m", "loadtest.bench.raw", kind, str(models.of(kind)), str(file)]
     done = subprocess.run(
         command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -104,7 +103,7 @@ def _measure(  # noqa: PLR0913 # all that a run is made of
     server: Server,
     kind: Kind,
     models: Models,
-    corpus: Path,
+    texts: Texts,
     seconds: int,
     work: Path,
     seen: Measurements,
@@ -114,7 +113,7 @@ def _measure(  # noqa: PLR0913 # all that a run is made of
             if workload.kind != kind:
                 continue
             rows = _ROWS_PREPARED[kind]
-            file = _prepared(workload, running.model, models, corpus, work, rows)
+            file = _prepared(workload, running.model, texts, work, rows)
             wrk.run(running.url, running.headers, file, workload.connections, _WARM_UP_S)
             measured = wrk.run(running.url, running.headers, file, workload.connections, seconds)
             seen[workload, server.name].append(measured)

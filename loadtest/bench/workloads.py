@@ -49,17 +49,20 @@ class Texts:
 
     def __init__(self, tokenizer_file: Path, corpus: Path) -> None:
         self._tokenizer = Tokenizer.from_file(str(tokenizer_file))
-        self._corpus = corpus
+        self._corpus = [json.loads(line)["text"] for line in corpus.read_text().splitlines()]
+        self._cut: dict[int, list[str]] = {}
 
     def of(self, tokens: int) -> Iterator[str]:
         """Texts of `tokens` tokens without special ones; begins again when all were given."""
-        return itertools.cycle(self._pieces(tokens))
+        if tokens not in self._cut:
+            self._cut[tokens] = self._pieces(tokens)
+        return itertools.cycle(self._cut[tokens])
 
     def _pieces(self, tokens: int) -> list[str]:
         pieces: list[str] = []
-        for line in self._corpus.read_text().splitlines():
-            text: str = json.loads(line)["text"]
-            offsets = self._tokenizer.encode(text, add_special_tokens=False).offsets
+        encodings = self._tokenizer.encode_batch(self._corpus, add_special_tokens=False)
+        for text, encoding in zip(self._corpus, encodings, strict=True):
+            offsets = encoding.offsets
             for first in range(0, len(offsets) - tokens, tokens):
                 pieces.append(text[offsets[first][0] : offsets[first + tokens - 1][1]])
         return pieces
