@@ -17,6 +17,8 @@ from cluster.state import State
 Resolve = Callable[[str], str]
 
 _DIRECTORY = Path(__file__).parent / "profiles"
+# The stages with a model: their part of the configuration, and their deployment.
+_STAGES = {"embedder": "Embedder", "reranker": "Reranker"}
 # Relative ones lie in the state directory.
 _PATHS = (("router", "keys_file"), ("index", "directory"), ("index", "api_key_file"))
 
@@ -52,7 +54,7 @@ def application(profile: dict[str, Any]) -> dict[str, Any]:
 def models(profile: dict[str, Any]) -> list[tuple[str, str | None]]:
     """The models it needs: names, and revisions where it pins them."""
     args = application(profile)["args"]
-    engines = [args[stage]["engine"] for stage in ("embedder", "reranker")]
+    engines = [args[stage]["engine"] for stage in _STAGES]
     return [(engine["model"], engine.get("revision")) for engine in engines]
 
 
@@ -63,9 +65,13 @@ def localise(
     local = dict(profile)
     app = application(profile)
     args = {name: dict(part) for name, part in app["args"].items()}
-    for stage in ("embedder", "reranker"):
-        engine = args[stage]["engine"]
-        args[stage]["engine"] = engine | {"model": _absolute(resolve(engine["model"]))}
+    for stage, deployment in _STAGES.items():
+        engine = args[stage]["engine"] | {
+            "model": _absolute(resolve(args[stage]["engine"]["model"]))
+        }
+        if engine["process"] == "inline":
+            engine.setdefault("threads", _threads(app, deployment))
+        args[stage]["engine"] = engine
     for part, field in _PATHS:
         if args[part].get(field):
             args[part][field] = str(state.directory / args[part][field])
@@ -73,6 +79,13 @@ def localise(
     if http_port is not None:
         local["http_options"] = local["http_options"] | {"port": http_port}
     return local
+
+
+def _threads(app: dict[str, Any], deployment: str) -> int:
+    """This machine's cores, shared by the stage's replicas: several engines with a core each do
+    more than one with all, whose threads wait for one another at every layer."""
+    [replicas] = [one["num_replicas"] for one in app["deployments"] if one["name"] == deployment]
+    return max(1, (os.cpu_count() or 1) // int(replicas))
 
 
 def _absolute(model: str) -> str:

@@ -11,19 +11,19 @@ Knows no Ray, no HTTP and no model: only rows, a coroutine that computes them, a
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from deployments.computed import Computed
 from deployments.deadline import Clock, Deadline
 from deployments.errors import DeadlineExceeded, Overloaded
 from deployments.fair_queue import FairQueue, Origin
+from deployments.portions import Portion, Portions, hand_out
 from deployments.throughput import Throughput
 from deployments.token_rows import TokenRows
 
-Compute = Callable[[TokenRows], Awaitable[NDArray[np.float32]]]
+Compute = Callable[[TokenRows], Awaitable[Computed]]
 
 
 class BatchLimits(BaseModel):
@@ -43,56 +43,61 @@ class BatchLimits(BaseModel):
     slots: int = Field(default=1, gt=0)
 
 
-@dataclass(slots=True)
-class _Work:
-    """A request's rows: those before `taken` are in batches, and `missing` have no result yet."""
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One that was computed: how much it held, how long it took, how much a cache spared."""
 
-    rows: TokenRows
-    deadline: Deadline
-    answer: asyncio.Future[NDArray[np.float32]]
-    ends: NDArray[np.int64] = field(init=False)
-    parts: dict[int, NDArray[np.float32]] = field(default_factory=dict)
-    taken: int = 0
-    missing: int = field(init=False)
+    rows: int
+    tokens: int
+    cached_tokens: int
+    took_s: float
 
-    def __post_init__(self) -> None:
-        self.ends = np.cumsum(self.rows.lengths, dtype=np.int64)
-        self.missing = len(self.rows)
 
-    def tokens_before(self, row: int) -> int:
-        return int(self.ends[row - 1]) if row else 0
+class _Work(Portions):
+    """A request that waits, or of which some rows are being computed."""
 
-    @property
-    def tokens_left(self) -> int:
-        return self.rows.total_tokens - self.tokens_before(self.taken)
+    def __init__(
+        self, rows: TokenRows, deadline: Deadline, answer: asyncio.Future[Computed]
+    ) -> None:
+        super().__init__(rows)
+        self.deadline = deadline
+        self.answer = answer
 
-    def rows_within(self, tokens: int) -> int:
-        """How many of the next rows hold together at most `tokens`."""
-        until = self.tokens_before(self.taken) + tokens
-        return int(np.searchsorted(self.ends, until, side="right")) - self.taken
-
-    def receive(self, first: int, results: NDArray[np.float32]) -> None:
-        self.parts[first] = results
-        self.missing -= len(results)
-        if not self.missing and not self.answer.done():
-            self.answer.set_result(np.concatenate([self.parts[row] for row in sorted(self.parts)]))
+    def is_wanted(self) -> bool:
+        if self.answer.done():
+            return False
+        try:
+            self.deadline.left_s()
+        except DeadlineExceeded as late:
+            self.answer.set_exception(late)
+            return False
+        return True
 
 
 @dataclass(frozen=True, slots=True)
-class _Slice:
+class _Taken:
     work: _Work
-    first: int
-    rows: TokenRows
+    portion: Portion
 
 
 class Batcher:
-    """`submit` rows, get their results. `limits` may be replaced at any time."""
+    """`submit` rows, get their results. `limits` may be replaced at any time.
 
-    def __init__(self, compute: Compute, clock: Clock, limits: BatchLimits) -> None:
+    `observe` is told of every batch that was computed.
+    """
+
+    def __init__(
+        self,
+        compute: Compute,
+        clock: Clock,
+        limits: BatchLimits,
+        observe: Callable[[Batch], None] = lambda _: None,
+    ) -> None:
         self.limits = limits
         self.throughput = Throughput(clock)
         self._compute = compute
         self._clock = clock
+        self._observe = observe
         self._waiting: FairQueue[_Work] = FairQueue()
         self._running: set[asyncio.Task[None]] = set()
         self._running_tokens = 0
@@ -102,16 +107,14 @@ class Batcher:
     def queued_tokens(self) -> int:
         return self._waiting.tokens
 
-    async def submit(
-        self, rows: TokenRows, timeout_s: float, origin: Origin
-    ) -> NDArray[np.float32]:
+    async def submit(self, rows: TokenRows, timeout_s: float, origin: Origin) -> Computed:
         """The results of `rows`, in their order.
 
         Raises Overloaded at once when the queue is full or the work cannot be done in `timeout_s`,
         DeadlineExceeded when that passes before the engine starts on the last of it.
         """
         self._admit(rows.total_tokens, timeout_s, origin)
-        answer: asyncio.Future[NDArray[np.float32]] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Computed] = asyncio.get_running_loop().create_future()
         work = _Work(rows, Deadline.after(timeout_s, self._clock), answer)
         self._waiting.push(work, rows.total_tokens, origin)
         self.queued_rows += len(rows)
@@ -144,39 +147,38 @@ class Batcher:
         self._running.discard(task)
         self._fill_slots()
 
-    def _take_batch(self) -> list[_Slice]:
-        batch: list[_Slice] = []
+    def _take_batch(self) -> list[_Taken]:
+        batch: list[_Taken] = []
         rows, tokens = self.limits.max_batch_rows, self.limits.max_batch_tokens
         while rows and tokens > 0 and self._waiting:
             work = self._waiting.head()
-            if not _is_wanted(work):
+            if not work.is_wanted():
                 self._drop_head(work)
                 continue
-            fit = min(rows, work.rows_within(tokens))
-            turn = max(1, min(fit, work.rows_within(self.limits.turn_tokens)))
+            fit = min(rows, work.fitting(tokens))
+            turn = max(1, min(fit, work.fitting(self.limits.turn_tokens)))
             if not fit and batch:
                 break
-            taken = self._take(work, turn)
-            batch.append(taken)
-            rows -= len(taken.rows)
-            tokens -= taken.rows.total_tokens
+            portion = self._take(work, turn)
+            batch.append(_Taken(work, portion))
+            rows -= len(portion.rows)
+            tokens -= portion.rows.total_tokens
         return batch
 
-    def _take(self, work: _Work, count: int) -> _Slice:
-        first, last = work.taken, work.taken + count
-        rows = work.rows.part(first, last, work.tokens_before(first))
-        work.taken = last
+    def _take(self, work: _Work, count: int) -> Portion:
+        portion = work.take(count)
+        tokens = portion.rows.total_tokens
         self.queued_rows -= count
-        self._running_tokens += rows.total_tokens
-        self._waiting.serve(rows.total_tokens, leaves=last == len(work.rows))
-        return _Slice(work, first, rows)
+        self._running_tokens += tokens
+        self._waiting.serve(tokens, leaves=not work.left)
+        return portion
 
     def _drop_head(self, work: _Work) -> None:
-        self.queued_rows -= len(work.rows) - work.taken
-        self._waiting.serve(0, leaves=True, dropped_tokens=work.tokens_left)
+        self.queued_rows -= work.left
+        self._waiting.serve(0, leaves=True, dropped_tokens=work.left_tokens)
 
-    async def _execute(self, batch: list[_Slice]) -> None:
-        rows = TokenRows.concatenate([taken.rows for taken in batch])
+    async def _execute(self, batch: list[_Taken]) -> None:
+        rows = TokenRows.concatenate([taken.portion.rows for taken in batch])
         began = self._clock()
         try:
             results = await self._compute(rows)
@@ -187,20 +189,15 @@ class Batcher:
             return
         finally:
             self._running_tokens -= rows.total_tokens
-        full = rows.total_tokens > self.limits.max_batch_tokens // 2
-        self.throughput.observe(rows.total_tokens, began, full=full)
-        end = 0
-        for taken in batch:
-            start, end = end, end + len(taken.rows)
-            taken.work.receive(taken.first, results[start:end])
+        self._note(rows, results, began)
+        answers = hand_out((taken.portion for taken in batch), results)
+        for taken, answer in zip(batch, answers, strict=True):
+            if answer is not None and not taken.work.answer.done():
+                taken.work.answer.set_result(answer)
 
-
-def _is_wanted(work: _Work) -> bool:
-    if work.answer.done():
-        return False
-    try:
-        work.deadline.left_s()
-    except DeadlineExceeded as late:
-        work.answer.set_exception(late)
-        return False
-    return True
+    def _note(self, rows: TokenRows, results: Computed, began_s: float) -> None:
+        tokens = rows.total_tokens
+        full = tokens > self.limits.max_batch_tokens // 2
+        self.throughput.observe(tokens, began_s, full=full)
+        cached = int(results.cached_tokens.sum())
+        self._observe(Batch(len(rows), tokens, cached, self._clock() - began_s))

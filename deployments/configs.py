@@ -14,19 +14,25 @@ from deployments.golden import Golden
 from deployments.prompts import EmbedTemplate, RerankTemplate
 
 
-class RouterConfig(BaseModel):
-    """`keys_file` holds the hashed API keys; it is read again when it changes.
+class CallLimits(BaseModel):
+    """How requests become calls to a stage. A call carries about `tokens`; one that would carry
+    less waits for more while its tenant and lane have `at_once` under way."""
 
-    At most `embed_calls_at_once` calls of one tenant and lane are under way to the embedder; what
-    arrives meanwhile goes together in the next, up to `embed_call_tokens`.
-    """
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tokens: int = Field(default=8192, gt=0)
+    at_once: int = Field(default=4, gt=0)
+
+
+class RouterConfig(BaseModel):
+    """`keys_file` holds the hashed API keys; it is read again when it changes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     keys_file: str
     tokenizer_threads: int = Field(default=2, gt=0)
-    embed_calls_at_once: int = Field(default=4, gt=0)
-    embed_call_tokens: int = Field(default=8192, gt=0)
+    embed_calls: CallLimits = CallLimits()
+    rerank_calls: CallLimits = CallLimits()
 
 
 class ModelConfig(BaseModel):

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from deployments.computed import Computed
 from deployments.configs import EmbedderConfig
 from deployments.engine.base import PoolingEngine
 from deployments.fair_queue import Origin
 from deployments.golden import check_golden
 from deployments.model_replica import ModelReplica
 from deployments.prompts import Cut
-from deployments.stage import Embeddings
 from deployments.token_rows import TokenRows
 from deployments.tokenizer import EmbedEncoder, load_tokenizer
 
@@ -26,14 +26,17 @@ class Embedder(ModelReplica):
 
     async def embed(
         self, rows: TokenRows, timeout_s: float, origin: Origin, contract: str
-    ) -> Embeddings:
-        """Raises Overloaded, DeadlineExceeded, StageUnavailable."""
-        return Embeddings(await self.submit(rows, timeout_s, origin, contract), self.fingerprint)
+    ) -> Computed:
+        """Unit vectors, [rows, dimensions].
+
+        Raises Overloaded, DeadlineExceeded, StageUnavailable.
+        """
+        return await self.submit(rows, timeout_s, origin, contract)
 
 
 async def _check(engine: PoolingEngine, config: EmbedderConfig, directory: Path) -> None:
     encoder = EmbedEncoder(load_tokenizer(directory), config.template, config.engine.max_model_len)
     queries = await engine.embed(encoder.queries([g.query for g in config.golden], Cut()))
     documents = await engine.embed(encoder.documents([g.document for g in config.golden], Cut()))
-    cosines = np.einsum("ij,ij->i", queries, documents)
+    cosines = np.einsum("ij,ij->i", queries.values, documents.values)
     check_golden(config.golden, cosines.tolist())

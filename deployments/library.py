@@ -12,7 +12,7 @@ from deployments.deadline import Deadline
 from deployments.errors import NotFound
 from deployments.pipeline import Pipeline
 from deployments.prompts import Cut
-from deployments.stage_client import EmbedClient, IndexClient
+from deployments.stage_client import IndexClient, ModelStageClient
 from deployments.stores.base import Collection, Filter, Namespace, Page, Record
 from deployments.tenancy import Tenant
 
@@ -20,7 +20,7 @@ from deployments.tenancy import Tenant
 @dataclass(frozen=True, slots=True)
 class Library:
     pipeline: Pipeline
-    embedder: EmbedClient
+    embedder: ModelStageClient
     index: IndexClient
     dimensions: int
 
@@ -60,11 +60,11 @@ class Library:
         )
         stored = [
             Record(record.id, record.text, record.metadata, vector)
-            for record, vector in zip(records, embedded.embeddings.vectors, strict=True)
+            for record, vector in zip(records, embedded.vectors, strict=True)
         ]
         with context.timings.stage("store"):
-            await self.index.upsert(ns, stored, embedded.embeddings.fingerprint, context.deadline)
-        return embedded.tokens
+            await self.index.upsert(ns, stored, embedded.fingerprint, context.deadline)
+        return embedded.usage.tokens
 
     async def get(
         self, tenant: Tenant, name: str, ids: Sequence[str], deadline: Deadline

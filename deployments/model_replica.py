@@ -12,11 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from deployments.batcher import Batcher, BatchLimits, Compute
 from deployments.checkpoint import locate, weights_digest
+from deployments.computed import Computed
 from deployments.configs import ModelConfig
 from deployments.engine.base import PoolingEngine
 from deployments.engine.build import build_engine
@@ -53,12 +51,14 @@ class ModelReplica:
 
     async def submit(
         self, rows: TokenRows, timeout_s: float, origin: Origin, contract: str
-    ) -> NDArray[np.float32]:
+    ) -> Computed:
         """Raises Overloaded, DeadlineExceeded, StageUnavailable."""
         if contract != self._contract:
             # While a new version rolls out, a Router may reach a replica of the other one.
             raise StageUnavailable("this replica serves another version of the model")
-        return await self._batcher.submit(rows, timeout_s, origin)
+        owned = rows.owned_by(origin.tenant)
+        computed = await self._batcher.submit(owned, timeout_s, origin)
+        return computed.by(self.fingerprint)
 
     async def status(self) -> StageStatus:
         batcher = self._batcher
@@ -69,7 +69,7 @@ class ModelReplica:
     async def check_health(self) -> None:
         await self._engine.check_health()
 
-    async def _compute_or_end(self, rows: TokenRows) -> NDArray[np.float32]:
+    async def _compute_or_end(self, rows: TokenRows) -> Computed:
         try:
             return await self._compute(rows)
         except StageUnavailable:

@@ -11,11 +11,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from deployments.computed import Computed
 from deployments.context import Context
 from deployments.deadline import Deadline, within
 from deployments.fair_queue import Origin
 from deployments.prompts import Cut
-from deployments.stage import Embeddings
 from deployments.stores.base import Filter, Hit, Namespace, Record
 from deployments.token_rows import TokenRows
 
@@ -30,8 +30,8 @@ class TextEncoder(Protocol):
     ) -> TokenRows: ...
 
 
-class EmbedStage(Protocol):
-    async def embed(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> Embeddings: ...
+class ModelStage(Protocol):
+    async def compute(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> Computed: ...
 
 
 class RetrieveStage(Protocol):
@@ -46,18 +46,22 @@ class RetrieveStage(Protocol):
     ) -> list[Hit]: ...
 
 
-class RerankStage(Protocol):
-    async def rerank(
-        self, rows: TokenRows, deadline: Deadline, origin: Origin
-    ) -> NDArray[np.float32]: ...
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a stage was given to do, and how much of it a cache spared the model."""
+
+    tokens: int = 0
+    cached_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """Unit vectors [texts, dimensions], and what they cost."""
+    """Unit vectors, float32 [texts, dimensions], the fingerprint of the model they are of, and what
+    they cost."""
 
-    embeddings: Embeddings
-    tokens: int
+    vectors: NDArray[np.float32]
+    fingerprint: str
+    usage: Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ class Ranked:
     """(index of the document, relevance in [0, 1]), best first, and what it cost."""
 
     order: list[tuple[int, float]]
-    tokens: int
+    usage: Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +96,8 @@ class Result:
 @dataclass(frozen=True, slots=True)
 class Found:
     results: list[Result]
-    embed_tokens: int
-    rerank_tokens: int
+    embed: Usage
+    rerank: Usage
     candidates: int
 
 
@@ -101,9 +105,9 @@ class Pipeline:
     def __init__(
         self,
         encoder: TextEncoder,
-        embed_stage: EmbedStage,
+        embed_stage: ModelStage,
         retrieve_stage: RetrieveStage,
-        rerank_stage: RerankStage,
+        rerank_stage: ModelStage,
     ) -> None:
         self._encoder = encoder
         self._embed = embed_stage
@@ -135,28 +139,29 @@ class Pipeline:
         pairs = self._encoder.pairs(query, documents, max_tokens_per_doc)
         rows = await self._tokenize(pairs, context)
         with context.timings.stage("rerank"):
-            scores = await self._rerank.rerank(rows, context.deadline, context.origin)
-        order = np.argsort(-scores, kind="stable")
-        return Ranked([(int(i), float(scores[i])) for i in order], rows.total_tokens)
+            computed = await self._rerank.compute(rows, context.deadline, context.origin)
+        order = np.argsort(-computed.values, kind="stable")
+        scores = computed.values[order].tolist()
+        return Ranked(list(zip(order.tolist(), scores, strict=True)), _usage(rows, computed))
 
     async def search(self, plan: SearchPlan, context: Context) -> Found:
         asked = await self.embed_queries([plan.query], Cut(), context)
         with context.timings.stage("retrieve"):
             hits = await self._retrieve.search(
                 plan.ns,
-                asked.embeddings.vectors[0],
+                asked.vectors[0],
                 plan.top_k if plan.rerank else plan.top_n,
                 plan.where,
-                asked.embeddings.fingerprint,
+                asked.fingerprint,
                 context.deadline,
             )
         if not plan.rerank or not hits:
             results = [Result(hit.record, hit.score, None) for hit in hits]
-            return Found(results, asked.tokens, 0, len(hits))
+            return Found(results, asked.usage, Usage(), len(hits))
         ranked = await self.rerank(plan.query, [hit.record.text for hit in hits], None, context)
         best = ranked.order[: plan.top_n]
         results = [Result(hits[i].record, hits[i].score, score) for i, score in best]
-        return Found(results, asked.tokens, ranked.tokens, len(hits))
+        return Found(results, asked.usage, ranked.usage, len(hits))
 
     async def _tokenize(self, encoding: Awaitable[TokenRows], context: Context) -> TokenRows:
         with context.timings.stage("tokenize"):
@@ -164,5 +169,9 @@ class Pipeline:
 
     async def _embed_rows(self, rows: TokenRows, context: Context) -> Embedded:
         with context.timings.stage("embed"):
-            embeddings = await self._embed.embed(rows, context.deadline, context.origin)
-        return Embedded(embeddings, rows.total_tokens)
+            computed = await self._embed.compute(rows, context.deadline, context.origin)
+        return Embedded(computed.values, computed.fingerprint, _usage(rows, computed))
+
+
+def _usage(rows: TokenRows, computed: Computed) -> Usage:
+    return Usage(rows.total_tokens, int(computed.cached_tokens.sum()))

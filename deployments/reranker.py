@@ -4,11 +4,13 @@ Each replica owns one engine and one queue. Knows neither text (but for its gold
 tenants' rights nor HTTP.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deployments.computed import Computed
 from deployments.configs import RerankerConfig
 from deployments.engine.base import PoolingEngine
 from deployments.fair_queue import Origin
@@ -25,12 +27,13 @@ class Reranker(ModelReplica):
 
     async def rerank(
         self, rows: TokenRows, timeout_s: float, origin: Origin, contract: str
-    ) -> NDArray[np.float32]:
-        """Relevance in [0, 1], float32 [rows].
+    ) -> Computed:
+        """Relevance in [0, 1], [rows].
 
         Raises Overloaded, DeadlineExceeded, StageUnavailable.
         """
-        return relevance(await self.submit(rows, timeout_s, origin, contract))
+        computed = await self.submit(rows, timeout_s, origin, contract)
+        return replace(computed, values=relevance(computed.values))
 
 
 def relevance(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -46,5 +49,5 @@ def relevance(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 async def _check(engine: PoolingEngine, config: RerankerConfig, directory: Path) -> None:
     encoder = RerankEncoder(load_tokenizer(directory), config.template, config.engine.max_model_len)
     rows = [encoder.pairs(golden.query, [golden.document], None) for golden in config.golden]
-    scores = relevance(await engine.score(TokenRows.concatenate(rows)))
+    scores = relevance((await engine.score(TokenRows.concatenate(rows))).values)
     check_golden(config.golden, scores.tolist())

@@ -20,7 +20,7 @@ from deployments.library import Library
 from deployments.pipeline import Pipeline
 from deployments.readiness import Ask, readiness
 from deployments.service import EmbedModel, RerankModel, Service
-from deployments.stage_client import EmbedClient, IndexClient, RerankClient
+from deployments.stage_client import IndexClient, ModelStageClient
 from deployments.tenancy import KeyRing
 from deployments.tokenizer import EmbedEncoder, Encoder, RerankEncoder, load_tokenizer
 
@@ -36,15 +36,13 @@ class Router:
         index: DeploymentHandle[Any],
         reranker: DeploymentHandle[Any],
     ) -> None:
-        embed = EmbedClient(
-            "embed",
-            embedder,
-            embedder_config.contract(),
-            config.embed_calls_at_once,
-            config.embed_call_tokens,
+        embed = ModelStageClient(
+            "embed", embedder, "embed", embedder_config.contract(), config.embed_calls
         )
         retrieve = IndexClient("retrieve", index)
-        rerank = RerankClient("rerank", reranker, reranker_config.contract())
+        rerank = ModelStageClient(
+            "rerank", reranker, "rerank", reranker_config.contract(), config.rerank_calls
+        )
         pipeline = Pipeline(
             _encoder(embedder_config, reranker_config, config.tokenizer_threads),
             embed,

@@ -173,11 +173,13 @@ class SearchResult(BaseModel):
 
 
 class SearchUsage(BaseModel):
-    """Tokens computed by each stage, and the candidates that were retrieved."""
+    """Tokens of each stage, how many of them a cache spared the models, and the candidates that
+    were retrieved."""
 
     embed_tokens: int
     rerank_tokens: int
     total_tokens: int
+    cached_tokens: int
     candidates: int
 
 

@@ -1,9 +1,6 @@
-"""What every model stage tells about itself. Plain values that cross between replicas."""
+"""What a model stage tells about itself. Plain values that cross between replicas."""
 
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,11 +11,3 @@ class StageStatus:
     fingerprint: str
     queued_rows: int
     queued_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class Embeddings:
-    """Unit vectors, float32 [rows, dimensions], and the fingerprint of the model they are of."""
-
-    vectors: NDArray[np.float32]
-    fingerprint: str

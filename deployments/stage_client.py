@@ -16,7 +16,8 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
-from deployments.coalescer import Coalescer
+from deployments.computed import Computed
+from deployments.configs import CallLimits
 from deployments.deadline import Deadline, within
 from deployments.errors import (
     DeadlineExceeded,
@@ -27,7 +28,8 @@ from deployments.errors import (
     WinnowError,
 )
 from deployments.fair_queue import Origin
-from deployments.stage import Embeddings, StageStatus
+from deployments.packer import Packer
+from deployments.stage import StageStatus
 from deployments.stores.base import Collection, Filter, Hit, Namespace, Page, Record
 from deployments.token_rows import TokenRows
 
@@ -107,51 +109,51 @@ class StageClient:
 
 
 class ModelStageClient(StageClient):
-    """`contract` names the model whose tokens are sent."""
+    """Calls the `method` of a deployment that computes rows with a model.
 
-    def __init__(self, stage: str, handle: DeploymentHandle[Any], contract: str) -> None:
+    `contract` names the model whose tokens are sent.
+    """
+
+    def __init__(
+        self,
+        stage: str,
+        handle: DeploymentHandle[Any],
+        method: str,
+        contract: str,
+        calls: CallLimits,
+    ) -> None:
         super().__init__(stage, handle)
+        self._method = method
         self._contract = contract
+        self._packer = Packer(self._call_stage, calls.at_once, calls.tokens)
 
-    async def compute(
-        self, method: str, rows: TokenRows, deadline: Deadline, origin: Origin
-    ) -> Any:
-        return await self.persist(
-            lambda: self._call_once(
-                method, rows, deadline.left_s(), origin, self._contract, deadline=deadline
-            ),
-            deadline,
+    async def compute(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> Computed:
+        """The model's results of `rows`, all by one model."""
+        computed: Computed = await self.persist(
+            lambda: self._compute_once(rows, deadline, origin), deadline
         )
+        return computed
 
     async def status(self, deadline: Deadline) -> StageStatus:
         answer: StageStatus = await self.call("status", deadline=deadline)
         return answer
 
+    async def _compute_once(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> Computed:
+        computed = await within(deadline, self._packer.submit(rows, deadline, origin))
+        if not computed.fingerprint:
+            raise StageUnavailable(
+                f"the {self._stage} stage is changing to another model: try again shortly"
+            )
+        return computed
 
-class EmbedClient(ModelStageClient):
-    def __init__(
-        self,
-        stage: str,
-        handle: DeploymentHandle[Any],
-        contract: str,
-        calls_at_once: int,
-        max_tokens: int,
-    ) -> None:
-        super().__init__(stage, handle, contract)
-        self._coalescer = Coalescer(self._embed, calls_at_once, max_tokens)
-
-    async def embed(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> Embeddings:
-        return await within(deadline, self._coalescer.submit(rows, deadline, origin))
-
-    async def _embed(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> Embeddings:
-        answer: Embeddings = await self.compute("embed", rows, deadline, origin)
-        return answer
-
-
-class RerankClient(ModelStageClient):
-    async def rerank(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> NDArray[float32]:
-        scores: NDArray[float32] = await self.compute("rerank", rows, deadline, origin)
-        return scores
+    async def _call_stage(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> Computed:
+        computed: Computed = await self.persist(
+            lambda: self._call_once(
+                self._method, rows, deadline.left_s(), origin, self._contract, deadline=deadline
+            ),
+            deadline,
+        )
+        return computed
 
 
 class IndexClient(StageClient):

@@ -4,7 +4,7 @@ Knows nothing of the text they came from or of the model that reads them.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
@@ -16,11 +16,13 @@ class TokenRows:
     """`ids` is int32 [total_tokens]; `lengths` is int32 [rows].
 
     `segments` is int32 [rows] or None: where a row's second segment begins (BERT's token type 1).
+    `owners` names whose each row is, or is empty while that does not matter.
     """
 
     ids: NDArray[np.int32]
     lengths: NDArray[np.int32]
     segments: NDArray[np.int32] | None = None
+    owners: tuple[str, ...] = ()
 
     @classmethod
     def pack(
@@ -33,7 +35,7 @@ class TokenRows:
 
     @classmethod
     def concatenate(cls, parts: Sequence["TokenRows"]) -> "TokenRows":
-        """The rows of all parts in order; the parts agree on having segments or not."""
+        """The rows of all parts in order; the parts agree on having segments and owners or not."""
         if len(parts) == 1:
             return parts[0]
         starts = [part.segments for part in parts if part.segments is not None]
@@ -41,6 +43,7 @@ class TokenRows:
             np.concatenate([part.ids for part in parts]),
             np.concatenate([part.lengths for part in parts]),
             np.concatenate(starts) if len(starts) == len(parts) else None,
+            tuple(chain.from_iterable(part.owners for part in parts)),
         )
 
     def __len__(self) -> int:
@@ -63,4 +66,8 @@ class TokenRows:
             self.ids[first_token : first_token + int(lengths.sum())],
             lengths,
             None if self.segments is None else self.segments[first:last],
+            self.owners[first:last],
         )
+
+    def owned_by(self, owner: str) -> "TokenRows":
+        return replace(self, owners=(owner,) * len(self))

@@ -22,6 +22,7 @@ from deployments.dialects.bodies import (
 )
 from deployments.dialects.encodings import ENCODERS, Encoding
 from deployments.errors import WinnowError
+from deployments.pipeline import Usage
 from deployments.schemas import Text, Wire
 from deployments.service import Service
 
@@ -107,12 +108,12 @@ def _add_embed(router: APIRouter, service: Service) -> None:
             cut(body.truncate, body.max_tokens),
             service.context(caller, body.deadline_ms),
         )
-        vectors = service.shorten(embedded.embeddings.vectors, body.output_dimension)
+        vectors = service.shorten(embedded.vectors, body.output_dimension)
         answer = {
             "id": str(uuid.uuid4()),
             "embeddings": {kind: ENCODERS[kind](vectors) for kind in body.embedding_types},
             "texts": texts,
-            "meta": _meta({"input_tokens": embedded.tokens}),
+            "meta": _meta({"input_tokens": embedded.usage.tokens}, embedded.usage),
             "response_type": "embeddings_by_type",
         }
         content = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
@@ -136,7 +137,8 @@ def _add_rerank(router: APIRouter, service: Service) -> None:
                 RelevantDocument(index=index, relevance_score=score)
                 for index, score in ranked.order[: body.top_n]
             ],
-            meta=_meta({"search_units": 1}) | {"tokens": {"input_tokens": ranked.tokens}},
+            meta=_meta({"search_units": 1}, ranked.usage)
+            | {"tokens": {"input_tokens": ranked.usage.tokens}},
         )
 
 
@@ -150,5 +152,9 @@ def _texts(body: EmbedRequest) -> list[str]:
     return body.texts or []
 
 
-def _meta(billed_units: dict[str, int]) -> dict[str, Any]:
-    return {"api_version": {"version": "2"}, "billed_units": billed_units}
+def _meta(billed_units: dict[str, int], usage: Usage) -> dict[str, Any]:
+    return {
+        "api_version": {"version": "2"},
+        "billed_units": billed_units,
+        "cached_tokens": usage.cached_tokens,
+    }

@@ -159,9 +159,10 @@ def _add_search(router: APIRouter, service: Service) -> None:
         answer = {
             "results": _results(found, body),
             "usage": {
-                "embed_tokens": found.embed_tokens,
-                "rerank_tokens": found.rerank_tokens,
-                "total_tokens": found.embed_tokens + found.rerank_tokens,
+                "embed_tokens": found.embed.tokens,
+                "rerank_tokens": found.rerank.tokens,
+                "total_tokens": found.embed.tokens + found.rerank.tokens,
+                "cached_tokens": found.embed.cached_tokens + found.rerank.cached_tokens,
                 "candidates": found.candidates,
             },
             "timings_ms": stages_ms | {"total": round(timings.total_ms(), 3)},

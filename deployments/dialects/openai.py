@@ -14,7 +14,7 @@ from deployments.api.auth import Caller
 from deployments.dialects.bodies import Truncate, VendorBody, cut, only
 from deployments.dialects.encodings import ENCODERS
 from deployments.errors import ModelNotFound, WinnowError
-from deployments.pipeline import Embedded
+from deployments.pipeline import Embedded, Usage
 from deployments.prompts import Cut
 from deployments.schemas import Text
 from deployments.service import Service
@@ -95,16 +95,31 @@ class EmbeddingItem(BaseModel):
     embedding: list[float] | str
 
 
-class EmbeddingsUsage(BaseModel):
+class TokenDetails(BaseModel):
+    """As in OpenAI's other usage objects: how many tokens a cache spared the model."""
+
+    cached_tokens: int
+
+
+class TokenUsage(BaseModel):
     prompt_tokens: int
     total_tokens: int
+    prompt_tokens_details: TokenDetails
+
+    @classmethod
+    def of(cls, usage: Usage) -> "TokenUsage":
+        return cls(
+            prompt_tokens=usage.tokens,
+            total_tokens=usage.tokens,
+            prompt_tokens_details=TokenDetails(cached_tokens=usage.cached_tokens),
+        )
 
 
 class EmbeddingsResponse(BaseModel):
     object: Literal["list"] = "list"
     data: list[EmbeddingItem]
     model: str
-    usage: EmbeddingsUsage
+    usage: TokenUsage
 
 
 class ModelCard(BaseModel):
@@ -192,7 +207,7 @@ def _cut(body: EmbeddingsRequest) -> Cut | None:
 
 def _answer(embedded: Embedded, body: EmbeddingsRequest, service: Service) -> dict[str, Any]:
     """An EmbeddingsResponse for orjson to write, which takes the vectors without a copy."""
-    vectors = service.shorten(embedded.embeddings.vectors, body.dimensions)
+    vectors = service.shorten(embedded.vectors, body.dimensions)
     return {
         "object": "list",
         "data": [
@@ -200,5 +215,5 @@ def _answer(embedded: Embedded, body: EmbeddingsRequest, service: Service) -> di
             for index, vector in enumerate(ENCODERS[body.encoding_format](vectors))
         ],
         "model": service.embed_model.name,
-        "usage": {"prompt_tokens": embedded.tokens, "total_tokens": embedded.tokens},
+        "usage": TokenUsage.of(embedded.usage).model_dump(),
     }

@@ -51,17 +51,12 @@ class RerankResult(RelevantDocument):
     document: DocumentText | None = None
 
 
-class RerankUsage(BaseModel):
-    prompt_tokens: int
-    total_tokens: int
-
-
 class RerankResponse(BaseModel):
     id: str
     object: Literal["list"] = "list"
     model: str
     results: list[RerankResult]
-    usage: RerankUsage
+    usage: openai.TokenUsage
     meta: dict[str, Any]
 
 
@@ -83,7 +78,7 @@ def routes(service: Service, route_class: type[APIRoute]) -> APIRouter:
             id=f"rerank-{uuid.uuid4().hex}",
             model=service.rerank_model.name,
             results=_results(ranked, body, texts),
-            usage=RerankUsage(prompt_tokens=ranked.tokens, total_tokens=ranked.tokens),
+            usage=openai.TokenUsage.of(ranked.usage),
             meta={"api_version": {"version": "1"}, "billed_units": {"search_units": 1}},
         )
 

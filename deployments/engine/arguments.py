@@ -2,17 +2,19 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from deployments.computed import Computed
 from deployments.engine.base import EngineConfig
 from deployments.token_rows import TokenRows
 
 if TYPE_CHECKING:
     from vllm import PoolingParams, PoolingRequestOutput
+    from vllm.inputs import TokensInput
 
 
 def engine_arguments(config: EngineConfig) -> dict[str, Any]:
@@ -70,7 +72,23 @@ def score_params(rows: TokenRows) -> Iterator["PoolingParams"]:
         )
 
 
-def stack(outputs: "Sequence[PoolingRequestOutput[Any]]") -> NDArray[np.float32]:
-    """float32 [rows, width]."""
+def prompts(rows: TokenRows) -> "Iterator[TokensInput]":
+    """One a row. What one owner's requests left in the prefix cache is never another's: a hit
+    would show, in time and in `usage`, what someone else has asked."""
+    from vllm.inputs import tokens_input
+
+    for ids, owner in zip_longest(rows, rows.owners):
+        yield tokens_input(ids, cache_salt=owner)
+
+
+def computed(outputs: "Sequence[PoolingRequestOutput[Any]]") -> Computed:
+    """`values` are float32 [rows, width]."""
     vectors = [output.outputs.data.numpy() for output in outputs]
-    return np.stack(vectors).astype(np.float32, copy=False)
+    cached = [output.num_cached_tokens for output in outputs]
+    values = np.stack(vectors).astype(np.float32, copy=False)
+    return Computed(values, np.array(cached, np.int32))
+
+
+def logits(scored: Computed) -> Computed:
+    """`values` [rows, 1] as [rows]."""
+    return Computed(scored.values.reshape(len(scored)), scored.cached_tokens)

@@ -6,10 +6,9 @@ Knows no vLLM: the two implementations beside it do (`inline` in the replica's o
 
 from typing import Any, Literal, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from deployments.computed import Computed
 from deployments.token_rows import TokenRows
 
 
@@ -42,17 +41,18 @@ class EngineConfig(BaseModel):
 
 
 class PoolingEngine(Protocol):
-    """A loaded model. Both calls take any number of rows and answer in their order.
+    """A loaded model. Both calls take any number of rows and answer in their order. Rows of
+    different owners share no cache.
 
     A failed engine raises StageUnavailable from every method and does not recover: its replica is
     replaced.
     """
 
-    async def embed(self, rows: TokenRows) -> NDArray[np.float32]:
+    async def embed(self, rows: TokenRows) -> Computed:
         """Unit vectors, [rows, dimensions]."""
         ...
 
-    async def score(self, rows: TokenRows) -> NDArray[np.float32]:
+    async def score(self, rows: TokenRows) -> Computed:
         """Relevance logits, [rows]: their sigmoid is the relevance score."""
         ...
 

@@ -12,16 +12,17 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from deployments.computed import Computed
 from deployments.engine.arguments import (
+    computed,
     embed_params,
     engine_arguments,
+    logits,
+    prompts,
     quiet_environment,
     score_params,
-    stack,
 )
 from deployments.engine.base import EngineConfig
 from deployments.errors import StageUnavailable
@@ -42,11 +43,11 @@ class InlineEngine:
         # The engine is built where it will run: torch's thread settings belong to the thread.
         self._engine = self._thread.submit(_load, config).result()
 
-    async def embed(self, rows: TokenRows) -> NDArray[np.float32]:
+    async def embed(self, rows: TokenRows) -> Computed:
         return await self._run(rows, itertools.repeat(embed_params(), len(rows)))
 
-    async def score(self, rows: TokenRows) -> NDArray[np.float32]:
-        return (await self._run(rows, score_params(rows))).reshape(len(rows))
+    async def score(self, rows: TokenRows) -> Computed:
+        return logits(await self._run(rows, score_params(rows)))
 
     async def check_health(self) -> None:
         if self._failure is not None:
@@ -55,26 +56,22 @@ class InlineEngine:
     def close(self) -> None:
         self._thread.shutdown(wait=True, cancel_futures=True)
 
-    async def _run(self, rows: TokenRows, params: "Iterable[PoolingParams]") -> NDArray[np.float32]:
+    async def _run(self, rows: TokenRows, params: "Iterable[PoolingParams]") -> Computed:
         await self.check_health()
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._step_through, rows, params)
 
-    def _step_through(
-        self, rows: TokenRows, params: "Iterable[PoolingParams]"
-    ) -> NDArray[np.float32]:
-        from vllm.inputs import tokens_input
-
+    def _step_through(self, rows: TokenRows, params: "Iterable[PoolingParams]") -> Computed:
         try:
             order = [
-                self._engine.add_request(str(next(self._request_ids)), tokens_input(ids), one)
-                for ids, one in zip(rows, params, strict=True)
+                self._engine.add_request(str(next(self._request_ids)), prompt, one)
+                for prompt, one in zip(prompts(rows), params, strict=True)
             ]
             done: dict[str, Any] = {}
             while self._engine.has_unfinished_requests():
                 for output in self._engine.step():
                     done[output.request_id] = output
-            return stack([done[_outer_id(request_id)] for request_id in order])
+            return computed([done[_outer_id(request_id)] for request_id in order])
         except Exception as failure:
             # Requests of this batch may still sit in the scheduler, so no later batch can be
             # trusted: the replica reports itself unhealthy and is replaced.

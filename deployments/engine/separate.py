@@ -10,15 +10,15 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from deployments.computed import Computed
 from deployments.engine.arguments import (
+    computed,
     embed_params,
     engine_arguments,
+    logits,
+    prompts,
     quiet_environment,
     score_params,
-    stack,
 )
 from deployments.engine.base import EngineConfig
 from deployments.errors import StageUnavailable
@@ -26,6 +26,7 @@ from deployments.token_rows import TokenRows
 
 if TYPE_CHECKING:
     from vllm import PoolingParams, PoolingRequestOutput
+    from vllm.inputs import TokensInput
 
 
 class SeparateEngine:
@@ -42,11 +43,11 @@ class SeparateEngine:
         self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(config)))
         self._request_ids = itertools.count()
 
-    async def embed(self, rows: TokenRows) -> NDArray[np.float32]:
+    async def embed(self, rows: TokenRows) -> Computed:
         return await self._run(rows, itertools.repeat(embed_params(), len(rows)))
 
-    async def score(self, rows: TokenRows) -> NDArray[np.float32]:
-        return (await self._run(rows, score_params(rows))).reshape(len(rows))
+    async def score(self, rows: TokenRows) -> Computed:
+        return logits(await self._run(rows, score_params(rows)))
 
     async def check_health(self) -> None:
         from vllm.v1.engine.exceptions import EngineDeadError
@@ -59,23 +60,23 @@ class SeparateEngine:
     def close(self) -> None:
         self._engine.shutdown()
 
-    async def _run(self, rows: TokenRows, params: "Iterable[PoolingParams]") -> NDArray[np.float32]:
+    async def _run(self, rows: TokenRows, params: "Iterable[PoolingParams]") -> Computed:
         from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(self._one(ids, one))
-                    for ids, one in zip(rows, params, strict=True)
+                    group.create_task(self._one(prompt, one))
+                    for prompt, one in zip(prompts(rows), params, strict=True)
                 ]
         except* (EngineDeadError, EngineGenerateError) as failures:
             raise StageUnavailable("the model engine has failed") from failures
-        return stack([task.result() for task in tasks])
+        return computed([task.result() for task in tasks])
 
-    async def _one(self, ids: list[int], params: "PoolingParams") -> "PoolingRequestOutput[Any]":
-        from vllm.inputs import tokens_input
-
+    async def _one(
+        self, prompt: "TokensInput", params: "PoolingParams"
+    ) -> "PoolingRequestOutput[Any]":
         request_id = str(next(self._request_ids))
-        async for output in self._engine.encode(tokens_input(ids), params, request_id):
+        async for output in self._engine.encode(prompt, params, request_id):
             return output
         raise StageUnavailable("the model engine gave no answer")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cluster.profile import application, load_profile
+from deployments.computed import Computed
 from deployments.configs import EmbedderConfig, RerankerConfig
 from deployments.engine.base import EngineConfig, PoolingEngine
 from deployments.engine.build import build_engine
@@ -58,16 +59,16 @@ async def reranker(process: Process) -> AsyncIterator[tuple[PoolingEngine, Reran
 
 async def test_embed(embedder: tuple[PoolingEngine, EmbedEncoder]) -> None:
     engine, encoder = embedder
-    together = await engine.embed(encoder.documents(_TEXTS, Cut()))
+    together = (await engine.embed(encoder.documents(_TEXTS, Cut()))).values
     assert together.shape == (4, 64)
     assert together.dtype == np.float32
     assert np.allclose(np.linalg.norm(together, axis=1), 1, atol=1e-3)
-    alone = [(await engine.embed(encoder.documents([text], Cut())))[0] for text in _TEXTS]
+    alone = [(await engine.embed(encoder.documents([text], Cut()))).values[0] for text in _TEXTS]
     assert (np.sum(together * np.stack(alone), axis=1) > 0.999).all()
     at_once = await asyncio.gather(
         *(engine.embed(encoder.documents([text], Cut())) for text in _TEXTS)
     )
-    assert (np.sum(together * np.concatenate(at_once), axis=1) > 0.999).all()
+    assert (np.sum(together * Computed.concatenate(at_once).values, axis=1) > 0.999).all()
     await engine.check_health()
 
 
@@ -79,18 +80,45 @@ async def test_score(reranker: tuple[PoolingEngine, RerankEncoder]) -> None:
         " kilometers.",
         "Berlin is well known for its museums.",
     ]
-    logits = await engine.score(encoder.pairs(query, documents, None))
+    logits = (await engine.score(encoder.pairs(query, documents, None))).values
     assert logits.shape == (2,)
     assert logits.dtype == np.float32
     # The converted checkpoint's own logits in plain transformers, in float32.
     assert np.allclose(logits, [9.0851, -3.9343], atol=0.03)
-    backwards = await engine.score(encoder.pairs(query, documents[::-1], None))
+    backwards = (await engine.score(encoder.pairs(query, documents[::-1], None))).values
     assert np.allclose(backwards[::-1], logits, atol=0.03)
 
 
 async def test_segments_matter(reranker: tuple[PoolingEngine, RerankEncoder]) -> None:
     engine, encoder = reranker
     rows = encoder.pairs("How many people live in Berlin?", ["Three and a half million."], None)
-    with_segments = await engine.score(rows)
-    without = await engine.score(TokenRows(rows.ids, rows.lengths))
+    with_segments = (await engine.score(rows)).values
+    without = (await engine.score(TokenRows(rows.ids, rows.lengths))).values
     assert abs(with_segments[0] - without[0]) > 0.05
+
+
+@pytest.fixture
+async def caching_reranker(process: Process) -> AsyncIterator[tuple[PoolingEngine, RerankEncoder]]:
+    config = RerankerConfig.model_validate(config_of("tiny-qwen3", "reranker"))
+    tokenizer = load_tokenizer(Path(config.engine.model))
+    engine = await started(config.engine, process)
+    yield engine, RerankEncoder(tokenizer, config.template, config.engine.max_model_len)
+    engine.close()
+
+
+async def test_candidates_of_a_query_share_its_tokens(
+    caching_reranker: tuple[PoolingEngine, RerankEncoder],
+) -> None:
+    """What the prefix cache spares, that it changes no score, and that no one else's hits it."""
+    engine, encoder = caching_reranker
+    documents = [f"Number {n} of a hundred short documents about rivers." for n in range(100)]
+    rows = encoder.pairs("How long is the Danube?", documents, None)
+    cold = await engine.score(rows.owned_by("first"))
+    shared = cold.cached_tokens.sum() / rows.total_tokens
+    assert shared >= 0.4, shared
+    warm = await engine.score(rows.owned_by("first"))
+    assert np.allclose(warm.values, cold.values, atol=1e-3)
+    assert warm.cached_tokens.sum() > cold.cached_tokens.sum()
+    another = await engine.score(rows.owned_by("second"))
+    assert np.allclose(another.values, cold.values, atol=1e-3)
+    assert another.cached_tokens.tolist() == cold.cached_tokens.tolist()

@@ -8,10 +8,9 @@ import numpy as np
 
 from deployments.api.app import build_http_app
 from deployments.library import Library
-from deployments.pipeline import Embedded, Pipeline, Ranked
+from deployments.pipeline import Embedded, Pipeline, Ranked, Usage
 from deployments.schemas import Readiness
 from deployments.service import EmbedModel, RerankModel, Service
-from deployments.stage import Embeddings
 from deployments.tenancy import KeyRing, new_key, write_keys
 
 
@@ -31,13 +30,13 @@ class NotingPipeline:
     def _embed(self, kind: str, texts: list[str], cut: object) -> Embedded:
         self.asked = (kind, texts, cut)
         vectors = np.tile(np.array([0.6, -0.8], np.float32), (len(texts), 1))
-        return Embedded(Embeddings(vectors, "fingerprint"), len(texts))
+        return Embedded(vectors, "fingerprint", Usage(len(texts), 1))
 
     async def rerank(
         self, query: str, documents: list[str], max_tokens_per_doc: object, *_: object
     ) -> Ranked:
         self.asked = (query, documents, max_tokens_per_doc)
-        return Ranked([(index, 0.5) for index in range(len(documents))], len(documents))
+        return Ranked([(index, 0.5) for index in range(len(documents))], Usage(len(documents)))
 
 
 class TestService:

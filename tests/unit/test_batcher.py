@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from deployments.batcher import Batcher, BatchLimits
+from deployments.batcher import Batch, Batcher, BatchLimits
+from deployments.computed import Computed
 from deployments.errors import DeadlineExceeded, Overloaded
-from deployments.fair_queue import Origin
+from deployments.fair_queue import Lane, Origin
 from deployments.token_rows import TokenRows
 
 _ME = Origin("me")
@@ -27,13 +27,13 @@ class Engine:
         self.most_at_once = 0
         self._delay_s = delay_s
 
-    async def compute(self, rows: TokenRows) -> NDArray[np.float32]:
+    async def compute(self, rows: TokenRows) -> Computed:
         self.batches.append(rows)
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         await asyncio.sleep(self._delay_s)
         self.at_once -= 1
-        return np.array([sum(row) for row in rows], np.float32)
+        return Computed.anew(np.array([sum(row) for row in rows], np.float32))
 
 
 def rows_of(*lengths: int) -> TokenRows:
@@ -53,7 +53,7 @@ def test_every_request_gets_its_own_answers(requests: list[list[int]], slots: in
     engine = Engine()
     limits = _LIMITS.model_copy(update={"slots": slots})
 
-    async def run() -> list[NDArray[np.float32]]:
+    async def run() -> list[Computed]:
         batcher = Batcher(engine.compute, time.monotonic, limits)
         submits = [batcher.submit(rows_of(*lengths), 10, _ME) for lengths in requests]
         answers = await asyncio.gather(*submits)
@@ -61,7 +61,7 @@ def test_every_request_gets_its_own_answers(requests: list[list[int]], slots: in
         return answers
 
     for lengths, answer in zip(requests, asyncio.run(run()), strict=True):
-        assert answer.tolist() == sums_of(*lengths)
+        assert answer.values.tolist() == sums_of(*lengths)
     assert sum(len(batch) for batch in engine.batches) == sum(map(len, requests))
     assert engine.most_at_once <= slots
     for batch in engine.batches:
@@ -117,17 +117,17 @@ async def test_a_full_queue_refuses_at_once() -> None:
 async def test_a_failing_batch_fails_its_callers_and_the_next_one_runs() -> None:
     calls = 0
 
-    async def compute(rows: TokenRows) -> NDArray[np.float32]:
+    async def compute(rows: TokenRows) -> Computed:
         nonlocal calls
         calls += 1
         if calls == 1:
             raise RuntimeError("broken")
-        return np.zeros(len(rows), np.float32)
+        return Computed.anew(np.zeros(len(rows), np.float32))
 
     batcher = Batcher(compute, time.monotonic, _LIMITS)
     with pytest.raises(RuntimeError, match="broken"):
         await batcher.submit(rows_of(2), 10, _ME)
-    assert (await batcher.submit(rows_of(2), 10, _ME)).tolist() == [0.0]
+    assert (await batcher.submit(rows_of(2), 10, _ME)).values.tolist() == [0.0]
 
 
 async def test_limits_change_while_running() -> None:
@@ -141,10 +141,10 @@ async def test_limits_change_while_running() -> None:
 async def test_work_that_cannot_be_done_in_time_is_refused_at_once() -> None:
     now = [0.0]
 
-    async def compute(rows: TokenRows) -> NDArray[np.float32]:
+    async def compute(rows: TokenRows) -> Computed:
         now[0] += rows.total_tokens / 100  # 100 tokens/s
         await asyncio.sleep(0)
-        return np.zeros(len(rows), np.float32)
+        return Computed.anew(np.zeros(len(rows), np.float32))
 
     batcher = Batcher(compute, lambda: now[0], _LIMITS)
     await batcher.submit(rows_of(16), 10, _ME)
@@ -166,4 +166,51 @@ async def test_a_large_request_does_not_hold_the_stage() -> None:
     await batcher.submit(rows_of(3), 10, _ME)
     assert len(engine.batches) <= 3
     assert not large.done()
-    assert (await large).tolist() == sums_of(*[4] * 200)
+    assert (await large).values.tolist() == sums_of(*[4] * 200)
+
+
+async def test_every_batch_is_observed() -> None:
+    seen: list[Batch] = []
+    batcher = Batcher(Engine().compute, time.monotonic, _LIMITS, seen.append)
+    await batcher.submit(rows_of(4, 4, 4, 4, 4), 10, _ME)
+    assert [(batch.rows, batch.tokens) for batch in seen] == [(4, 16), (1, 4)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(1, 12), min_size=2, max_size=20))
+def test_one_tenants_equal_requests_are_computed_in_order_of_arrival(owners: list[int]) -> None:
+    engine = Engine()
+
+    async def run() -> None:
+        batcher = Batcher(engine.compute, time.monotonic, _LIMITS)
+        rows = [TokenRows.pack([[number] * 3]) for number in owners]
+        await asyncio.gather(*(batcher.submit(one, 10, _ME) for one in rows))
+
+    asyncio.run(run())
+    assert [row[0] for batch in engine.batches for row in batch] == owners
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.integers(1, 30), min_size=1, max_size=6),
+    st.sampled_from(["interactive", "default", "bulk"]),
+)
+def test_nobody_starves_beside_tenants_without_end(lengths: list[int], lane: Lane) -> None:
+    """Whoever floods, in whatever lane, one request of any lane is done within its share."""
+    engine = Engine()
+
+    async def run() -> None:
+        batcher = Batcher(engine.compute, time.monotonic, _LIMITS)
+        done = False
+
+        async def flood(tenant: str) -> None:
+            while not done:
+                await batcher.submit(rows_of(8, 8), 10, Origin(tenant, "interactive"))
+
+        floods = [asyncio.create_task(flood(tenant)) for tenant in "abcd" for _ in range(3)]
+        await asyncio.sleep(0)
+        await asyncio.wait_for(batcher.submit(rows_of(*lengths), 10, Origin("me", lane)), 5)
+        done = True
+        await asyncio.gather(*floods)
+
+    asyncio.run(run())

@@ -50,3 +50,16 @@ def test_relative_paths_lie_in_the_state_directory(tmp_path: Path) -> None:
     assert args["router"]["keys_file"] == str(tmp_path / "keys.json")
     assert args["index"]["directory"] == str(tmp_path / "index")
     assert args["index"]["api_key_file"] == "/etc/key"
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (16, 8)])
+def test_replicas_of_a_stage_share_the_cores(
+    cores: int, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    args = _localised(load_profile("local"), tmp_path)
+    assert [args[stage]["engine"]["threads"] for stage in ("embedder", "reranker")] == [threads] * 2
+
+
+def test_a_number_of_threads_that_is_given_stays(tmp_path: Path) -> None:
+    assert _localised(_local(threads=3), tmp_path)["embedder"]["engine"]["threads"] == 3

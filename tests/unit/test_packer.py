@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployments.coalescer import Coalescer
+from deployments.computed import Computed
 from deployments.deadline import Deadline
 from deployments.errors import Overloaded
 from deployments.fair_queue import Origin
-from deployments.stage import Embeddings
+from deployments.packer import Packer
 from deployments.token_rows import TokenRows
 
 _ME = Origin("me")
@@ -28,7 +28,7 @@ class Stage:
         self._at_once = 0
         self._delay_s = delay_s
 
-    async def call(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> Embeddings:  # noqa: ARG002
+    async def call(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> Computed:  # noqa: ARG002
         self.calls.append((origin, rows))
         self._at_once += 1
         self.most_at_once = max(self.most_at_once, self._at_once)
@@ -39,7 +39,7 @@ class Stage:
             raise
         finally:
             self._at_once -= 1
-        return Embeddings(np.array([[sum(row)] for row in rows], np.float32), "model")
+        return Computed.anew(np.array([[sum(row)] for row in rows], np.float32)).by("model")
 
 
 def soon() -> Deadline:
@@ -58,52 +58,72 @@ def rows_of(*lengths: int) -> TokenRows:
 def test_every_request_gets_its_own_vectors(requests: list[list[int]], at_once: int) -> None:
     stage = Stage()
 
-    async def run() -> list[Embeddings]:
-        coalescer = Coalescer(stage.call, at_once, max_tokens=30)
-        submits = [coalescer.submit(rows_of(*lengths), soon(), _ME) for lengths in requests]
+    async def run() -> list[Computed]:
+        packer = Packer(stage.call, at_once, call_tokens=30)
+        submits = [packer.submit(rows_of(*lengths), soon(), _ME) for lengths in requests]
         answers = await asyncio.gather(*submits)
-        assert not coalescer._lines
+        assert not packer._lines
         return answers
 
     for lengths, answer in zip(requests, asyncio.run(run()), strict=True):
-        assert answer.vectors[:, 0].tolist() == [n * (n + 1) / 2 for n in lengths]
-    assert stage.most_at_once <= at_once
+        assert answer.values[:, 0].tolist() == [n * (n + 1) / 2 for n in lengths]
+        assert answer.fingerprint == "model"
+    assert sum(len(rows) for _, rows in stage.calls) == sum(map(len, requests))
     for _, rows in stage.calls:
-        assert rows.total_tokens <= 36 or len(rows) <= 4
+        assert rows.total_tokens < 30 + 9
 
 
 async def test_what_arrives_meanwhile_goes_together() -> None:
     stage = Stage()
-    coalescer = Coalescer(stage.call, 1, max_tokens=1_000)
-    await asyncio.gather(*(coalescer.submit(rows_of(2), soon(), _ME) for _ in range(9)))
+    packer = Packer(stage.call, 1, call_tokens=1_000)
+    await asyncio.gather(*(packer.submit(rows_of(2), soon(), _ME) for _ in range(9)))
     assert [len(rows) for _, rows in stage.calls] == [1, 8]
+
+
+async def test_a_large_request_becomes_calls_of_about_equal_size() -> None:
+    stage = Stage()
+    packer = Packer(stage.call, 1, call_tokens=1_000)
+    answer = await packer.submit(rows_of(*[46] * 100), soon(), _ME)
+    assert len(answer) == 100
+    assert [len(rows) for _, rows in stage.calls] == [20] * 5
+    assert stage.most_at_once == 5
+
+
+async def test_parts_by_different_models_have_no_fingerprint() -> None:
+    models = iter("ab")
+
+    async def call(rows: TokenRows, deadline: Deadline, origin: Origin) -> Computed:  # noqa: ARG001
+        return Computed.anew(np.zeros(len(rows), np.float32)).by(next(models))
+
+    answer = await Packer(call, 1, call_tokens=10).submit(rows_of(9, 9), soon(), _ME)
+    assert (len(answer), answer.fingerprint) == (2, "")
 
 
 async def test_tenants_never_share_a_call() -> None:
     stage = Stage()
-    coalescer = Coalescer(stage.call, 1, max_tokens=1_000)
+    packer = Packer(stage.call, 1, call_tokens=1_000)
     origins = [Origin("a"), Origin("b"), Origin("a", "bulk")] * 3
-    await asyncio.gather(*(coalescer.submit(rows_of(2), soon(), one) for one in origins))
+    await asyncio.gather(*(packer.submit(rows_of(2), soon(), one) for one in origins))
     assert sorted(len(rows) for _, rows in stage.calls) == [1, 1, 1, 2, 2, 2]
 
 
 async def test_a_failure_reaches_all_who_share_the_call() -> None:
-    async def call(rows: TokenRows, deadline: Deadline, origin: Origin) -> Embeddings:  # noqa: ARG001
+    async def call(rows: TokenRows, deadline: Deadline, origin: Origin) -> Computed:  # noqa: ARG001
         await asyncio.sleep(0)
         raise Overloaded("full")
 
-    coalescer = Coalescer(call, 1, max_tokens=1_000)
-    submits = [coalescer.submit(rows_of(2), soon(), _ME) for _ in range(3)]
+    packer = Packer(call, 1, call_tokens=1_000)
+    submits = [packer.submit(rows_of(2), soon(), _ME) for _ in range(3)]
     answers = await asyncio.gather(*submits, return_exceptions=True)
     assert [type(answer) for answer in answers] == [Overloaded] * 3
 
 
 async def test_a_call_ends_when_its_last_caller_has_gone() -> None:
     stage = Stage(delay_s=5)
-    coalescer = Coalescer(stage.call, 1, max_tokens=1_000)
-    blocking = asyncio.create_task(coalescer.submit(rows_of(1), soon(), _ME))
+    packer = Packer(stage.call, 1, call_tokens=1_000)
+    blocking = asyncio.create_task(packer.submit(rows_of(1), soon(), _ME))
     await asyncio.sleep(0.01)
-    pair = [asyncio.create_task(coalescer.submit(rows_of(1), soon(), _ME)) for _ in range(2)]
+    pair = [asyncio.create_task(packer.submit(rows_of(1), soon(), _ME)) for _ in range(2)]
     await asyncio.sleep(0.01)
     blocking.cancel()
     await asyncio.sleep(0.01)
@@ -116,4 +136,4 @@ async def test_a_call_ends_when_its_last_caller_has_gone() -> None:
     assert stage.cancelled == 2
     with pytest.raises(asyncio.CancelledError):
         await blocking
-    assert not coalescer._lines
+    assert not packer._lines

@@ -1,0 +1,138 @@
+"""Rows of many requests into calls to a stage.
+
+A call between replicas costs about as much whether it carries one row or fifty, and a replica is
+chosen by how many calls it has. So small requests of one origin share a call and a large one is cut
+into several: calls are about equal, which spreads tokens over the replicas and not only requests.
+
+What fills a call goes at once. Less than that goes at once too while the origin has fewer than
+`calls_at_once` under way, and else waits for one to return (Nagle's rule, RFC 896): nothing waits
+when little goes on.
+
+Knows no Ray: the call is a coroutine that is given.
+"""
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from deployments.computed import Computed
+from deployments.deadline import Deadline
+from deployments.fair_queue import Origin
+from deployments.portions import Portion, Portions, hand_out
+from deployments.token_rows import TokenRows
+
+Call = Callable[[TokenRows, Deadline, Origin], Awaitable[Computed]]
+
+
+class _Request(Portions):
+    def __init__(
+        self, rows: TokenRows, deadline: Deadline, answer: asyncio.Future[Computed]
+    ) -> None:
+        super().__init__(rows)
+        self.deadline = deadline
+        self.answer = answer
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    request: _Request
+    portion: Portion
+
+
+@dataclass(slots=True)
+class _Line:
+    """What waits of one origin, and how many calls it has under way."""
+
+    waiting: deque[_Request] = field(default_factory=deque)
+    under_way: int = 0
+
+    def drop_gone(self) -> None:
+        self.waiting = deque(one for one in self.waiting if not one.answer.done())
+
+    def tokens(self) -> int:
+        return sum(request.left_tokens for request in self.waiting)
+
+
+class Packer:
+    def __init__(self, call: Call, calls_at_once: int, call_tokens: int) -> None:
+        self._call = call
+        self._calls_at_once = calls_at_once
+        self._call_tokens = call_tokens
+        self._lines: dict[Origin, _Line] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def submit(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> Computed:
+        """The results of `rows`; raises what the call raises."""
+        line = self._lines.setdefault(origin, _Line())
+        answer: asyncio.Future[Computed] = asyncio.get_running_loop().create_future()
+        line.waiting.append(_Request(rows, deadline, answer))
+        self._send(origin, line)
+        return await answer
+
+    def _send(self, origin: Origin, line: _Line) -> None:
+        line.drop_gone()
+        tokens = line.tokens()
+        if tokens >= self._call_tokens or (tokens and line.under_way < self._calls_at_once):
+            share = math.ceil(tokens / math.ceil(tokens / self._call_tokens))
+            while line.waiting:
+                self._start(_take(line, share), origin, line)
+        if not line.under_way and not line.waiting:
+            self._lines.pop(origin, None)
+
+    def _start(self, items: list[_Item], origin: Origin, line: _Line) -> None:
+        line.under_way += 1
+        task = asyncio.create_task(self._carry(items, origin, line))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _carry(self, items: list[_Item], origin: Origin, line: _Line) -> None:
+        try:
+            rows = TokenRows.concatenate([item.portion.rows for item in items])
+            latest = max((item.request.deadline for item in items), key=lambda one: one.at_s)
+            call = asyncio.ensure_future(self._call(rows, latest, origin))
+            _cancel_with(items, call)
+            results = await call
+        except asyncio.CancelledError:
+            for item in items:
+                item.request.answer.cancel()
+        except Exception as failure:  # every request that shares the call must hear of it
+            for item in items:
+                if not item.request.answer.done():
+                    item.request.answer.set_exception(failure)
+        else:
+            answers = hand_out((item.portion for item in items), results)
+            for item, answer in zip(items, answers, strict=True):
+                if answer is not None and not item.request.answer.done():
+                    item.request.answer.set_result(answer)
+        finally:
+            line.under_way -= 1
+            self._send(origin, line)
+
+
+def _take(line: _Line, share: int) -> list[_Item]:
+    """The first rows of what waits that make `share` tokens, or all of it."""
+    items: list[_Item] = []
+    while line.waiting and share > 0:
+        request = line.waiting[0]
+        portion = request.take(min(request.left, request.fitting(share - 1) + 1))
+        items.append(_Item(request, portion))
+        share -= portion.rows.total_tokens
+        if not request.left:
+            line.waiting.popleft()
+    return items
+
+
+def _cancel_with(items: list[_Item], call: asyncio.Future[Computed]) -> None:
+    """When no caller waits for it any more, the call ends."""
+    left = len(items)
+
+    def one_is_done(answer: asyncio.Future[Computed]) -> None:
+        nonlocal left
+        left -= answer.cancelled() or answer.exception() is not None
+        if not left:
+            call.cancel()
+
+    for item in items:
+        item.request.answer.add_done_callback(one_is_done)
