@@ -20,14 +20,16 @@ from rich.console import Console
 
 from loadtest.bench import machine, report, wrk
 from loadtest.bench.servers import Infinity, Models, Plain, Server, Vllm, Winnow
-from loadtest.bench.workloads import WORKLOADS, Kind, Texts, Workload, bodies
+from loadtest.bench.workloads import WORKLOADS, Kind, Texts, Workload, bodies, documents
 
 _PORT = 8090
-_KINDS: tuple[Kind, ...] = ("embed", "rerank")
+_KINDS: tuple[Kind, ...] = ("embed", "rerank", "search")
 _WARM_UP_S = 3
-# Enough that a run does not send a text twice.
-_ROWS_PREPARED = {"embed": 20_000, "rerank": 12_000}
-_ENGINE_ROWS = 2_048
+# Enough that a run sends no text twice, which a cache would answer.
+_ROWS_PREPARED = {"embed": 24_000, "rerank": 12_000, "search": 40_000}
+_WARM_UP_PART = 0.25
+_ENGINE_ROWS = 1_024
+_DOCUMENTS = 500
 
 Measurements = dict[tuple[Workload, str], list[wrk.Measured]]
 
@@ -41,23 +43,23 @@ def bench(
 ) -> None:
     """Measure all servers and write OUTPUT.json and OUTPUT.svg."""
     console = Console()
-    models, corpus = _fetched()
-    # Once, because cutting the whole corpus takes seconds.
-    texts = {kind: Texts(models.of(kind) / "tokenizer.json", corpus) for kind in _KINDS}
     with tempfile.TemporaryDirectory(prefix="w-bench-", dir="/tmp") as directory:
         work = Path(directory)
+        models, texts = _fetched(work)
         servers = [one for one in _servers(work, environments) if only in one.name]
-        limits = {kind: _engine_alone(kind, models, texts[kind], work) for kind in _KINDS}
+        limits = _limits(models, texts, work)
         seen: Measurements = defaultdict(list)
         for number in range(rounds):
             for kind in _KINDS:
                 for server in servers if number % 2 == 0 else servers[::-1]:
-                    console.print(f"round {number + 1} of {rounds}: {kind}, {server.name}")
-                    _measure(console, server, kind, models, texts[kind], seconds, work, seen)
+                    if kind in server.kinds:
+                        console.print(f"round {number + 1} of {rounds}: {kind}, {server.name}")
+                        _measure(console, server, kind, models, texts[kind], seconds, work, seen)
     rows = [
         report.median_row(workload, server.name, seen[workload, server.name])
         for workload in WORKLOADS
         for server in servers
+        if workload.kind in server.kinds
     ]
     report.show(console, rows, limits, Winnow.name)
     report.write(output.with_suffix(".json"), rows, limits, _about(rounds, seconds))
@@ -73,29 +75,45 @@ def _servers(work: Path, environments: Path) -> list[Server]:
     ]
 
 
-def _fetched() -> tuple[Models, Path]:
-    """The models of the `local` profile and the demo's corpus, from the project's own cache."""
+def _fetched(work: Path) -> tuple[Models, dict[Kind, Texts]]:
+    """The models of the `local` profile, and texts of the demo's corpus, all from the project's own
+    cache."""
     command = [sys.executable, "-m", "cluster", "models", "pull", "local"]
     printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     embed, rerank = (Path(line.split(": ", 1)[1]) for line in printed.splitlines()[-2:])
-    return Models(embed, rerank), embed.parent / "wikipedia-summaries-en" / "documents.jsonl"
+    corpus = embed.parent / "wikipedia-summaries-en" / "documents.jsonl"
+    models = Models(embed, rerank, work / "documents.jsonl")
+    texts = {kind: Texts(models.of(kind) / "tokenizer.json", corpus) for kind in _KINDS}
+    models.documents.write_text("\n".join(documents(texts["search"], _DOCUMENTS)) + "\n")
+    return models, texts
 
 
-def _prepared(workload: Workload, model: str, texts: Texts, work: Path, rows: int) -> Path:
-    path = work / f"{workload.name}.jsonl"
-    path.write_text("\n".join(bodies(workload, model, texts, max(1, rows // workload.rows))) + "\n")
-    return path
+def _limits(models: Models, texts: dict[Kind, Texts], work: Path) -> dict[Kind, float]:
+    """Rows/s of the engine alone; a search's rows are pairs that are reranked."""
+    embed, rerank = (
+        _engine_alone(workload, models, texts[workload.kind], work)
+        for workload in (Workload("embed", 256, 1), Workload("rerank", 100, 1))
+    )
+    return {"embed": embed, "rerank": rerank, "search": rerank}
 
 
-def _engine_alone(kind: Kind, models: Models, texts: Texts, work: Path) -> float:
-    workload = next(one for one in WORKLOADS if one.kind == kind and one.rows > 10)
-    file = _prepared(workload, "model", texts, work, _ENGINE_ROWS)
-    command = [sys.executable, "-m", "loadtest.bench.raw", kind, str(models.of(kind)), str(file)]
+def _engine_alone(workload: Workload, models: Models, texts: Texts, work: Path) -> float:
+    file = work / "engine.jsonl"
+    _write(file, bodies(workload, "model", texts, _ENGINE_ROWS // workload.rows))
+    command = [sys.executable, "-m", "loadtest.bench.raw", workload.kind]
     done = subprocess.run(
-        command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [*command, str(models.of(workload.kind)), str(file)],
+        check=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
     rows_per_s: float = json.loads(done.stdout.splitlines()[-1])["rows_per_s"]
     return rows_per_s
+
+
+def _write(path: Path, lines: list[str]) -> None:
+    path.write_text("\n".join(lines) + "\n")
 
 
 def _measure(  # noqa: PLR0913 # all that a run is made of
@@ -112,9 +130,13 @@ def _measure(  # noqa: PLR0913 # all that a run is made of
         for workload in WORKLOADS:
             if workload.kind != kind:
                 continue
-            rows = _ROWS_PREPARED[kind]
-            file = _prepared(workload, running.model, texts, work, rows)
-            wrk.run(running.url, running.headers, file, workload.connections, _WARM_UP_S)
+            warm_up, file = work / "warm-up.jsonl", work / "bodies.jsonl"
+            requests = _ROWS_PREPARED[kind] // workload.rows
+            made = bodies(workload, running.model, texts, requests)
+            first = int(requests * _WARM_UP_PART)
+            _write(warm_up, made[:first])
+            _write(file, made[first:])
+            wrk.run(running.url, running.headers, warm_up, workload.connections, _WARM_UP_S)
             measured = wrk.run(running.url, running.headers, file, workload.connections, seconds)
             seen[workload, server.name].append(measured)
             rows_per_s = measured.requests_per_s * workload.rows

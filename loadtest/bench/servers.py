@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 
 from loadtest.bench import machine
-from loadtest.bench.workloads import Kind
+from loadtest.bench.workloads import COLLECTION, Kind
 
 _PATIENCE_S = 300
 _STOP_S = 30
@@ -24,13 +24,15 @@ _STOP_S = 30
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """Directories of the models, as every server loads them."""
+    """Directories of the models, as every server loads them, and the documents to be searched."""
 
     embed: Path
     rerank: Path
+    documents: Path
 
     def of(self, kind: Kind) -> Path:
-        return self.embed if kind == "embed" else self.rerank
+        """The one whose tokens and name a request of this kind goes by."""
+        return self.rerank if kind == "rerank" else self.embed
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class Winnow:
     """This project, as `winnow up` starts it."""
 
     name = "winnow"
+    kinds: tuple[Kind, ...] = ("embed", "rerank", "search")
 
     def __init__(self, port: int, state: Path, profile: str) -> None:
         self._port, self._state, self._profile = port, state, profile
@@ -55,6 +58,8 @@ class Winnow:
         self._winnow("up", "--profile", self._profile, "--port", str(self._port))
         try:
             key = (self._state / "api_key").read_text().strip()
+            if kind == "search":
+                self._winnow("ingest", COLLECTION, str(models.documents))
             yield Running(
                 f"http://127.0.0.1:{self._port}{_path(kind)}",
                 models.of(kind).name,
@@ -76,6 +81,7 @@ class Vllm:
     """
 
     name = "vllm serve"
+    kinds: tuple[Kind, ...] = ("embed", "rerank")
 
     def __init__(self, port: int, logs: Path) -> None:
         self._port, self._logs = port, logs
@@ -102,6 +108,7 @@ class Infinity:
     """michaelfeil/infinity with its torch engine, in an environment of its own."""
 
     name = "infinity"
+    kinds: tuple[Kind, ...] = ("embed", "rerank")
 
     def __init__(self, port: int, logs: Path, environment: Path) -> None:
         self._port, self._logs, self._bin = port, logs, environment / "bin"
@@ -123,6 +130,7 @@ class Plain:
     """FastAPI in front of sentence-transformers, in an environment of its own."""
 
     name = "fastapi + sentence-transformers"
+    kinds: tuple[Kind, ...] = ("embed", "rerank", "search")
 
     def __init__(self, port: int, logs: Path, environment: Path) -> None:
         self._port, self._logs, self._bin = port, logs, environment / "bin"
@@ -130,7 +138,8 @@ class Plain:
     @contextlib.contextmanager
     def serving(self, kind: Kind, models: Models) -> Iterator[Running]:
         command = [str(self._bin / "python"), str(Path(__file__).parent / "plain_server.py")]
-        command += [kind, str(models.of(kind)), "--port", str(self._port)]
+        command += [kind, "--port", str(self._port), "--documents", str(models.documents)]
+        command += ["--embedder", str(models.embed), "--reranker", str(models.rerank)]
         command += ["--threads", str(os.cpu_count() or 1), "--dtype", machine.dtype()]
         with _process(command, {"HF_HUB_OFFLINE": "1"}, self._logs / f"plain-{kind}.log"):
             _wait(f"http://127.0.0.1:{self._port}/docs")
@@ -141,7 +150,7 @@ Server = Winnow | Vllm | Infinity | Plain
 
 
 def _path(kind: Kind) -> str:
-    return "/v1/embeddings" if kind == "embed" else "/v1/rerank"
+    return {"embed": "/v1/embeddings", "rerank": "/v1/rerank", "search": "/v1/search"}[kind]
 
 
 @contextlib.contextmanager

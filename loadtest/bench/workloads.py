@@ -8,11 +8,11 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tokenizers import Tokenizer
 
-Kind = Literal["embed", "rerank"]
+Kind = Literal["embed", "rerank", "search"]
 
 # What a client gets when it changes nothing: the OpenAI SDK asks for base64.
 _ENCODING = "base64"
@@ -20,7 +20,8 @@ _ENCODING = "base64"
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """`rows` texts or documents a request, over `connections` that each wait for their answer."""
+    """`rows` texts, documents or candidates a request, over `connections` that each wait for their
+    answer."""
 
     kind: Kind
     rows: int
@@ -37,11 +38,16 @@ WORKLOADS = [
     Workload("embed", 256, 4),
     Workload("rerank", 10, 8),
     Workload("rerank", 100, 4),
+    Workload("search", 20, 8),
 ]
 
 EMBED_TOKENS = 29
 PAIR_TOKENS = 46
 _QUERY_TOKENS = 12
+_DOCUMENT_TOKENS = PAIR_TOKENS - 3 - _QUERY_TOKENS
+
+COLLECTION = "bench"
+_TOP_N = 5
 
 
 class Texts:
@@ -50,13 +56,14 @@ class Texts:
     def __init__(self, tokenizer_file: Path, corpus: Path) -> None:
         self._tokenizer = Tokenizer.from_file(str(tokenizer_file))
         self._corpus = [json.loads(line)["text"] for line in corpus.read_text().splitlines()]
-        self._cut: dict[int, list[str]] = {}
+        self._left: dict[int, Iterator[str]] = {}
 
     def of(self, tokens: int) -> Iterator[str]:
-        """Texts of `tokens` tokens without special ones; begins again when all were given."""
-        if tokens not in self._cut:
-            self._cut[tokens] = self._pieces(tokens)
-        return itertools.cycle(self._cut[tokens])
+        """Texts of `tokens` tokens without special ones, that were not given yet; begins again
+        when all were."""
+        if tokens not in self._left:
+            self._left[tokens] = itertools.cycle(self._pieces(tokens))
+        return self._left[tokens]
 
     def _pieces(self, tokens: int) -> list[str]:
         pieces: list[str] = []
@@ -68,27 +75,31 @@ class Texts:
         return pieces
 
 
+def documents(texts: Texts, count: int) -> list[str]:
+    """What a search finds: JSON lines of `count` documents with `id` and `text`."""
+    found = _take(texts.of(_DOCUMENT_TOKENS), count)
+    return [json.dumps({"id": str(id), "text": text}) for id, text in enumerate(found)]
+
+
 def bodies(workload: Workload, model: str, texts: Texts, requests: int) -> list[str]:
     """JSON bodies of `requests` different requests."""
-    if workload.kind == "embed":
-        inputs = texts.of(EMBED_TOKENS - 2)
-        return [
-            json.dumps(
-                {
-                    "model": model,
-                    "input": _take(inputs, workload.rows),
-                    "encoding_format": _ENCODING,
-                }
-            )
-            for _ in range(requests)
-        ]
-    queries, documents = texts.of(_QUERY_TOKENS), texts.of(PAIR_TOKENS - 3 - _QUERY_TOKENS)
-    return [
-        json.dumps(
-            {"model": model, "query": next(queries), "documents": _take(documents, workload.rows)}
-        )
-        for _ in range(requests)
-    ]
+    make = {"embed": _embed_body, "rerank": _rerank_body, "search": _search_body}[workload.kind]
+    return [json.dumps(make(workload.rows, model, texts)) for _ in range(requests)]
+
+
+def _embed_body(rows: int, model: str, texts: Texts) -> dict[str, Any]:
+    inputs = _take(texts.of(EMBED_TOKENS - 2), rows)
+    return {"model": model, "input": inputs, "encoding_format": _ENCODING}
+
+
+def _rerank_body(rows: int, model: str, texts: Texts) -> dict[str, Any]:
+    [query] = _take(texts.of(_QUERY_TOKENS), 1)
+    return {"model": model, "query": query, "documents": _take(texts.of(_DOCUMENT_TOKENS), rows)}
+
+
+def _search_body(rows: int, model: str, texts: Texts) -> dict[str, Any]:  # noqa: ARG001
+    [query] = _take(texts.of(_QUERY_TOKENS), 1)
+    return {"collection": COLLECTION, "query": query, "top_k": rows, "top_n": _TOP_N}
 
 
 def _take(texts: Iterator[str], count: int) -> list[str]:
