@@ -69,5 +69,11 @@ class TokenRows:
             self.owners[first:last],
         )
 
+    def select(self, rows: Sequence[int]) -> "TokenRows":
+        """The rows of these indices, in their order."""
+        ends = np.cumsum(self.lengths, dtype=np.int64)
+        parts = [self.part(row, row + 1, int(ends[row] - self.lengths[row])) for row in rows]
+        return TokenRows.concatenate(parts)
+
     def owned_by(self, owner: str) -> "TokenRows":
         return replace(self, owners=(owner,) * len(self))

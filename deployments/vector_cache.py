@@ -1,0 +1,77 @@
+"""Vectors by key, in a memory-mapped file that every process of a node shares.
+
+Bounded in bytes. New vectors go into the younger of two generations; when that fills its half, the
+older one is emptied and becomes the younger. So a vector stays for between one and two fillings.
+
+The only module that imports lmdb. Knows neither what is embedded nor for whom.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import lmdb
+import numpy as np
+from numpy.typing import NDArray
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_GENERATIONS = (b"0", b"1")
+_YOUNGER = b"younger"
+# Of the file; the rest is for what a transaction holds beside the two generations.
+_FILLED_BY_ONE = 0.4
+
+
+class VectorCache:
+    """Nothing is synced to disk: what a process wrote outlives it, but not the machine's crash, so
+    each boot has a file of its own and removes those before it."""
+
+    def __init__(self, directory: Path, max_bytes: int) -> None:
+        boot = _BOOT_ID.read_text().strip()
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for other in directory.iterdir():
+            if other.name != boot:
+                shutil.rmtree(other, ignore_errors=True)
+        self._env = lmdb.open(
+            str(directory / boot), map_size=max_bytes, max_dbs=3, sync=False, mode=0o600
+        )
+        self._state = self._env.open_db(b"state")
+        self._generations = [self._env.open_db(name) for name in _GENERATIONS]
+        self._most_pages = int(_FILLED_BY_ONE * max_bytes / self._env.stat()["psize"])
+
+    def get(self, keys: Sequence[bytes]) -> list[NDArray[np.float32] | None]:
+        """For each key its vector, float32 [width], or None."""
+        with self._env.begin() as txn:
+            younger = self._younger(txn)
+            order = (self._generations[younger], self._generations[1 - younger])
+            found = (
+                next(filter(None, (txn.get(key, db=db) for db in order)), None) for key in keys
+            )
+            return [None if one is None else np.frombuffer(one, np.float32) for one in found]
+
+    def put(self, vectors: Mapping[bytes, NDArray[np.float32]]) -> None:
+        """Keep them, each float32 [width]; blocks while another process writes."""
+        try:
+            with self._env.begin(write=True) as txn:
+                younger = self._younger(txn)
+                if self._pages(txn, younger) >= self._most_pages:
+                    younger = self._turn(txn, younger)
+                for key, vector in vectors.items():
+                    txn.put(key, vector.tobytes(), db=self._generations[younger])
+        except lmdb.MapFullError:
+            # More at once than a generation has room for: whole or not at all, and then not.
+            return
+
+    def close(self) -> None:
+        self._env.close()
+
+    def _younger(self, txn: lmdb.Transaction) -> int:
+        return int(txn.get(_YOUNGER, default=b"0", db=self._state))
+
+    def _turn(self, txn: lmdb.Transaction, younger: int) -> int:
+        txn.drop(self._generations[1 - younger], delete=False)
+        txn.put(_YOUNGER, _GENERATIONS[1 - younger], db=self._state)
+        return 1 - younger
+
+    def _pages(self, txn: lmdb.Transaction, generation: int) -> int:
+        stat = txn.stat(self._generations[generation])
+        return int(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"])
