@@ -75,6 +75,9 @@ def localise(
     for part, field in _PATHS:
         if args[part].get(field):
             args[part][field] = str(state.directory / args[part][field])
+    if cache := args["router"].get("embed_cache", {}):
+        directory = str(state.directory / cache["directory"])
+        args["router"]["embed_cache"] = cache | {"directory": directory}
     local["applications"] = [app | {"args": args}]
     if http_port is not None:
         local["http_options"] = local["http_options"] | {"port": http_port}

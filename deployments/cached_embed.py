@@ -45,11 +45,9 @@ class _Request:
 
 
 class CachedEmbed:
-    """A ModelStage. `observe` is told how many tokens a request had, and how many were spared."""
+    """A ModelStage. `observe` is told how many tokens of a request it spared."""
 
-    def __init__(
-        self, stage: ModelStage, cache: Cache, observe: Callable[[int, int], None]
-    ) -> None:
+    def __init__(self, stage: ModelStage, cache: Cache, observe: Callable[[int], None]) -> None:
         self._stage = stage
         self._cache = cache
         self._observe = observe
@@ -88,7 +86,7 @@ class CachedEmbed:
         first = {key: row for row, key in reversed(list(enumerate(keys)))}
         anew = [key in computed and first[key] == row for row, key in enumerate(keys)]
         cached_tokens = np.where(anew, 0, rows.lengths).astype(np.int32)
-        self._observe(rows.total_tokens, int(cached_tokens.sum()))
+        self._observe(int(cached_tokens.sum()))
         return Computed(np.stack(found), cached_tokens, request.fingerprint)
 
     async def _lead(self, mine: Sequence[bytes], request: _Request) -> dict[bytes, Vector]:
@@ -138,6 +136,6 @@ def _keys(rows: TokenRows, fingerprint: str, tenant: str) -> list[bytes]:
 
 
 def _bytes(rows: TokenRows) -> list[memoryview]:
-    whole = memoryview(rows.ids.astype(np.int32, copy=False)).cast("B")
+    whole = memoryview(rows.ids.astype(np.int32).tobytes())
     ends = (np.cumsum(rows.lengths, dtype=np.int64) * 4).tolist()
     return [whole[start:end] for start, end in zip([0, *ends], ends, strict=False)]

@@ -24,6 +24,15 @@ class CallLimits(BaseModel):
     at_once: int = Field(default=4, gt=0)
 
 
+class EmbedCacheConfig(BaseModel):
+    """Vectors of texts that were embedded, for all Routers of a node. 0 `max_bytes` is no cache."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    directory: str = "/tmp/winnow/embed_cache"
+    max_bytes: int = Field(default=256 * 2**20, ge=0)
+
+
 class RouterConfig(BaseModel):
     """`keys_file` holds the hashed API keys; it is read again when it changes."""
 
@@ -33,6 +42,7 @@ class RouterConfig(BaseModel):
     tokenizer_threads: int = Field(default=2, gt=0)
     embed_calls: CallLimits = CallLimits()
     rerank_calls: CallLimits = CallLimits()
+    embed_cache: EmbedCacheConfig = EmbedCacheConfig()
 
 
 class ModelConfig(BaseModel):

@@ -21,7 +21,7 @@ from deployments.tokenizer import EmbedEncoder, load_tokenizer
 
 class Embedder(ModelReplica):
     async def __init__(self, config: EmbedderConfig) -> None:  # type: ignore[misc] # Serve awaits it
-        engine, directory = await self.start(config, lambda engine: engine.embed)
+        engine, directory = await self.start("embed", config, lambda engine: engine.embed)
         await _check(engine, config, directory)
 
     async def embed(

@@ -20,6 +20,7 @@ from deployments.engine.base import PoolingEngine
 from deployments.engine.build import build_engine
 from deployments.errors import StageUnavailable
 from deployments.fair_queue import Origin
+from deployments.metrics import BatchMetrics
 from deployments.stage import StageStatus
 from deployments.token_rows import TokenRows
 
@@ -33,7 +34,7 @@ class ModelReplica:
     """`start` first; then `submit`."""
 
     async def start(
-        self, config: ModelConfig, method: Callable[[PoolingEngine], Compute]
+        self, stage: str, config: ModelConfig, method: Callable[[PoolingEngine], Compute]
     ) -> tuple[PoolingEngine, Path]:
         """Load the engine and put the queue before its `method`."""
         directory = locate(config.engine.model, config.engine.revision, weights=True)
@@ -43,7 +44,9 @@ class ModelReplica:
         self.fingerprint = config.fingerprint(weights_digest(directory))
         self._engine = await build_engine(engine_config)
         self._compute = method(self._engine)
-        self._batcher = Batcher(self._compute_or_end, time.monotonic, BatchLimits())
+        self._batcher = Batcher(
+            self._compute_or_end, time.monotonic, BatchLimits(), BatchMetrics(stage).observe
+        )
         return self._engine, directory
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from deployments.tokenizer import RerankEncoder, load_tokenizer
 
 class Reranker(ModelReplica):
     async def __init__(self, config: RerankerConfig) -> None:  # type: ignore[misc] # Serve awaits it
-        engine, directory = await self.start(config, lambda engine: engine.score)
+        engine, directory = await self.start("rerank", config, lambda engine: engine.score)
         await _check(engine, config, directory)
 
     async def rerank(

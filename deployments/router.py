@@ -14,15 +14,18 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from deployments.api.app import build_http_app
+from deployments.cached_embed import CachedEmbed
 from deployments.checkpoint import locate
-from deployments.configs import EmbedderConfig, RerankerConfig, RouterConfig
+from deployments.configs import EmbedCacheConfig, EmbedderConfig, RerankerConfig, RouterConfig
 from deployments.library import Library
-from deployments.pipeline import Pipeline
+from deployments.metrics import TokenMetrics
+from deployments.pipeline import ModelStage, Pipeline
 from deployments.readiness import Ask, readiness
 from deployments.service import EmbedModel, RerankModel, Service
 from deployments.stage_client import IndexClient, ModelStageClient
 from deployments.tenancy import KeyRing
 from deployments.tokenizer import EmbedEncoder, Encoder, RerankEncoder, load_tokenizer
+from deployments.vector_cache import VectorCache
 
 
 @serve.ingress()
@@ -45,7 +48,7 @@ class Router:
         )
         pipeline = Pipeline(
             _encoder(embedder_config, reranker_config, config.tokenizer_threads),
-            embed,
+            _remembering(embed, config.embed_cache),
             retrieve,
             rerank,
         )
@@ -69,6 +72,14 @@ class Router:
     # The hook by which Serve takes an app that is built after the constructor (Ray 2.60).
     async def __serve_build_asgi_app__(self) -> FastAPI:
         return build_http_app(self._service)
+
+
+def _remembering(embed: ModelStage, config: EmbedCacheConfig) -> ModelStage:
+    if not config.max_bytes:
+        return embed
+    metrics = TokenMetrics("embed")
+    cache = VectorCache(Path(config.directory), config.max_bytes)
+    return CachedEmbed(embed, cache, lambda spared: metrics.add(spared, "embedding_cache"))
 
 
 def _encoder(embedder: EmbedderConfig, reranker: RerankerConfig, threads: int) -> Encoder:
