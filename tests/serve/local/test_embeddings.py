@@ -1,19 +1,29 @@
 """/v1/embeddings and /v1/models in OpenAI's shapes."""
 
 import base64
+import json
+import re
+import time
+import uuid
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
-from tests.serve.cluster import post
+from tests.serve.cluster import Cluster, post
 
 _MODEL = "all-MiniLM-L6-v2"
 
 
 def embed(api: httpx.Client, given: Any, **more: Any) -> Any:
     return post(api, "/v1/embeddings", {"model": _MODEL, "input": given} | more)
+
+
+def tokens(answer: Any) -> int:
+    total: int = answer["usage"]["total_tokens"]
+    return total
 
 
 def test_a_string_gets_one_unit_vector(api: httpx.Client) -> None:
@@ -25,7 +35,8 @@ def test_a_string_gets_one_unit_vector(api: httpx.Client) -> None:
     assert np.linalg.norm(item["embedding"]) == pytest.approx(1, abs=1e-5)
     assert len(item["embedding"]) == 384
     # [CLS] hello world [SEP]
-    assert answer["usage"] == {"prompt_tokens": 4, "total_tokens": 4}
+    usage = answer["usage"]
+    assert (usage["prompt_tokens"], usage["total_tokens"]) == (4, 4)
 
 
 def test_each_text_gets_its_own_vector_in_order(api: httpx.Client) -> None:
@@ -87,9 +98,9 @@ def test_either_end_of_a_long_text_may_be_cut(api: httpx.Client) -> None:
 def test_what_other_vendors_clients_add_is_taken(api: httpx.Client) -> None:
     plain = embed(api, "x")
     harmless = {"user": "u", "request_id": "r", "priority": 3, "encoding_format": None}
-    assert embed(api, "x", **harmless)["usage"] == plain["usage"]
-    assert embed(api, "x", input_type="query", truncate="END")["usage"] == plain["usage"]
-    assert embed(api, "x", task="retrieval.passage")["usage"] == plain["usage"]
+    assert tokens(embed(api, "x", **harmless)) == tokens(plain)
+    assert tokens(embed(api, "x", input_type="query", truncate="END")) == tokens(plain)
+    assert tokens(embed(api, "x", task="retrieval.passage")) == tokens(plain)
 
 
 def test_models_are_listed_and_found(api: httpx.Client) -> None:
@@ -102,3 +113,33 @@ def test_models_are_listed_and_found(api: httpx.Client) -> None:
     missing = api.get("/v1/models/org/other")
     assert missing.status_code == 404
     assert missing.json()["error"]["code"] == "model_not_found"
+
+
+def test_a_text_that_comes_again_is_not_computed_again(local: Cluster, api: httpx.Client) -> None:
+    def spared(answer: Any) -> int:
+        tokens: int = answer["usage"]["prompt_tokens_details"]["cached_tokens"]
+        return tokens
+
+    embed(api, "whatever tells the Router which model answers")
+    known, new = f"known {uuid.uuid4()}", f"new {uuid.uuid4()}"
+    first = embed(api, known)
+    assert spared(first) == 0
+    again = embed(api, [known, new])
+    assert spared(again) == first["usage"]["prompt_tokens"]
+    assert again["data"][0]["embedding"] == first["data"][0]["embedding"]
+    figures = _figures(local)
+    for source in ("computed", "embedding_cache"):
+        pattern = rf'ray_winnow_tokens_total{{[^}}]*source="{source}"[^}}]*}} (\S+)'
+        assert sum(float(count) for count in re.findall(pattern, figures)) > 0, source
+    assert "ray_winnow_batch_tokens_bucket{" in figures
+
+
+def _figures(cluster: Cluster) -> str:
+    """What Prometheus would read from every process."""
+    running = cluster.state.running()
+    assert running is not None
+    targets = Path(running.session_directory, "prom_metrics_service_discovery.json")
+    [group] = json.loads(targets.read_text())
+    time.sleep(6)  # they are gathered every few seconds
+    pages = [httpx.get(f"http://{one}/metrics", trust_env=False).text for one in group["targets"]]
+    return "\n".join(pages)
