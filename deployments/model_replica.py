@@ -39,15 +39,28 @@ class ModelReplica:
         """Load the engine and put the queue before its `method`."""
         directory = locate(config.engine.model, config.engine.revision, weights=True)
         engine_config = config.engine.model_copy(update={"model": str(directory)})
+        fingerprint = config.fingerprint(weights_digest(directory))
+        engine = await build_engine(engine_config)
+        self.attach(stage, config, fingerprint, engine, method)
+        return engine, directory
+
+    def attach(
+        self,
+        stage: str,
+        config: ModelConfig,
+        fingerprint: str,
+        engine: PoolingEngine,
+        method: Callable[[PoolingEngine], Compute],
+    ) -> None:
+        """Put the queue before `method` of an engine that is loaded."""
         self._config = config
         self._contract = config.contract()
-        self.fingerprint = config.fingerprint(weights_digest(directory))
-        self._engine = await build_engine(engine_config)
-        self._compute = method(self._engine)
+        self.fingerprint = fingerprint
+        self._engine = engine
+        self._compute = method(engine)
         self._batcher = Batcher(
             self._compute_or_end, time.monotonic, BatchLimits(), BatchMetrics(stage).observe
         )
-        return self._engine, directory
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
         self._batcher.limits = BatchLimits.model_validate(user_config)

@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 from tokenizers import Tokenizer
 
+_LARGE_ROWS = 100
+
 Kind = Literal["embed", "rerank", "search"]
 
 # What a client gets when it changes nothing: the OpenAI SDK asks for base64.
@@ -30,6 +32,11 @@ class Workload:
     @property
     def name(self) -> str:
         return f"{self.kind}-{self.rows}"
+
+    @property
+    def slowness(self) -> int:
+        """How many times as long it is driven: few large requests are counted coarsely."""
+        return 3 if self.rows >= _LARGE_ROWS else 1
 
 
 WORKLOADS = [

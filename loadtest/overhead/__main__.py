@@ -1,0 +1,164 @@
+"""What the pipeline itself costs: `/v1/search` with engines and an index that cost nothing, against
+a bare Serve graph of two hops and a bare FastAPI server: `python -m loadtest.overhead`.
+
+All stand on the machine at once and are driven in turn; medians of the rounds are shown. Where
+py-spy is installed, OUTPUT-router.svg shows where the Router's time goes.
+"""
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import psutil
+import typer
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from cluster.profile import application, load_profile
+from loadtest.bench import machine, wrk
+
+_ROOT = Path(__file__).parents[2]
+_PORT, _BARE_PORT = 8091, 8092
+_CONNECTIONS = 32
+_WARM_UP_S = 3
+_QUERIES = 50_000
+_TOP_K = 20
+_TWO_HOPS = "two-hop Serve graph"
+_PATIENCE_S = 60
+
+
+def overhead(
+    rounds: Annotated[int, typer.Option(help="Every server is measured this often.")] = 3,
+    seconds: Annotated[int, typer.Option(help="How long each run lasts.")] = 8,
+    output: Annotated[Path, typer.Option()] = Path("loadtest/results/overhead"),
+) -> None:
+    """Measure all and write OUTPUT.json."""
+    console = Console()
+    with tempfile.TemporaryDirectory(prefix="w-over-", dir="/tmp") as directory:
+        work = Path(directory)
+        bodies = {rerank: _bodies(work, rerank) for rerank in (True, False)}
+        with _winnow(work) as headers, _bare():
+            winnow = f"http://127.0.0.1:{_PORT}"
+            targets = {
+                "FastAPI alone": (f"http://127.0.0.1:{_BARE_PORT}/search", bodies[True]),
+                _TWO_HOPS: (f"{winnow}/bare/search", bodies[True]),
+                "Winnow": (f"{winnow}/v1/search", bodies[True]),
+                "Winnow, rerank: false": (f"{winnow}/v1/search", bodies[False]),
+            }
+            seen: dict[str, list[wrk.Measured]] = {name: [] for name in targets}
+            for url, file in targets.values():
+                wrk.run(url, headers, file, _CONNECTIONS, _WARM_UP_S)
+            for _ in range(rounds):
+                for name, (url, file) in targets.items():
+                    seen[name].append(wrk.run(url, headers, file, _CONNECTIONS, seconds))
+            _profile(targets["Winnow"], headers, output)
+    _report(console, seen, output)
+
+
+def _bodies(work: Path, rerank: bool) -> Path:
+    path = work / f"bodies-{rerank}.jsonl"
+    body = {"collection": "any", "top_k": _TOP_K, "top_n": 5, "rerank": rerank}
+    with path.open("w") as file:
+        for number in range(_QUERIES):
+            file.write(json.dumps(body | {"query": f"who wrote book number {number}"}) + "\n")
+    return path
+
+
+@contextmanager
+def _winnow(work: Path) -> Iterator[dict[str, str]]:
+    profile = load_profile("local")
+    app = application(profile)
+    app["import_path"] = "loadtest.overhead.apps:winnow"
+    for deployment in app["deployments"]:
+        deployment["num_replicas"] = 1
+    bare = {"name": "bare", "route_prefix": "/bare", "args": {}}
+    profile["applications"].append(bare | {"import_path": "loadtest.overhead.apps:two_hops"})
+    file = work / "overhead.yaml"
+    file.write_text(yaml.safe_dump(profile))
+    state = work / "state"
+    environment = os.environ | {"WINNOW_STATE": str(state), "PYTHONPATH": str(_ROOT)}
+
+    def run(*arguments: str) -> None:
+        command = [sys.executable, "-m", "cluster", *arguments]
+        subprocess.run(command, env=environment, check=True, cwd=_ROOT)
+
+    run("up", "--profile", str(file), "--port", str(_PORT))
+    try:
+        yield {"Authorization": f"Bearer {(state / 'api_key').read_text().strip()}"}
+    finally:
+        run("down")
+
+
+@contextmanager
+def _bare() -> Iterator[None]:
+    command = [sys.executable, "-m", "loadtest.overhead.bare", str(_BARE_PORT)]
+    process = subprocess.Popen(command, cwd=_ROOT)
+    try:
+        until = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < until:
+            with suppress(httpx.TransportError):
+                httpx.get(f"http://127.0.0.1:{_BARE_PORT}/docs", trust_env=False)
+                break
+            time.sleep(0.2)
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _profile(target: tuple[str, Path], headers: dict[str, str], output: Path) -> None:
+    py_spy = shutil.which("py-spy", path=str(Path(sys.executable).parent)) or shutil.which("py-spy")
+    if py_spy is None:
+        return
+    [router] = [
+        str(process.pid)
+        for process in psutil.process_iter()
+        if process.name().startswith("ray::Serve")
+        and "winnow:Router" in " ".join(process.cmdline())
+    ]
+    svg = output.with_name(f"{output.name}-router.svg")
+    command = [py_spy, "record", "--pid", router, "--duration", "6", "--rate", "200"]
+    with subprocess.Popen([*command, "--output", str(svg)], stdout=subprocess.DEVNULL):
+        wrk.run(target[0], headers, target[1], _CONNECTIONS, 8)
+
+
+def _report(console: Console, seen: dict[str, list[wrk.Measured]], output: Path) -> None:
+    medians = {
+        name: {
+            "requests_per_s": statistics.median(one.requests_per_s for one in runs),
+            "p50_ms": statistics.median(one.p50_ms for one in runs),
+            "p99_ms": statistics.median(one.p99_ms for one in runs),
+            "failed": sum(one.failed for one in runs),
+        }
+        for name, runs in seen.items()
+    }
+    limit = medians[_TWO_HOPS]["requests_per_s"]
+    table = Table("server", "requests/s", "p50 ms", "p99 ms", "failed", "of two hops")
+    for name, row in medians.items():
+        figures = [f"{row[key]:.0f}" for key in ("requests_per_s", "p50_ms", "p99_ms", "failed")]
+        table.add_row(name, *figures, f"{row['requests_per_s'] / limit:.2f}")
+    console.print(table)
+    document: dict[str, Any] = {
+        "command": " ".join(["python -m loadtest.overhead", *sys.argv[1:]]),
+        "date": date.today().isoformat(),
+        "processor": machine.processor(),
+        "connections": _CONNECTIONS,
+        "medians": medians,
+    }
+    output.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    typer.run(overhead)

@@ -1,0 +1,108 @@
+"""What is compared: Winnow whose engines and index cost nothing, and a bare Serve graph.
+
+The first is the real Router, Embedder and Reranker but for their engines, and answers every search
+with the same documents. The second has an ingress that calls one other deployment, which answers
+with as many bytes.
+"""
+
+from typing import Any
+
+import numpy as np
+from fastapi import FastAPI
+from numpy.typing import NDArray
+from ray import serve
+from ray.serve import Application
+from ray.serve.handle import DeploymentHandle
+
+from cluster.config import AppConfig
+from deployments.computed import Computed
+from deployments.configs import EmbedderConfig, RerankerConfig
+from deployments.embedder import Embedder
+from deployments.engine.base import PoolingEngine
+from deployments.reranker import Reranker
+from deployments.router import Router
+from deployments.stores.base import Filter, Hit, Namespace, Record
+from deployments.token_rows import TokenRows
+from loadtest.overhead.answer import ANSWER, DOCUMENTS
+
+
+class FreeEngine:
+    """A PoolingEngine that computes nothing: every vector and every score is the same."""
+
+    def __init__(self, width: int) -> None:
+        self._vector = np.full(width, width**-0.5, np.float32)
+
+    async def embed(self, rows: TokenRows) -> Computed:
+        return Computed.anew(np.tile(self._vector, (len(rows), 1)))
+
+    async def score(self, rows: TokenRows) -> Computed:
+        return Computed.anew(np.zeros(len(rows), np.float32))
+
+    async def check_health(self) -> None:
+        return
+
+    def close(self) -> None:
+        return
+
+
+class FreeEmbedder(Embedder):
+    async def __init__(self, config: EmbedderConfig) -> None:  # type: ignore[misc] # Serve awaits it
+        engine: PoolingEngine = FreeEngine(config.dimensions)
+        self.attach("embed", config, "free", engine, lambda one: one.embed)
+
+
+class FreeReranker(Reranker):
+    async def __init__(self, config: RerankerConfig) -> None:  # type: ignore[misc] # Serve awaits it
+        engine: PoolingEngine = FreeEngine(1)
+        self.attach("rerank", config, "free", engine, lambda one: one.score)
+
+
+class FreeIndex:
+    """Finds the same documents whatever is asked."""
+
+    async def search(
+        self,
+        ns: Namespace,  # noqa: ARG002
+        vector: NDArray[np.float32],  # noqa: ARG002
+        k: int,
+        where: Filter | None,  # noqa: ARG002
+        fingerprint: str,  # noqa: ARG002
+    ) -> list[Hit]:
+        return [Hit(Record(str(id), text, {}), 0.5) for id, text in enumerate(DOCUMENTS[:k])]
+
+    async def status(self) -> str:
+        return "memory"
+
+
+def winnow(config: AppConfig) -> Application:
+    """As cluster.app:build."""
+    embedder = serve.deployment(name="Embedder")(FreeEmbedder).bind(config.embedder)
+    index = serve.deployment(name="Index")(FreeIndex).bind()
+    reranker = serve.deployment(name="Reranker")(FreeReranker).bind(config.reranker)
+    return serve.deployment()(Router).bind(
+        config.router, config.embedder, config.reranker, embedder, index, reranker
+    )
+
+
+bare = FastAPI()
+
+
+class Answerer:
+    async def answer(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        return ANSWER
+
+
+@serve.ingress(bare)
+class Front:
+    def __init__(self, answerer: DeploymentHandle[Any]) -> None:
+        self._answerer = answerer
+
+    @bare.post("/search")
+    async def search(self, body: dict[str, Any]) -> dict[str, Any]:
+        answer: dict[str, Any] = await self._answerer.answer.remote(body)
+        return answer
+
+
+def two_hops(_: dict[str, Any]) -> Application:
+    deployment = serve.deployment(max_ongoing_requests=1000, ray_actor_options={"num_cpus": 0})
+    return deployment(Front).bind(deployment(Answerer).bind())
