@@ -114,11 +114,13 @@ class CachedEmbed:
         """Once they are in the cache no one need wait for them any more."""
 
         async def keep() -> None:
-            if vectors:
-                await asyncio.to_thread(self._cache.put, vectors)
-            for key, flight in flights.items():
-                if self._under_way.get(key) is flight:
-                    del self._under_way[key]
+            try:
+                if vectors:
+                    await asyncio.to_thread(self._cache.put, vectors)
+            finally:
+                for key, flight in flights.items():
+                    if self._under_way.get(key) is flight:
+                        del self._under_way[key]
 
         task = asyncio.create_task(keep())
         self._writes.add(task)

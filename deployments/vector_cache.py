@@ -6,6 +6,7 @@ older one is emptied and becomes the younger. So a vector stays for between one 
 The only module that imports lmdb. Knows neither what is embedded nor for whom.
 """
 
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from pathlib import Path
 import lmdb
 import numpy as np
 from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _GENERATIONS = (b"0", b"1")
@@ -35,18 +38,24 @@ class VectorCache:
             str(directory / boot), map_size=max_bytes, max_dbs=3, sync=False, mode=0o600
         )
         self._state = self._env.open_db(b"state")
+        # Processes that were killed while they read would hold their place for ever.
+        self._env.reader_check()
         self._generations = [self._env.open_db(name) for name in _GENERATIONS]
         self._most_pages = int(_FILLED_BY_ONE * max_bytes / self._env.stat()["psize"])
 
     def get(self, keys: Sequence[bytes]) -> list[NDArray[np.float32] | None]:
         """For each key its vector, float32 [width], or None."""
-        with self._env.begin() as txn:
-            younger = self._younger(txn)
-            order = (self._generations[younger], self._generations[1 - younger])
-            found = (
-                next(filter(None, (txn.get(key, db=db) for db in order)), None) for key in keys
-            )
-            return [None if one is None else np.frombuffer(one, np.float32) for one in found]
+        try:
+            with self._env.begin() as txn:
+                younger = self._younger(txn)
+                order = (self._generations[younger], self._generations[1 - younger])
+                found = [
+                    next(filter(None, (txn.get(key, db=db) for db in order)), None) for key in keys
+                ]
+        except lmdb.Error:
+            logger.exception("the vector cache could not be read")
+            return [None] * len(keys)
+        return [None if one is None else np.frombuffer(one, np.float32) for one in found]
 
     def put(self, vectors: Mapping[bytes, NDArray[np.float32]]) -> None:
         """Keep them, each float32 [width]; blocks while another process writes."""
@@ -60,6 +69,8 @@ class VectorCache:
         except lmdb.MapFullError:
             # More at once than a generation has room for: whole or not at all, and then not.
             return
+        except lmdb.Error:
+            logger.exception("the vector cache could not be written")
 
     def close(self) -> None:
         self._env.close()

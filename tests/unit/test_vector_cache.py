@@ -58,6 +58,13 @@ def test_more_at_once_than_it_holds_is_not_kept(tmp_path: Path) -> None:
     assert [one is None for one in found] == [False, True]
 
 
+def test_a_cache_that_fails_costs_no_request(tmp_path: Path) -> None:
+    cache = VectorCache(tmp_path, _MIB)
+    cache.close()
+    cache.put({_key(1): _vector(1)})
+    assert cache.get([_key(1)]) == [None]
+
+
 def test_what_was_there_before_the_machine_started_is_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
