@@ -23,7 +23,7 @@ TORCH := --require-hashes -r requirements/torch-cpu.txt
 RESOLVE := uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-header --quiet \
   --python-platform x86_64-manylinux_2_28
 
-.PHONY: demo test check install up down smoke lock loadtest bench clean
+.PHONY: demo test check install up down smoke lock loadtest bench overhead clean
 
 demo: install ## start Winnow, ingest a corpus, run three searches
 	$(BIN)/winnow up --profile $(PROFILE)
@@ -56,6 +56,9 @@ BENCH_PEERS := .bench/infinity .bench/plain
 
 bench: install $(BENCH_PEERS) ## Winnow against its peers, in one run (needs wrk)
 	$(BIN)/python -m loadtest.bench
+
+overhead: install ## what the pipeline costs: search with engines that cost nothing (needs wrk)
+	$(BIN)/python -m loadtest.overhead
 
 .bench/%: loadtest/bench/requirements-%.txt
 	$(PYTHON) -m venv --clear $@

@@ -85,8 +85,7 @@ def localise(
 
 
 def _threads(app: dict[str, Any], deployment: str) -> int:
-    """This machine's cores, shared by the stage's replicas: several engines with a core each do
-    more than one with all, whose threads wait for one another at every layer."""
+    """This machine's cores, shared by the stage's replicas."""
     [replicas] = [one["num_replicas"] for one in app["deployments"] if one["name"] == deployment]
     return max(1, (os.cpu_count() or 1) // int(replicas))
 

@@ -52,12 +52,17 @@ def test_relative_paths_lie_in_the_state_directory(tmp_path: Path) -> None:
     assert args["index"]["api_key_file"] == "/etc/key"
 
 
-@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (16, 8)])
+@pytest.mark.parametrize(
+    ("cores", "replicas", "threads"), [(1, 2, 1), (2, 1, 2), (2, 2, 1), (16, 2, 8)]
+)
 def test_replicas_of_a_stage_share_the_cores(
-    cores: int, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cores: int, replicas: int, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: cores)
-    args = _localised(load_profile("local"), tmp_path)
+    profile = load_profile("local")
+    for deployment in application(profile)["deployments"]:
+        deployment["num_replicas"] = replicas
+    args = _localised(profile, tmp_path)
     assert [args[stage]["engine"]["threads"] for stage in ("embedder", "reranker")] == [threads] * 2
 
 
