@@ -44,6 +44,7 @@ def bench(
     output: Annotated[Path, typer.Option()] = Path("loadtest/results/bench"),
 ) -> None:
     """Measure all servers and write OUTPUT.json and OUTPUT.svg."""
+    output.parent.mkdir(parents=True, exist_ok=True)
     console = Console()
     with tempfile.TemporaryDirectory(prefix="w-bench-", dir="/tmp") as directory:
         work = Path(directory)

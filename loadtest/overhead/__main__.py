@@ -45,6 +45,7 @@ def overhead(
     output: Annotated[Path, typer.Option()] = Path("loadtest/results/overhead"),
 ) -> None:
     """Measure all and write OUTPUT.json."""
+    output.parent.mkdir(parents=True, exist_ok=True)
     console = Console()
     with tempfile.TemporaryDirectory(prefix="w-over-", dir="/tmp") as directory:
         work = Path(directory)
