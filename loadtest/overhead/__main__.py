@@ -26,7 +26,9 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from cluster.profile import application, load_profile
+from cluster.profile import load_profile
+from cluster.serve_api import ServeApi
+from cluster.state import State
 from loadtest.bench import machine, wrk
 
 _ROOT = Path(__file__).parents[2]
@@ -80,12 +82,10 @@ def _bodies(work: Path, rerank: bool) -> Path:
 @contextmanager
 def _winnow(work: Path) -> Iterator[dict[str, str]]:
     profile = load_profile("local")
-    app = application(profile)
+    [app] = profile["applications"]
     app["import_path"] = "loadtest.overhead.apps:winnow"
     for deployment in app["deployments"]:
         deployment["num_replicas"] = 1
-    bare = {"name": "bare", "route_prefix": "/bare", "args": {}}
-    profile["applications"].append(bare | {"import_path": "loadtest.overhead.apps:two_hops"})
     file = work / "overhead.yaml"
     file.write_text(yaml.safe_dump(profile))
     state = work / "state"
@@ -97,9 +97,39 @@ def _winnow(work: Path) -> Iterator[dict[str, str]]:
 
     run("up", "--profile", str(file), "--port", str(_PORT))
     try:
+        _add_two_hops(State(state))
         yield {"Authorization": f"Bearer {(state / 'api_key').read_text().strip()}"}
     finally:
         run("down")
+
+
+def _add_two_hops(state: State) -> None:
+    """Beside Winnow, in the same Serve."""
+    running = state.running()
+    if running is None:
+        raise RuntimeError("Winnow is not running")
+    path = f"http://127.0.0.1:{running.dashboard_port}/api/serve/applications/"
+    headers = {"authorization": f"Bearer {state.ray_token()}"}
+    deployed = httpx.get(path, headers=headers, trust_env=False).raise_for_status().json()
+    apps = [app["deployed_app_config"] for app in deployed["applications"].values()]
+    bare = {"name": "bare", "route_prefix": "/bare", "args": {}}
+    apps.append(bare | {"import_path": "loadtest.overhead.apps:two_hops"})
+    serve = ServeApi(running.dashboard_port, state.ray_token())
+    serve.deploy({"applications": apps})
+    until = time.monotonic() + _PATIENCE_S
+    while serve.application("bare").status != "RUNNING" and time.monotonic() < until:
+        time.sleep(0.5)
+    _wait(f"{running.url}/bare/docs")
+
+
+def _wait(url: str) -> None:
+    until = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < until:
+        with suppress(httpx.TransportError):
+            if httpx.get(url, trust_env=False).status_code == 200:
+                return
+        time.sleep(0.2)
+    raise TimeoutError(f"{url} did not answer within {_PATIENCE_S} s")
 
 
 @contextmanager
@@ -107,12 +137,7 @@ def _bare() -> Iterator[None]:
     command = [sys.executable, "-m", "loadtest.overhead.bare", str(_BARE_PORT)]
     process = subprocess.Popen(command, cwd=_ROOT)
     try:
-        until = time.monotonic() + _PATIENCE_S
-        while time.monotonic() < until:
-            with suppress(httpx.TransportError):
-                httpx.get(f"http://127.0.0.1:{_BARE_PORT}/docs", trust_env=False)
-                break
-            time.sleep(0.2)
+        _wait(f"http://127.0.0.1:{_BARE_PORT}/docs")
         yield
     finally:
         process.terminate()
