@@ -19,7 +19,7 @@ from deployments.computed import Computed
 from deployments.deadline import Clock, Deadline
 from deployments.errors import DeadlineExceeded, Overloaded
 from deployments.fair_queue import FairQueue, Origin
-from deployments.portions import Portion, Portions, hand_out
+from deployments.portions import Portion, Request, fail, hand_out
 from deployments.throughput import Throughput
 from deployments.token_rows import TokenRows
 
@@ -53,33 +53,6 @@ class Batch:
     took_s: float
 
 
-class _Work(Portions):
-    """A request that waits, or of which some rows are being computed."""
-
-    def __init__(
-        self, rows: TokenRows, deadline: Deadline, answer: asyncio.Future[Computed]
-    ) -> None:
-        super().__init__(rows)
-        self.deadline = deadline
-        self.answer = answer
-
-    def is_wanted(self) -> bool:
-        if self.answer.done():
-            return False
-        try:
-            self.deadline.left_s()
-        except DeadlineExceeded as late:
-            self.answer.set_exception(late)
-            return False
-        return True
-
-
-@dataclass(frozen=True, slots=True)
-class _Taken:
-    work: _Work
-    portion: Portion
-
-
 class Batcher:
     """`submit` rows, get their results. `limits` may be replaced at any time.
 
@@ -98,7 +71,7 @@ class Batcher:
         self._compute = compute
         self._clock = clock
         self._observe = observe
-        self._waiting: FairQueue[_Work] = FairQueue()
+        self._waiting: FairQueue[Request] = FairQueue()
         self._running: set[asyncio.Task[None]] = set()
         self._running_tokens = 0
         self.queued_rows = 0
@@ -115,7 +88,7 @@ class Batcher:
         """
         self._admit(rows.total_tokens, timeout_s, origin)
         answer: asyncio.Future[Computed] = asyncio.get_running_loop().create_future()
-        work = _Work(rows, Deadline.after(timeout_s, self._clock), answer)
+        work = Request(rows, Deadline.after(timeout_s, self._clock), answer)
         self._waiting.push(work, rows.total_tokens, origin)
         self.queued_rows += len(rows)
         self._fill_slots()
@@ -147,12 +120,12 @@ class Batcher:
         self._running.discard(task)
         self._fill_slots()
 
-    def _take_batch(self) -> list[_Taken]:
-        batch: list[_Taken] = []
+    def _take_batch(self) -> list[Portion]:
+        batch: list[Portion] = []
         rows, tokens = self.limits.max_batch_rows, self.limits.max_batch_tokens
         while rows and tokens > 0 and self._waiting:
             work = self._waiting.head()
-            if not work.is_wanted():
+            if not _is_wanted(work):
                 self._drop_head(work)
                 continue
             fit = min(rows, work.fitting(tokens))
@@ -160,12 +133,12 @@ class Batcher:
             if not fit and batch:
                 break
             portion = self._take(work, turn)
-            batch.append(_Taken(work, portion))
+            batch.append(portion)
             rows -= len(portion.rows)
             tokens -= portion.rows.total_tokens
         return batch
 
-    def _take(self, work: _Work, count: int) -> Portion:
+    def _take(self, work: Request, count: int) -> Portion:
         portion = work.take(count)
         tokens = portion.rows.total_tokens
         self.queued_rows -= count
@@ -173,27 +146,22 @@ class Batcher:
         self._waiting.serve(tokens, leaves=not work.left)
         return portion
 
-    def _drop_head(self, work: _Work) -> None:
+    def _drop_head(self, work: Request) -> None:
         self.queued_rows -= work.left
         self._waiting.serve(0, leaves=True, dropped_tokens=work.left_tokens)
 
-    async def _execute(self, batch: list[_Taken]) -> None:
-        rows = TokenRows.concatenate([taken.portion.rows for taken in batch])
+    async def _execute(self, batch: list[Portion]) -> None:
+        rows = TokenRows.concatenate([portion.rows for portion in batch])
         began = self._clock()
         try:
             results = await self._compute(rows)
         except Exception as failure:  # every caller of the batch must hear of it, whatever it is
-            for taken in batch:
-                if not taken.work.answer.done():
-                    taken.work.answer.set_exception(failure)
+            fail(batch, failure)
             return
         finally:
             self._running_tokens -= rows.total_tokens
         self._note(rows, results, began)
-        answers = hand_out((taken.portion for taken in batch), results)
-        for taken, answer in zip(batch, answers, strict=True):
-            if answer is not None and not taken.work.answer.done():
-                taken.work.answer.set_result(answer)
+        hand_out(batch, results)
 
     def _note(self, rows: TokenRows, results: Computed, began_s: float) -> None:
         tokens = rows.total_tokens
@@ -201,3 +169,14 @@ class Batcher:
         self.throughput.observe(tokens, began_s, full=full)
         cached = int(results.cached_tokens.sum())
         self._observe(Batch(len(rows), tokens, cached, self._clock() - began_s))
+
+
+def _is_wanted(work: Request) -> bool:
+    if work.answer.done():
+        return False
+    try:
+        work.deadline.left_s()
+    except DeadlineExceeded as late:
+        work.answer.set_exception(late)
+        return False
+    return True

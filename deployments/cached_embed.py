@@ -37,8 +37,11 @@ class Cache(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Request:
+    """`first` is the row where each key stands first."""
+
     rows: TokenRows
     keys: list[bytes]
+    first: dict[bytes, int]
     fingerprint: str
     deadline: Deadline
     origin: Origin
@@ -60,7 +63,8 @@ class CachedEmbed:
         if origin.lane == "bulk" or not self._fingerprint:
             return await self._embed(rows, deadline, origin)
         keys = _keys(rows, self._fingerprint, origin.tenant)
-        request = _Request(rows, keys, self._fingerprint, deadline, origin)
+        first = {key: row for row, key in reversed(list(enumerate(keys)))}
+        request = _Request(rows, keys, first, self._fingerprint, deadline, origin)
         vectors = dict(zip(keys, self._cache.get(keys), strict=True))
         missing = [key for key, vector in vectors.items() if vector is None]
         awaited = {key: self._under_way[key] for key in missing if key in self._under_way}
@@ -83,8 +87,7 @@ class CachedEmbed:
         found = [vector for vector in (vectors[key] for key in keys) if vector is not None]
         if len(found) < len(keys):
             return None
-        first = {key: row for row, key in reversed(list(enumerate(keys)))}
-        anew = [key in computed and first[key] == row for row, key in enumerate(keys)]
+        anew = [key in computed and request.first[key] == row for row, key in enumerate(keys)]
         cached_tokens = np.where(anew, 0, rows.lengths).astype(np.int32)
         self._observe(int(cached_tokens.sum()))
         return Computed(np.stack(found), cached_tokens, request.fingerprint)
@@ -98,9 +101,9 @@ class CachedEmbed:
         self._under_way.update(flights)
         vectors: dict[bytes, Vector] = {}
         try:
-            rows, keys = request.rows, request.keys
-            if len(mine) < len(keys):
-                rows = rows.select([keys.index(key) for key in mine])
+            rows = request.rows
+            if len(mine) < len(rows):
+                rows = rows.select([request.first[key] for key in mine])
             computed = await self._embed(rows, request.deadline, request.origin)
             if computed.fingerprint == request.fingerprint:
                 vectors = dict(zip(mine, computed.values, strict=True))

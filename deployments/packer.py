@@ -20,32 +20,17 @@ from dataclasses import dataclass, field
 from deployments.computed import Computed
 from deployments.deadline import Deadline
 from deployments.fair_queue import Origin
-from deployments.portions import Portion, Portions, hand_out
+from deployments.portions import Portion, Request, fail, hand_out
 from deployments.token_rows import TokenRows
 
 Call = Callable[[TokenRows, Deadline, Origin], Awaitable[Computed]]
-
-
-class _Request(Portions):
-    def __init__(
-        self, rows: TokenRows, deadline: Deadline, answer: asyncio.Future[Computed]
-    ) -> None:
-        super().__init__(rows)
-        self.deadline = deadline
-        self.answer = answer
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    request: _Request
-    portion: Portion
 
 
 @dataclass(slots=True)
 class _Line:
     """What waits of one origin, and how many calls it has under way."""
 
-    waiting: deque[_Request] = field(default_factory=deque)
+    waiting: deque[Request] = field(default_factory=deque)
     under_way: int = 0
 
     def drop_gone(self) -> None:
@@ -67,7 +52,7 @@ class Packer:
         """The results of `rows`; raises what the call raises."""
         line = self._lines.setdefault(origin, _Line())
         answer: asyncio.Future[Computed] = asyncio.get_running_loop().create_future()
-        line.waiting.append(_Request(rows, deadline, answer))
+        line.waiting.append(Request(rows, deadline, answer))
         self._send(origin, line)
         return await answer
 
@@ -81,15 +66,15 @@ class Packer:
         if not line.under_way and not line.waiting:
             self._lines.pop(origin, None)
 
-    def _start(self, items: list[_Item], origin: Origin, line: _Line) -> None:
+    def _start(self, items: list[Portion], origin: Origin, line: _Line) -> None:
         line.under_way += 1
         task = asyncio.create_task(self._carry(items, origin, line))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _carry(self, items: list[_Item], origin: Origin, line: _Line) -> None:
+    async def _carry(self, items: list[Portion], origin: Origin, line: _Line) -> None:
         try:
-            rows = TokenRows.concatenate([item.portion.rows for item in items])
+            rows = TokenRows.concatenate([item.rows for item in items])
             latest = max((item.request.deadline for item in items), key=lambda one: one.at_s)
             call = asyncio.ensure_future(self._call(rows, latest, origin))
             _cancel_with(items, call)
@@ -98,33 +83,28 @@ class Packer:
             for item in items:
                 item.request.answer.cancel()
         except Exception as failure:  # every request that shares the call must hear of it
-            for item in items:
-                if not item.request.answer.done():
-                    item.request.answer.set_exception(failure)
+            fail(items, failure)
         else:
-            answers = hand_out((item.portion for item in items), results)
-            for item, answer in zip(items, answers, strict=True):
-                if answer is not None and not item.request.answer.done():
-                    item.request.answer.set_result(answer)
+            hand_out(items, results)
         finally:
             line.under_way -= 1
             self._send(origin, line)
 
 
-def _take(line: _Line, share: int) -> list[_Item]:
+def _take(line: _Line, share: int) -> list[Portion]:
     """The first rows of what waits that make `share` tokens, or all of it."""
-    items: list[_Item] = []
+    items: list[Portion] = []
     while line.waiting and share > 0:
         request = line.waiting[0]
         portion = request.take(min(request.left, request.fitting(share - 1) + 1))
-        items.append(_Item(request, portion))
+        items.append(portion)
         share -= portion.rows.total_tokens
         if not request.left:
             line.waiting.popleft()
     return items
 
 
-def _cancel_with(items: list[_Item], call: asyncio.Future[Computed]) -> None:
+def _cancel_with(items: list[Portion], call: asyncio.Future[Computed]) -> None:
     """When no caller waits for it any more, the call ends."""
     left = len(items)
 

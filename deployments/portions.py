@@ -3,24 +3,30 @@
 Knows neither why they are taken nor where they go.
 """
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from deployments.computed import Computed
+from deployments.deadline import Deadline
 from deployments.token_rows import TokenRows
 
 
-class Portions:
-    """Rows before `taken` are on their way or done."""
+class Request:
+    """Rows before `taken` are on their way or done; `answer` gets all their results together."""
 
-    def __init__(self, rows: TokenRows) -> None:
+    def __init__(
+        self, rows: TokenRows, deadline: Deadline, answer: asyncio.Future[Computed]
+    ) -> None:
+        self.deadline = deadline
+        self.answer = answer
+        self.taken = 0
         self._rows = rows
         self._ends = np.cumsum(rows.lengths, dtype=np.int64)
         self._results: dict[int, Computed] = {}
         self._missing = len(rows)
-        self.taken = 0
 
     @property
     def left(self) -> int:
@@ -42,13 +48,13 @@ class Portions:
         rows = self._rows.part(first, self.taken, self._tokens_before(first))
         return Portion(self, first, rows)
 
-    def receive(self, first: int, results: Computed) -> Computed | None:
-        """Results of the portion that began at row `first`; all of them if these were the last."""
+    def receive(self, first: int, results: Computed) -> None:
+        """Results of the portion that began at row `first`."""
         self._results[first] = results
         self._missing -= len(results)
-        if self._missing:
-            return None
-        return Computed.concatenate([self._results[row] for row in sorted(self._results)])
+        if not self._missing and not self.answer.done():
+            parts = [self._results[row] for row in sorted(self._results)]
+            self.answer.set_result(Computed.concatenate(parts))
 
     def _tokens_before(self, row: int) -> int:
         return int(self._ends[row - 1]) if row else 0
@@ -58,19 +64,21 @@ class Portions:
 class Portion:
     """Some rows of a request, from its row `first` on."""
 
-    of: Portions
+    request: Request
     first: int
     rows: TokenRows
 
-    def receive(self, results: Computed) -> Computed | None:
-        """As `Portions.receive`."""
-        return self.of.receive(self.first, results)
 
-
-def hand_out(portions: Iterable[Portion], results: Computed) -> Iterable[Computed | None]:
-    """What `results` of portions computed together, in their order, completes: for each portion
-    its request's whole results, or None while some are missing."""
+def hand_out(portions: Sequence[Portion], results: Computed) -> None:
+    """Give each its part of what was computed of them together, in their order."""
     end = 0
     for portion in portions:
         start, end = end, end + len(portion.rows)
-        yield portion.receive(results.part(start, end))
+        portion.request.receive(portion.first, results.part(start, end))
+
+
+def fail(portions: Sequence[Portion], failure: Exception) -> None:
+    """All who had a part in it hear of it."""
+    for portion in portions:
+        if not portion.request.answer.done():
+            portion.request.answer.set_exception(failure)
