@@ -100,7 +100,7 @@ class Vllm:
         cores = os.cpu_count() or 1
         environment = {"VLLM_CPU_OMP_THREADS_BIND": f"0-{cores - 1}", "VLLM_NO_USAGE_STATS": "1"}
         with _process(command, environment, self._logs / f"vllm-{kind}.log"):
-            _wait(f"http://127.0.0.1:{self._port}/health")
+            wait(f"http://127.0.0.1:{self._port}/health")
             yield Running(f"http://127.0.0.1:{self._port}{_path(kind)}", "model")
 
 
@@ -122,7 +122,7 @@ class Infinity:
         environment = {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"}
         path = "/embeddings" if kind == "embed" else "/rerank"
         with _process(command, environment, self._logs / f"infinity-{kind}.log"):
-            _wait(f"http://127.0.0.1:{self._port}/health")
+            wait(f"http://127.0.0.1:{self._port}/health")
             yield Running(f"http://127.0.0.1:{self._port}{path}", "model")
 
 
@@ -142,7 +142,7 @@ class Plain:
         command += ["--embedder", str(models.embed), "--reranker", str(models.rerank)]
         command += ["--threads", str(os.cpu_count() or 1), "--dtype", machine.dtype()]
         with _process(command, {"HF_HUB_OFFLINE": "1"}, self._logs / f"plain-{kind}.log"):
-            _wait(f"http://127.0.0.1:{self._port}/docs")
+            wait(f"http://127.0.0.1:{self._port}/docs")
             yield Running(f"http://127.0.0.1:{self._port}{_path(kind)}", "model")
 
 
@@ -175,7 +175,8 @@ def _process(command: list[str], environment: dict[str, str], log: Path) -> Iter
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def _wait(url: str) -> None:
+def wait(url: str) -> None:
+    """Until it answers 200; raises TimeoutError."""
     until = time.monotonic() + _PATIENCE_S
     while time.monotonic() < until:
         with contextlib.suppress(httpx.TransportError):

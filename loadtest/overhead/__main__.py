@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,6 +30,7 @@ from cluster.profile import load_profile
 from cluster.serve_api import ServeApi
 from cluster.state import State
 from loadtest.bench import machine, wrk
+from loadtest.bench.servers import wait
 
 _ROOT = Path(__file__).parents[2]
 _PORT, _BARE_PORT = 8091, 8092
@@ -119,17 +120,7 @@ def _add_two_hops(state: State) -> None:
     until = time.monotonic() + _PATIENCE_S
     while serve.application("bare").status != "RUNNING" and time.monotonic() < until:
         time.sleep(0.5)
-    _wait(f"{running.url}/bare/docs")
-
-
-def _wait(url: str) -> None:
-    until = time.monotonic() + _PATIENCE_S
-    while time.monotonic() < until:
-        with suppress(httpx.TransportError):
-            if httpx.get(url, trust_env=False).status_code == 200:
-                return
-        time.sleep(0.2)
-    raise TimeoutError(f"{url} did not answer within {_PATIENCE_S} s")
+    wait(f"{running.url}/bare/docs")
 
 
 @contextmanager
@@ -137,7 +128,7 @@ def _bare() -> Iterator[None]:
     command = [sys.executable, "-m", "loadtest.overhead.bare", str(_BARE_PORT)]
     process = subprocess.Popen(command, cwd=_ROOT)
     try:
-        _wait(f"http://127.0.0.1:{_BARE_PORT}/docs")
+        wait(f"http://127.0.0.1:{_BARE_PORT}/docs")
         yield
     finally:
         process.terminate()
@@ -155,8 +146,10 @@ def _profile(target: tuple[str, Path], headers: dict[str, str], output: Path) ->
         and "winnow:Router" in " ".join(process.cmdline())
     ]
     svg = output.with_name(f"{output.name}-router.svg")
-    command = [py_spy, "record", "--pid", router, "--duration", "6", "--rate", "200"]
-    with subprocess.Popen([*command, "--output", str(svg)], stdout=subprocess.DEVNULL):
+    # Its name as the first word, because the plot shows the command.
+    command = ["py-spy", "record", "--pid", router, "--duration", "6", "--rate", "200"]
+    command += ["--output", str(svg)]
+    with subprocess.Popen(command, executable=py_spy, stdout=subprocess.DEVNULL):
         wrk.run(target[0], headers, target[1], _CONNECTIONS, 8)
 
 
