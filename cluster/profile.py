@@ -6,6 +6,7 @@ profile may say is checked here, before anything starts.
 
 import os
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,12 @@ _DIRECTORY = Path(__file__).parent / "profiles"
 # The stages with a model: their part of the configuration, and their deployment.
 _STAGES = {"embedder": "Embedder", "reranker": "Reranker"}
 # Relative ones lie in the state directory.
-_PATHS = (("router", "keys_file"), ("index", "directory"), ("index", "api_key_file"))
+_PATHS = (
+    ("router", "keys_file"),
+    ("router", "embed_cache", "directory"),
+    ("index", "directory"),
+    ("index", "api_key_file"),
+)
 
 
 class UnknownProfileError(Exception):
@@ -64,7 +70,7 @@ def localise(
     """A copy with models resolved to what can be loaded and paths made absolute."""
     local = dict(profile)
     app = application(profile)
-    args = {name: dict(part) for name, part in app["args"].items()}
+    args: dict[str, Any] = deepcopy(app["args"])
     for stage, deployment in _STAGES.items():
         engine = args[stage]["engine"] | {
             "model": _absolute(resolve(args[stage]["engine"]["model"]))
@@ -72,12 +78,12 @@ def localise(
         if engine["process"] == "inline":
             engine.setdefault("threads", _threads(app, deployment))
         args[stage]["engine"] = engine
-    for part, field in _PATHS:
-        if args[part].get(field):
-            args[part][field] = str(state.directory / args[part][field])
-    if cache := args["router"].get("embed_cache", {}):
-        directory = str(state.directory / cache["directory"])
-        args["router"]["embed_cache"] = cache | {"directory": directory}
+    for *parents, field in _PATHS:
+        part = args
+        for name in parents:
+            part = part.get(name, {})
+        if part.get(field):
+            part[field] = str(state.directory / part[field])
     local["applications"] = [app | {"args": args}]
     if http_port is not None:
         local["http_options"] = local["http_options"] | {"port": http_port}

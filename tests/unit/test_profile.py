@@ -48,6 +48,7 @@ def test_relative_paths_lie_in_the_state_directory(tmp_path: Path) -> None:
     profile["applications"][0]["args"]["index"]["api_key_file"] = "/etc/key"
     args = _localised(profile, tmp_path)
     assert args["router"]["keys_file"] == str(tmp_path / "keys.json")
+    assert args["router"]["embed_cache"]["directory"] == str(tmp_path / "embed_cache")
     assert args["index"]["directory"] == str(tmp_path / "index")
     assert args["index"]["api_key_file"] == "/etc/key"
 
@@ -68,3 +69,9 @@ def test_replicas_of_a_stage_share_the_cores(
 
 def test_a_number_of_threads_that_is_given_stays(tmp_path: Path) -> None:
     assert _localised(_local(threads=3), tmp_path)["embedder"]["engine"]["threads"] == 3
+
+
+def test_a_cache_that_is_off_needs_no_directory(tmp_path: Path) -> None:
+    profile = load_profile("local")
+    profile["applications"][0]["args"]["router"]["embed_cache"] = {"max_bytes": 0}
+    assert _localised(profile, tmp_path)["router"]["embed_cache"] == {"max_bytes": 0}
