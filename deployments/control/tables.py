@@ -1,0 +1,80 @@
+"""The control store's tables, as queries name them. Times are seconds since 1970.
+
+`migrations` makes them; a test holds the two together.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+metadata = MetaData()
+
+# SQLite counts rows by itself only in a column that is exactly INTEGER.
+_NUMBER = BigInteger().with_variant(Integer(), "sqlite")
+
+# One row: how often tenants or keys have changed.
+revision = Table(
+    "revision",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+)
+
+tenants = Table(
+    "tenants",
+    metadata,
+    Column("id", String(63), primary_key=True),
+    Column("plan", String(63), nullable=False),
+    Column("created", Double, nullable=False),
+    Column("disabled", Boolean, nullable=False),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", String(63), primary_key=True),
+    Column("tenant", ForeignKey("tenants.id"), nullable=False, index=True),
+    Column("secret_sha256", String(64), nullable=False),
+    Column("last4", String(4), nullable=False),
+    Column("scopes", String(63), nullable=False),  # names with commas between
+    Column("created", Double, nullable=False),
+    Column("expires", Double),
+    Column("revoked", Double),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", _NUMBER, primary_key=True, autoincrement=True),
+    Column("at", Double, nullable=False),
+    Column("actor", String(63), nullable=False),  # a key's id
+    Column("action", String(63), nullable=False),
+    Column("subject", String(63), nullable=False),  # a tenant's or a key's id
+    Column("detail", Text, nullable=False),  # JSON
+)
+
+usage = Table(
+    "usage",
+    metadata,
+    Column("hour", Integer, primary_key=True),  # hours since 1970
+    Column("tenant", String(63), primary_key=True),
+    Column("stage", String(63), primary_key=True),
+    Column("model", String(255), primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Column("tokens", BigInteger, nullable=False),
+    Column("cached_tokens", BigInteger, nullable=False),
+    Index("ix_usage_tenant_hour", "tenant", "hour"),
+)
+
+# Journals that are in `usage` but may still be on the disk of a Router.
+usage_batches = Table("usage_batches", metadata, Column("id", String(63), primary_key=True))
