@@ -18,6 +18,8 @@ _SERVE_ENVIRONMENT = {
     # Vectors of a large batch are over gRPC's usual 4 MiB.
     "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(64 * 1024 * 1024),
     # Ray 2.60 would choose by itself whether its ports ask for a token.
+    # Headers that command Serve are not the client's to send.
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "deployments.api.edge:middlewares",
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
 }

@@ -14,6 +14,7 @@ import yaml
 
 from cluster.config import AppConfig
 from cluster.state import State
+from deployments.plans import Plans
 
 Resolve = Callable[[str], str]
 
@@ -23,6 +24,9 @@ _STAGES = {"embedder": "Embedder", "reranker": "Reranker"}
 # Relative ones lie in the state directory.
 _PATHS = (
     ("router", "keys_file"),
+    ("router", "control", "directory"),
+    ("router", "control", "database_url_file"),
+    ("router", "control", "redis_url_file"),
     ("router", "embed_cache", "directory"),
     ("index", "directory"),
     ("index", "api_key_file"),
@@ -38,7 +42,7 @@ def profile_names() -> list[str]:
 
 
 def load_profile(name: str) -> dict[str, Any]:
-    """The profile of that name, or the file at that path, checked against AppConfig."""
+    """The profile of that name, or the file at that path, checked against AppConfig and Plans."""
     path = _DIRECTORY / f"{name}.yaml"
     if not path.exists():
         path = Path(name)
@@ -47,7 +51,11 @@ def load_profile(name: str) -> dict[str, Any]:
             f"there is no profile '{name}': take one of {', '.join(profile_names())}, or a file"
         )
     profile: dict[str, Any] = yaml.safe_load(path.read_text())
-    AppConfig.model_validate(application(profile)["args"])
+    app = application(profile)
+    AppConfig.model_validate(app["args"])
+    for deployment in app["deployments"]:
+        if deployment["name"] == "Router":
+            Plans.model_validate(deployment.get("user_config", {}))
     return profile
 
 

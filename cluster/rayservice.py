@@ -49,6 +49,7 @@ class ClusterSpec(BaseModel):
     image: str
     ray_version: str
     keys_secret: str
+    control_secret: str
     ray_token_secret: str
     qdrant_secret: str | None = None
     head: PodSize
@@ -107,7 +108,7 @@ def _pod(spec: ClusterSpec, size: PodSize, name: str, ports: dict[str, int]) -> 
     resources: dict[str, Any] = {"cpu": size.cpu, "memory": size.memory}
     if size.gpus:
         resources["nvidia.com/gpu"] = size.gpus
-    secrets = {"keys": spec.keys_secret}
+    secrets = {"keys": spec.keys_secret, "control": spec.control_secret}
     if spec.qdrant_secret:
         secrets["qdrant"] = spec.qdrant_secret
     container = {

@@ -1,7 +1,8 @@
 """The state of a local cluster: one directory, `.winnow` unless said otherwise.
 
 api_key        the first tenant's key, readable by its owner alone
-keys.json      the hashed keys the Router knows
+keys.json      its hash, which the Router's control store takes in
+control/       tenants, keys, usage and the rates of quotas
 ray_token      what Ray's own ports ask for
 cluster.json   ports and process of the running cluster; absent when there is none
 index/         the embedded index: the documents

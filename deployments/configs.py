@@ -33,12 +33,28 @@ class EmbedCacheConfig(BaseModel):
     max_bytes: int = Field(default=256 * 2**20, ge=0)
 
 
+class ControlConfig(BaseModel):
+    """Where tenants, keys, usage and the rates of quotas are kept.
+
+    All of it in `directory`, on this machine. Several machines share a PostgreSQL, whose URL is in
+    `database_url_file`, and a Redis for the rates, whose URL is in `redis_url_file`; usage still
+    passes through `directory` on its way.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    directory: str
+    database_url_file: str | None = None
+    redis_url_file: str | None = None
+
+
 class RouterConfig(BaseModel):
-    """`keys_file` holds the hashed API keys; it is read again when it changes."""
+    """`keys_file` holds the first hashed keys, which the control store takes in."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     keys_file: str
+    control: ControlConfig
     tokenizer_threads: int = Field(default=2, gt=0)
     embed_calls: CallLimits = CallLimits()
     rerank_calls: CallLimits = CallLimits()

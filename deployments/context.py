@@ -1,10 +1,22 @@
-"""What goes with a request through all its stages: whose it is, until when, where its time went."""
+"""What goes with a request through all its stages: whose it is, until when, where its time went,
+and who pays."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from deployments.deadline import Deadline
 from deployments.fair_queue import Origin
 from deployments.timings import Timings
+
+
+class Account(Protocol):
+    async def charge(self, tokens: int) -> None:
+        """Before they are computed; raises a WinnowError if they may not be."""
+        ...
+
+    def count(self, stage: str, tokens: int, cached_tokens: int) -> None:
+        """A stage has done this much, of which a cache spared it `cached_tokens`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,3 +24,4 @@ class Context:
     origin: Origin
     deadline: Deadline
     timings: Timings
+    account: Account

@@ -3,7 +3,7 @@
     WinnowError
     ├── InvalidRequest      400  the request must change
     ├── Unauthorized        401  no key, or one that is not known
-    ├── Forbidden           403  the key may not do this
+    ├── Forbidden           403  the key or the plan may not do this
     ├── NotFound            404  no such collection, document, model or route
     ├── MethodNotAllowed    405  the route exists under another method
     ├── RequestTimeout      408  the body took too long to arrive
@@ -63,6 +63,12 @@ class Forbidden(WinnowError):
     code = "insufficient_scope"
 
 
+class LaneNotAllowed(Forbidden):
+    """The tenant's plan has no work of this kind."""
+
+    code = "lane_not_allowed"
+
+
 class NotFound(WinnowError):
     status = 404
     code = "not_found"
@@ -110,7 +116,14 @@ class PayloadTooLarge(WinnowError):
 class QuotaExceeded(WinnowError):
     status = 429
     code = "rate_limit_exceeded"
-    retry_after_s = 1.0
+    retry_after_s: float | None = 1.0
+
+
+class QuotaSpent(QuotaExceeded):
+    """What is used up does not come back by waiting."""
+
+    code = "insufficient_quota"
+    retry_after_s = None
 
 
 class InternalError(WinnowError):

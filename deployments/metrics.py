@@ -32,6 +32,43 @@ class TokenMetrics:
             self._tokens.inc(tokens, {"stage": self._stage, "source": source})
 
 
+class TenantMetrics:
+    """What tenants had, for the first few hundred of them by name and for the rest together: each
+    name is a series of its own for ever."""
+
+    def __init__(self, most_tenants: int = 200) -> None:
+        self._tokens = metrics.Counter(
+            "winnow_tenant_tokens",
+            "Tokens that a tenant was served, and of them those that a cache spared the model",
+            tag_keys=("tenant", "stage", "cached"),  # type: ignore[arg-type] # as above
+        )
+        self._most_tenants = most_tenants
+        self._named: set[str] = set()
+
+    def observe(self, tenant: str, stage: str, tokens: int, cached_tokens: int) -> None:
+        if tenant not in self._named:
+            if len(self._named) >= self._most_tenants:
+                tenant = "(others)"
+            self._named.add(tenant)
+        for cached, count in (("no", tokens - cached_tokens), ("yes", cached_tokens)):
+            if count:
+                self._tokens.inc(count, {"tenant": tenant, "stage": stage, "cached": cached})
+
+
+class FailureMetrics:
+    """How often a store was out of reach, and the Router went on without it."""
+
+    def __init__(self) -> None:
+        self._failures = metrics.Counter(
+            "winnow_store_failures",
+            "Times that a store could not be asked: keys stayed as they were, limits were local",
+            tag_keys=("store",),
+        )
+
+    def count(self, store: Literal["control", "rates"]) -> None:
+        self._failures.inc(1, {"store": store})
+
+
 class BatchMetrics:
     """Batches of an engine."""
 

@@ -142,7 +142,8 @@ class Pipeline:
             computed = await self._rerank.compute(rows, context.deadline, context.origin)
         order = np.argsort(-computed.values, kind="stable")
         scores = computed.values[order].tolist()
-        return Ranked(list(zip(order.tolist(), scores, strict=True)), _usage(rows, computed))
+        usage = _usage("rerank", rows, computed, context)
+        return Ranked(list(zip(order.tolist(), scores, strict=True)), usage)
 
     async def search(self, plan: SearchPlan, context: Context) -> Found:
         asked = await self.embed_queries([plan.query], Cut(), context)
@@ -165,13 +166,18 @@ class Pipeline:
 
     async def _tokenize(self, encoding: Awaitable[TokenRows], context: Context) -> TokenRows:
         with context.timings.stage("tokenize"):
-            return await within(context.deadline, encoding)
+            rows = await within(context.deadline, encoding)
+        await context.account.charge(rows.total_tokens)
+        return rows
 
     async def _embed_rows(self, rows: TokenRows, context: Context) -> Embedded:
         with context.timings.stage("embed"):
             computed = await self._embed.compute(rows, context.deadline, context.origin)
-        return Embedded(computed.values, computed.fingerprint, _usage(rows, computed))
+        usage = _usage("embed", rows, computed, context)
+        return Embedded(computed.values, computed.fingerprint, usage)
 
 
-def _usage(rows: TokenRows, computed: Computed) -> Usage:
-    return Usage(rows.total_tokens, int(computed.cached_tokens.sum()))
+def _usage(stage: str, rows: TokenRows, computed: Computed, context: Context) -> Usage:
+    usage = Usage(rows.total_tokens, int(computed.cached_tokens.sum()))
+    context.account.count(stage, usage.tokens, usage.cached_tokens)
+    return usage

@@ -1,7 +1,7 @@
 """The Router deployment: the ingress that composes the stages into one service.
 
-Turns handles into stages and text into tokens; holds no state of its own. Everything HTTP is in
-`api` and `dialects`, everything between the stages in `pipeline`.
+Turns handles into stages and text into tokens; what it knows of tenants is a copy of the control
+store. Everything HTTP is in `api` and `dialects`, everything between the stages in `pipeline`.
 """
 
 import time
@@ -13,17 +13,28 @@ from fastapi import FastAPI
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
+from deployments.admission import Admission
 from deployments.api.app import build_http_app
 from deployments.cached_embed import CachedEmbed
 from deployments.checkpoint import locate
-from deployments.configs import EmbedCacheConfig, EmbedderConfig, RerankerConfig, RouterConfig
+from deployments.configs import (
+    ControlConfig,
+    EmbedCacheConfig,
+    EmbedderConfig,
+    RerankerConfig,
+    RouterConfig,
+)
+from deployments.control.control import Control
 from deployments.library import Library
-from deployments.metrics import TokenMetrics
+from deployments.metrics import FailureMetrics, TenantMetrics, TokenMetrics
 from deployments.pipeline import ModelStage, Pipeline
+from deployments.plans import Plans
+from deployments.quota.embedded import EmbeddedLimiter
+from deployments.quota.limiter import FallbackLimiter, Limiter
+from deployments.quota.shared import SharedLimiter
 from deployments.readiness import Ask, readiness
 from deployments.service import EmbedModel, RerankModel, Service
 from deployments.stage_client import IndexClient, ModelStageClient
-from deployments.tenancy import KeyRing
 from deployments.tokenizer import EmbedEncoder, Encoder, RerankEncoder, load_tokenizer
 from deployments.vector_cache import VectorCache
 
@@ -57,10 +68,13 @@ class Router:
             "retrieve": retrieve.status,
             "rerank": rerank.status,
         }
-        self._service = Service(
+        self._config = config
+        self._plans = Plans()
+        self._admission: Admission | None = None
+        self._assemble = partial(
+            Service,
             pipeline=pipeline,
             library=Library(pipeline, embed, retrieve, embedder_config.dimensions),
-            keys=KeyRing(Path(config.keys_file), time.monotonic),
             embed_model=EmbedModel(
                 embedder_config.name, embedder_config.dimensions, embedder_config.min_dimensions
             ),
@@ -68,10 +82,50 @@ class Router:
             readiness=partial(readiness, stages, time.monotonic),
             clock=time.monotonic,
         )
+        self._models = {"embed": embedder_config.name, "rerank": reranker_config.name}
+
+    def reconfigure(self, user_config: dict[str, Any]) -> None:
+        """The plans, live. Serve calls it before and after the application is built."""
+        self._plans = Plans.model_validate(user_config)
+        if self._admission is not None:
+            self._admission.plans = self._plans
 
     # The hook by which Serve takes an app that is built after the constructor (Ray 2.60).
     async def __serve_build_asgi_app__(self) -> FastAPI:
-        return build_http_app(self._service)
+        config, failures = self._config.control, FailureMetrics()
+        control = await Control.open(
+            _secret(config.database_url_file),
+            Path(config.directory),
+            self._models,
+            TenantMetrics().observe,
+            lambda: failures.count("control"),
+            time.time,
+        )
+        await control.start(Path(self._config.keys_file))
+        limiter = _limiter(config, failures)
+        self._admission = Admission(limiter, _replicas, control.meter.record)
+        self._admission.plans = self._plans
+        return build_http_app(self._assemble(control=control, admission=self._admission))
+
+
+def _limiter(config: ControlConfig, failures: FailureMetrics) -> Limiter:
+    url = _secret(config.redis_url_file)
+    first = SharedLimiter(url) if url else EmbeddedLimiter.in_file(Path(config.directory) / "rates")
+    return FallbackLimiter(
+        first,
+        EmbeddedLimiter.in_memory(),
+        _replicas if url else lambda: 1,
+        lambda: failures.count("rates"),
+        time.monotonic,
+    )
+
+
+def _secret(file: str | None) -> str | None:
+    return None if file is None else Path(file).read_text().strip()
+
+
+def _replicas() -> int:
+    return max(1, serve.get_replica_context().world_size)
 
 
 def _remembering(embed: ModelStage, config: EmbedCacheConfig) -> ModelStage:

@@ -1,4 +1,5 @@
-"""What the routes of every dialect work with: the pipeline, the library, the models, the clock.
+"""What the routes of every dialect work with: the pipeline, the library, the models, the clock,
+and the tenants.
 
 Assembled by `router`, so that a route knows neither Ray nor how a stage is reached.
 """
@@ -9,14 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from deployments.admission import Admission, Call
 from deployments.context import Context
+from deployments.control.control import Control
 from deployments.deadline import Clock, Deadline
 from deployments.errors import InvalidRequest, ModelNotFound
-from deployments.fair_queue import Lane, Origin
+from deployments.fair_queue import Lane
 from deployments.library import Library
 from deployments.pipeline import Pipeline
 from deployments.schemas import Readiness
-from deployments.tenancy import KeyRing, Tenant
 from deployments.timings import Timings
 
 DEFAULT_DEADLINE_S = 30.0
@@ -38,7 +40,8 @@ class RerankModel:
 class Service:
     pipeline: Pipeline
     library: Library
-    keys: KeyRing
+    control: Control
+    admission: Admission
     embed_model: EmbedModel
     rerank_model: RerankModel
     readiness: Callable[[], Awaitable[Readiness]]
@@ -49,10 +52,11 @@ class Service:
         return Deadline.after(timeout_s, self.clock)
 
     def context(
-        self, caller: Tenant, deadline_ms: int | None = None, lane: Lane = "default"
+        self, caller: Call, deadline_ms: int | None = None, lane: Lane = "default"
     ) -> Context:
-        """Of a request that goes through the stages; its time begins now."""
-        return Context(Origin(caller.id, lane), self.deadline(deadline_ms), Timings(self.clock))
+        """Of a request that goes through the stages; its time begins now. Raises LaneNotAllowed."""
+        deadline = self.deadline(deadline_ms)
+        return Context(caller.origin(lane), deadline, Timings(self.clock), caller)
 
     def require_embed_model(self, name: str) -> None:
         self._require(name, self.embed_model.name, "embedding")

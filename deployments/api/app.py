@@ -3,26 +3,35 @@
 A plain function of the service, so that tests run it without Ray.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from fastapi import Depends, FastAPI, Response
 
 from deployments.api.auth import bearer
 from deployments.api.failures import add_error_handlers
-from deployments.api.route import guarded_route
-from deployments.dialects import cohere, native, openai, rerank_v1
+from deployments.api.route import guard
+from deployments.dialects import admin, cohere, native, openai, rerank_v1, usage
 from deployments.schemas import Readiness
 from deployments.service import Service
 
 
 def build_http_app(service: Service) -> FastAPI:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with service.control.running():
+            yield
+
     app = FastAPI(
         title="Winnow",
         version="0.1.0",
         description="Of these documents, which few matter to this query?",
+        lifespan=lifespan,
     )
-    route = guarded_route(service.keys)
-    for routes in (openai.routes, rerank_v1.routes, cohere.routes, native.routes):
+    guarded = guard(service.control.keys, service.admission)
+    for dialect in (openai, rerank_v1, cohere, native, usage, admin):
         # The dependency is for the documentation: by then the route has checked the key.
-        app.include_router(routes(service, route), dependencies=[Depends(bearer)])
+        app.include_router(dialect.routes(service, guarded), dependencies=[Depends(bearer)])
     add_error_handlers(
         app,
         [

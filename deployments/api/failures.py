@@ -2,7 +2,6 @@
 
 import logging
 import math
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +10,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from deployments.api.edge import WELL_FORMED_ID
+from deployments.api.limits import limit_headers
 from deployments.errors import (
     InternalError,
     InvalidRequest,
@@ -25,7 +26,6 @@ logger = logging.getLogger(__name__)
 
 RenderError = Callable[[WinnowError, str], dict[str, Any]]
 _SHOWN_PROBLEMS = 3
-_WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 def add_error_handlers(app: FastAPI, dialects: Sequence[tuple[str, RenderError]]) -> None:
@@ -37,7 +37,7 @@ def add_error_handlers(app: FastAPI, dialects: Sequence[tuple[str, RenderError]]
             orjson.dumps(render(error, _request_id(request))),
             status_code=error.status,
             media_type="application/json",
-            headers=_headers(error),
+            headers=_headers(error) | _limits(request),
         )
 
     async def on_ours(request: Request, error: Exception) -> Response:
@@ -100,7 +100,12 @@ def _from_http(request: Request, error: HTTPException) -> WinnowError:
 def _request_id(request: Request) -> str:
     """What Serve answers as x-request-id: the caller's own or one it made."""
     given = request.headers.get("x-request-id", "")
-    return given if _WELL_FORMED_ID.fullmatch(given) else ""
+    return given if WELL_FORMED_ID.fullmatch(given.encode()) else ""
+
+
+def _limits(request: Request) -> dict[str, str]:
+    call = getattr(request.state, "call", None)
+    return limit_headers(call) if call else {}
 
 
 def _headers(error: WinnowError) -> dict[str, str]:
@@ -111,5 +116,8 @@ def _headers(error: WinnowError) -> dict[str, str]:
         headers["connection"] = "close"  # else the rest of the body could go on arriving
     if error.retry_after_s is not None:
         headers["retry-after"] = str(math.ceil(error.retry_after_s))
-        headers["retry-after-ms"] = str(int(error.retry_after_s * 1000))
+        headers["retry-after-ms"] = str(math.ceil(error.retry_after_s * 1000))
+        headers["x-should-retry"] = "true"
+    elif error.status < 500 and not isinstance(error, RequestTimeout):
+        headers["x-should-retry"] = "false"  # OpenAI's SDK would try a 409 and any 429 again
     return headers

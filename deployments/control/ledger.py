@@ -40,6 +40,7 @@ class UsageLedger:
             dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
             first = dialect.insert(usage_batches).values(id=batch).on_conflict_do_nothing()
             if await connection.scalar(first.returning(usage_batches.c.id)):
+                names = [column.name for column in usage.columns]
                 add = dialect.insert(usage)
                 add = add.on_conflict_do_update(
                     index_elements=list(usage.primary_key.columns),
@@ -47,7 +48,7 @@ class UsageLedger:
                 )
                 for one in used:
                     await connection.execute(
-                        add.values({name: getattr(one, name) for name in usage.c.keys()})
+                        add.values({name: getattr(one, name) for name in names})
                     )
             if settled:
                 await connection.execute(

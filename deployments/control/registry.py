@@ -62,7 +62,7 @@ class Registry:
             return Directory(
                 number,
                 tuple(_key(row) for row in found),
-                {id: plan for id, plan in plans},
+                {row.id: row.plan for row in plans},
             )
 
     async def adopt(self, records: Sequence[KeyRecord]) -> None:
@@ -166,7 +166,12 @@ class Registry:
             query = query.where(audit.c.id < before)
         async with self._database.read() as connection:
             rows = await connection.execute(query)
-            return [AuditRecord(*row[:-1], json.loads(row.detail)) for row in rows]
+            return [
+                AuditRecord(
+                    row.id, row.at, row.actor, row.action, row.subject, json.loads(row.detail)
+                )
+                for row in rows
+            ]
 
     async def _insert_tenant(self, connection: AsyncConnection, id: str, plan: str) -> TenantRecord:
         made = TenantRecord(id, plan, self._clock(), disabled=False)

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import orjson
 from fastapi import APIRouter, Response
-from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field, model_validator
 
 from deployments.api.auth import Caller
+from deployments.api.route import Guard
 from deployments.dialects.bodies import (
     MAX_DOCUMENTS,
     RelevantDocument,
@@ -86,8 +86,8 @@ class RerankResponse(BaseModel):
     meta: dict[str, Any]
 
 
-def routes(service: Service, route_class: type[APIRoute]) -> APIRouter:
-    router = APIRouter(route_class=route_class, tags=["Cohere v2"])
+def routes(service: Service, guarded: Guard) -> APIRouter:
+    router = APIRouter(route_class=guarded("read"), tags=["Cohere v2"])
     _add_embed(router, service)
     _add_rerank(router, service)
     return router

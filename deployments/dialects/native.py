@@ -4,11 +4,12 @@ from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, Body, Path, Query, Response
-from fastapi.routing import APIRoute
 
 from deployments.api.auth import Caller
+from deployments.api.route import Guard
 from deployments.filter_language import parse_filter
 from deployments.pipeline import Found, SearchPlan
+from deployments.room import require_room
 from deployments.schemas import (
     CollectionBody,
     CollectionList,
@@ -38,16 +39,21 @@ class CreateRequest(Wire):
     """Nothing to choose yet: a collection takes the running embedder's model."""
 
 
-def routes(service: Service, route_class: type[APIRoute]) -> APIRouter:
-    router = APIRouter(route_class=route_class)
-    _add_collections(router, service)
-    _add_document_writes(router, service)
-    _add_document_reads(router, service)
-    _add_search(router, service)
+def routes(service: Service, guarded: Guard) -> APIRouter:
+    router = APIRouter()
+    writes = APIRouter(route_class=guarded("write"))
+    _add_collection_writes(writes, service)
+    _add_document_writes(writes, service)
+    reads = APIRouter(route_class=guarded("read"))
+    _add_collection_reads(reads, service)
+    _add_document_reads(reads, service)
+    _add_search(reads, service)
+    router.include_router(writes)
+    router.include_router(reads)
     return router
 
 
-def _add_collections(router: APIRouter, service: Service) -> None:
+def _add_collection_writes(router: APIRouter, service: Service) -> None:
     library = service.library
 
     @router.put("/v1/collections/{name}", tags=["collections"])
@@ -59,25 +65,29 @@ def _add_collections(router: APIRouter, service: Service) -> None:
     ) -> CollectionBody:
         """Create a collection, or find it there: 201 or 200; 409 if it is another model's."""
         deadline = service.deadline()
-        made = await library.create(caller, name, deadline)
+        made = await library.create(caller.tenant, name, deadline)
         response.status_code = 201 if made else 200
-        return _collection(await library.describe(caller, name, deadline))
+        return _collection(await library.describe(caller.tenant, name, deadline))
+
+    @router.delete("/v1/collections/{name}", status_code=204, tags=["collections"])
+    async def drop(name: Name, caller: Caller) -> None:
+        """Delete a collection with all it holds."""
+        await library.drop(caller.tenant, name, service.deadline())
+
+
+def _add_collection_reads(router: APIRouter, service: Service) -> None:
+    library = service.library
 
     @router.get("/v1/collections", tags=["collections"])
     async def list_all(caller: Caller) -> CollectionList:
         """The caller's collections, by name."""
-        found = await library.all(caller, service.deadline())
+        found = await library.all(caller.tenant, service.deadline())
         return CollectionList(collections=[_collection(one) for one in found])
 
     @router.get("/v1/collections/{name}", tags=["collections"])
     async def describe(name: Name, caller: Caller) -> CollectionBody:
         """Its number of documents and the model that made its vectors."""
-        return _collection(await library.describe(caller, name, service.deadline()))
-
-    @router.delete("/v1/collections/{name}", status_code=204, tags=["collections"])
-    async def drop(name: Name, caller: Caller) -> None:
-        """Delete a collection with all it holds."""
-        await library.drop(caller, name, service.deadline())
+        return _collection(await library.describe(caller.tenant, name, service.deadline()))
 
 
 def _add_document_writes(router: APIRouter, service: Service) -> None:
@@ -90,7 +100,16 @@ def _add_document_writes(router: APIRouter, service: Service) -> None:
         """Store documents, replacing those of equal id. Answered once they are on disk."""
         records = [Record(doc.id, doc.text, doc.metadata) for doc in body.documents]
         context = service.context(caller, body.deadline_ms, "bulk")
-        tokens = await library.upsert(caller, name, records, context)
+        if caller.plan.documents is not None:
+            await require_room(
+                library,
+                caller.tenant,
+                name,
+                [record.id for record in records],
+                caller.plan.documents,
+                context.deadline,
+            )
+        tokens = await library.upsert(caller.tenant, name, records, context)
         response.headers["server-timing"] = server_timing(context.timings)
         return UpsertResponse(upserted=len({record.id for record in records}), tokens=tokens)
 
@@ -98,13 +117,13 @@ def _add_document_writes(router: APIRouter, service: Service) -> None:
     async def delete_many(name: Name, body: DeleteRequest, caller: Caller) -> DeleteResponse:
         """Delete documents by id or by metadata filter."""
         where = parse_filter(body.filter) if body.filter else None
-        deleted = await library.delete(caller, name, body.ids, where, service.deadline())
+        deleted = await library.delete(caller.tenant, name, body.ids, where, service.deadline())
         return DeleteResponse(deleted=deleted)
 
     @router.delete("/v1/collections/{name}/documents/{id:path}", tags=["documents"])
     async def delete_one(name: Name, id: Id, caller: Caller) -> DeleteResponse:
         """Delete one document; `deleted` is 0 if it was not there."""
-        deleted = await library.delete(caller, name, [id], None, service.deadline())
+        deleted = await library.delete(caller.tenant, name, [id], None, service.deadline())
         return DeleteResponse(deleted=deleted)
 
 
@@ -116,7 +135,7 @@ def _add_document_reads(router: APIRouter, service: Service) -> None:
         name: Name, body: GetDocumentsRequest, caller: Caller
     ) -> GetDocumentsResponse:
         """Documents by id, in the order asked for."""
-        records = await library.get(caller, name, body.ids, service.deadline())
+        records = await library.get(caller.tenant, name, body.ids, service.deadline())
         return GetDocumentsResponse(
             documents=[None if record is None else _document(record) for record in records]
         )
@@ -129,7 +148,7 @@ def _add_document_reads(router: APIRouter, service: Service) -> None:
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> DocumentPage:
         """All documents, a page at a time."""
-        page = await library.scan(caller, name, cursor, limit, service.deadline())
+        page = await library.scan(caller.tenant, name, cursor, limit, service.deadline())
         return DocumentPage(
             documents=[_document(record) for record in page.records], cursor=page.cursor
         )
@@ -137,7 +156,7 @@ def _add_document_reads(router: APIRouter, service: Service) -> None:
     @router.get("/v1/collections/{name}/documents/{id:path}", tags=["documents"])
     async def get_one(name: Name, id: Id, caller: Caller) -> StoredDocument:
         """One document."""
-        return _document(await library.get_one(caller, name, id, service.deadline()))
+        return _document(await library.get_one(caller.tenant, name, id, service.deadline()))
 
 
 def _add_search(router: APIRouter, service: Service) -> None:
@@ -145,7 +164,7 @@ def _add_search(router: APIRouter, service: Service) -> None:
     async def search(body: SearchRequest, caller: Caller) -> Response:
         """Embed the query, retrieve `top_k` candidates, rerank them, return the best `top_n`."""
         plan = SearchPlan(
-            ns=Namespace(caller.id, body.collection),
+            ns=Namespace(caller.tenant.id, body.collection),
             query=body.query,
             top_k=body.top_k,
             top_n=body.top_n,

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import APIRouter, Response
-from fastapi.routing import APIRoute
 from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, model_validator
 
 from deployments.api.auth import Caller
+from deployments.api.route import Guard
 from deployments.dialects.bodies import Truncate, VendorBody, cut, only
 from deployments.dialects.encodings import ENCODERS
 from deployments.errors import ModelNotFound, WinnowError
@@ -138,8 +138,8 @@ class ModelList(BaseModel):
     data: list[ModelCard]
 
 
-def routes(service: Service, route_class: type[APIRoute]) -> APIRouter:
-    router = APIRouter(route_class=route_class, tags=["OpenAI"])
+def routes(service: Service, guarded: Guard) -> APIRouter:
+    router = APIRouter(route_class=guarded("read"), tags=["OpenAI"])
     _add_embeddings(router, service)
     _add_models(router, service)
     return router

@@ -8,10 +8,10 @@ import uuid
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
-from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 
 from deployments.api.auth import Caller
+from deployments.api.route import Guard
 from deployments.dialects import openai
 from deployments.dialects.bodies import MAX_DOCUMENTS, RelevantDocument, VendorBody, only
 from deployments.errors import WinnowError
@@ -60,8 +60,8 @@ class RerankResponse(BaseModel):
     meta: dict[str, Any]
 
 
-def routes(service: Service, route_class: type[APIRoute]) -> APIRouter:
-    router = APIRouter(route_class=route_class, tags=["Jina, Cohere v1"])
+def routes(service: Service, guarded: Guard) -> APIRouter:
+    router = APIRouter(route_class=guarded("read"), tags=["Jina, Cohere v1"])
 
     @router.post("/v1/rerank", response_model_exclude_none=True)
     async def rerank(body: RerankRequest, caller: Caller) -> RerankResponse:

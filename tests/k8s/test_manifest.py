@@ -82,7 +82,9 @@ def _pods() -> list[tuple[dict[str, str], dict[str, Any]]]:
 
 def test_the_files_that_the_profile_names_are_mounted_in_every_pod() -> None:
     args = application(load_profile("production"))["args"]
-    files = [Path(args["router"]["keys_file"]), Path(args["index"]["api_key_file"])]
+    router, control = args["router"], args["router"]["control"]
+    named = [router["keys_file"], control["database_url_file"], control["redis_url_file"]]
+    files = [Path(name) for name in (*named, args["index"]["api_key_file"])]
     for _, pod in _pods():
         mounts = {
             mount["mountPath"]: mount["name"] for mount in pod["containers"][0]["volumeMounts"]

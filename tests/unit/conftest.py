@@ -1,3 +1,4 @@
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -6,5 +7,7 @@ from tests.unit.service import TestService
 
 
 @pytest.fixture
-def service(tmp_path: Path) -> TestService:
-    return TestService(tmp_path)
+async def service(tmp_path: Path) -> AsyncIterator[TestService]:
+    service = await TestService.open(tmp_path)
+    yield service
+    await service.close()

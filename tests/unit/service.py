@@ -1,58 +1,77 @@
 """The service behind the HTTP application, with a pipeline that notes what it was asked."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import httpx
 import numpy as np
 
+from deployments.admission import Admission
 from deployments.api.app import build_http_app
+from deployments.context import Context
+from deployments.control.control import Control
 from deployments.library import Library
 from deployments.pipeline import Embedded, Pipeline, Ranked, Usage
+from deployments.plans import Plan, Plans
+from deployments.quota.embedded import EmbeddedLimiter
+from deployments.quota.limiter import Limiter
 from deployments.schemas import Readiness
 from deployments.service import EmbedModel, RerankModel, Service
-from deployments.tenancy import KeyRing, new_key, write_keys
+from deployments.tenancy import ALL_SCOPES, Scope, new_key, write_keys
+
+MODELS = {"embed": "embedder", "rerank": "reranker"}
 
 
 class NotingPipeline:
-    """Answers every text with the same vector and every document with the same score; `asked` is
-    the last call: its method and the arguments that a dialect decides."""
+    """Answers every text with the same vector and every document with the same score, for a token
+    a text; `asked` is the last call: its method and the arguments that a dialect decides."""
 
     def __init__(self) -> None:
         self.asked: tuple[Any, ...] = ()
 
-    async def embed_queries(self, texts: list[str], cut: object, *_: object) -> Embedded:
-        return self._embed("queries", texts, cut)
+    async def embed_queries(self, texts: list[str], cut: object, context: Context) -> Embedded:
+        return await self._embed("queries", texts, cut, context)
 
-    async def embed_documents(self, texts: list[str], cut: object, *_: object) -> Embedded:
-        return self._embed("documents", texts, cut)
+    async def embed_documents(self, texts: list[str], cut: object, context: Context) -> Embedded:
+        return await self._embed("documents", texts, cut, context)
 
-    def _embed(self, kind: str, texts: list[str], cut: object) -> Embedded:
+    async def _embed(
+        self, kind: str, texts: Sequence[str], cut: object, context: Context
+    ) -> Embedded:
         self.asked = (kind, texts, cut)
+        await context.account.charge(len(texts))
         vectors = np.tile(np.array([0.6, -0.8], np.float32), (len(texts), 1))
+        context.account.count("embed", len(texts), 1)
         return Embedded(vectors, "fingerprint", Usage(len(texts), 1))
 
     async def rerank(
-        self, query: str, documents: list[str], max_tokens_per_doc: object, *_: object
+        self, query: str, documents: list[str], max_tokens_per_doc: object, context: Context
     ) -> Ranked:
         self.asked = (query, documents, max_tokens_per_doc)
+        await context.account.charge(len(documents))
+        context.account.count("rerank", len(documents), 0)
         return Ranked([(index, 0.5) for index in range(len(documents))], Usage(len(documents)))
 
 
 class TestService:
-    """A client with a key of an application that runs in this process."""
+    """A client with the first key of an application that runs in this process. Made by `open`."""
 
     __test__ = False
 
-    def __init__(self, directory: Path) -> None:
-        self.key, record = new_key("tenant")
-        write_keys(directory / "keys.json", [record])
-        self.pipeline = NotingPipeline()
+    def __init__(
+        self, control: Control, key: str, pipeline: Any, library: Any, limiter: Limiter
+    ) -> None:
+        self.control = control
+        self.key = key
+        self.pipeline = pipeline
+        self.admission = Admission(limiter, lambda: 1, control.meter.record)
         self.app = build_http_app(
             Service(
-                pipeline=cast(Pipeline, self.pipeline),
-                library=cast(Library, None),
-                keys=KeyRing(directory / "keys.json", lambda: 0.0),
+                pipeline=cast(Pipeline, pipeline),
+                library=cast(Library, library),
+                control=control,
+                admission=self.admission,
                 embed_model=EmbedModel("embedder", 2, None),
                 rerank_model=RerankModel("reranker"),
                 readiness=_ready,
@@ -60,11 +79,50 @@ class TestService:
             )
         )
 
+    @classmethod
+    async def open(
+        cls,
+        directory: Path,
+        pipeline: Any = None,
+        library: Any = None,
+        limiter: Limiter | None = None,
+    ) -> "TestService":
+        key, record = new_key("tenant")
+        write_keys(directory / "keys.json", [record])
+        control = await Control.open(
+            None, directory, MODELS, lambda *_: None, lambda: None, lambda: 1_000_000.0
+        )
+        await control.start(directory / "keys.json")
+        limiter = limiter or EmbeddedLimiter.in_memory()
+        return cls(control, key, pipeline or NotingPipeline(), library, limiter)
+
+    async def close(self) -> None:
+        await self.control.meter.flush()
+        await self.control.database.close()
+
+    def plan(self, **limits: Any) -> None:
+        """What everyone's plan allows from now on."""
+        self.admission.plans = Plans(plans={"default": Plan.model_validate(limits)})
+
+    async def new_key(self, tenant: str, *scopes: Scope) -> str:
+        """A key of a tenant, which is made if need be."""
+        registry = self.control.registry
+        if tenant not in {one.id for one in await registry.all_tenants()}:
+            await registry.create_tenant(tenant, "default", "")
+        key, _ = await registry.create_key(tenant, scopes or ALL_SCOPES, None, "")
+        await self.control.refresh()
+        return key
+
     async def post(self, path: str, **request: Any) -> httpx.Response:
-        headers = {"authorization": f"Bearer {self.key}"} | request.pop("headers", {})
+        return await self.send("POST", path, **request)
+
+    async def send(
+        self, method: str, path: str, key: str | None = None, **request: Any
+    ) -> httpx.Response:
+        headers = {"authorization": f"Bearer {key or self.key}"} | request.pop("headers", {})
         transport = httpx.ASGITransport(self.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://winnow") as client:
-            return await client.post(path, headers=headers, **request)
+            return await client.request(method, path, headers=headers, **request)
 
 
 async def _ready() -> Readiness:

@@ -1,7 +1,7 @@
 """Usage: added up by hour, and no journal twice."""
 
 from deployments.control.database import Database
-from deployments.control.ledger import Used, UsageLedger
+from deployments.control.ledger import UsageLedger, Used
 
 ONE = Used(10, "acme", "embed", "minilm", 1, 100, 40)
 

@@ -1,4 +1,4 @@
-"""Tenants and keys: every change is seen by its revision and audited, and opens or closes at once."""
+"""Tenants and keys: a change is seen by its revision, audited, and opens or closes at once."""
 
 import asyncio
 

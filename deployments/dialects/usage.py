@@ -1,0 +1,70 @@
+"""GET /v1/usage: what a tenant had, to the token."""
+
+import time
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel
+
+from deployments.api.auth import Caller
+from deployments.api.route import Guard
+from deployments.control.ledger import Used
+from deployments.metering import HOUR_S
+from deployments.service import Service
+from deployments.tenancy import TenantId
+
+_Time = Annotated[int | None, Query(ge=0, le=2**40)]
+
+
+class UsageItem(BaseModel):
+    """`cached_tokens`, of the `tokens`, were spared the model by a cache."""
+
+    tenant: str
+    stage: str
+    model: str
+    requests: int
+    tokens: int
+    cached_tokens: int
+
+
+class UsageReport(BaseModel):
+    """Of the hours that `since` and `until` lie in and those between; seconds since 1970."""
+
+    since: int
+    until: int
+    usage: list[UsageItem]
+
+
+def routes(service: Service, guarded: Guard) -> APIRouter:
+    router = APIRouter(route_class=guarded("read"), tags=["usage"])
+
+    @router.get("/v1/usage")
+    async def usage(
+        caller: Caller,
+        since: _Time = None,
+        until: _Time = None,
+        tenant: Annotated[TenantId | None, Query()] = None,
+    ) -> UsageReport:
+        """The caller's usage a stage and model, in the last 30 days unless said otherwise. Another
+        `tenant` needs the scope admin."""
+        if tenant not in (None, caller.tenant.id):
+            caller.tenant.require("admin")
+        last = int(time.time()) if until is None else until
+        first = max(0, last - 30 * 24 * HOUR_S) if since is None else since
+        await service.control.meter.flush()
+        hours = (first // HOUR_S, last // HOUR_S)
+        used = await service.control.ledger.used(tenant or caller.tenant.id, *hours)
+        return UsageReport(since=first, until=last, usage=[_item(one) for one in used])
+
+    return router
+
+
+def _item(used: Used) -> UsageItem:
+    return UsageItem(
+        tenant=used.tenant,
+        stage=used.stage,
+        model=used.model,
+        requests=used.requests,
+        tokens=used.tokens,
+        cached_tokens=used.cached_tokens,
+    )
