@@ -5,7 +5,20 @@ import sys
 import typer
 
 from cluster.client import ApiError
-from cluster.commands import demo, down, ingest, models, render, search, smoke, status, up, url
+from cluster.commands import (
+    demo,
+    down,
+    ingest,
+    keys,
+    models,
+    render,
+    search,
+    smoke,
+    status,
+    tenants,
+    up,
+    url,
+)
 from cluster.commands.session import CommandError, open_console
 from cluster.models.errors import ModelError
 from cluster.profile import UnknownProfileError
@@ -26,6 +39,8 @@ app.command()(demo.demo)
 app.command()(render.render)
 app.command()(url.url)
 app.add_typer(models.app, name="models")
+app.add_typer(tenants.app, name="tenants")
+app.add_typer(keys.app, name="keys")
 
 
 def main() -> None:

@@ -1,0 +1,62 @@
+"""`winnow keys`: the keys of tenants. A key is shown once, when it is made."""
+
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from cluster.commands.session import open_client, open_console, open_state
+from cluster.commands.tenants import date
+
+app = typer.Typer(help="API keys of the running cluster.", no_args_is_help=True)
+
+_PATH = "/v1/admin/keys"
+_HOUR_S = 3600
+_DAY_S = 24 * _HOUR_S
+
+
+@app.command()
+def create(
+    tenant: str,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="read, write or admin; read and write if none.")
+    ] = None,
+    expires_in_days: Annotated[int | None, typer.Option(help="Never, if not given.")] = None,
+) -> None:
+    """Make a key of TENANT and print it: it cannot be shown again."""
+    body: dict[str, Any] = {"tenant": tenant}
+    if scope:
+        body["scopes"] = scope
+    if expires_in_days is not None:
+        body["expires_in_s"] = expires_in_days * _DAY_S
+    typer.echo(open_client(open_state()).call("POST", _PATH, body)["key"])
+
+
+@app.command("list")
+def list_all(
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant's.")] = None,
+) -> None:
+    """Show keys by id; the keys themselves are not kept."""
+    query = f"?tenant={tenant}" if tenant else ""
+    table = Table("id", "ends in", "tenant", "scopes", "created", "expires", "revoked")
+    for key in open_client(open_state()).call("GET", _PATH + query)["keys"]:
+        times = (date(key[name]) for name in ("created", "expires", "revoked"))
+        table.add_row(key["id"], key["last4"], key["tenant"], " ".join(key["scopes"]), *times)
+    open_console().print(table)
+
+
+@app.command()
+def rotate(
+    id: str,
+    overlap_hours: Annotated[int, typer.Option(help="How long the old key still opens.")] = 24,
+) -> None:
+    """Make a key in place of the key ID and print it."""
+    body = {"overlap_s": overlap_hours * _HOUR_S}
+    typer.echo(open_client(open_state()).call("POST", f"{_PATH}/{id}/rotate", body)["key"])
+
+
+@app.command()
+def revoke(id: str) -> None:
+    """Let the key ID open nothing any more, within seconds."""
+    key = open_client(open_state()).call("DELETE", f"{_PATH}/{id}")
+    open_console().print(f"{key['id']} of {key['tenant']}: revoked")
