@@ -3,7 +3,7 @@
 Bounded in bytes. New vectors go into the younger of two generations; when that fills its half, the
 older one is emptied and becomes the younger. So a vector stays for between one and two fillings.
 
-The only module that imports lmdb. Knows neither what is embedded nor for whom.
+Knows neither what is embedded nor for whom.
 """
 
 import logging

@@ -1,0 +1,73 @@
+"""The whole application on a real LanceDB index, with models that make nothing of a text."""
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from deployments.computed import Computed
+from deployments.configs import IndexConfig
+from deployments.deadline import Deadline
+from deployments.fair_queue import Origin
+from deployments.index import Index
+from deployments.library import Library
+from deployments.pipeline import Pipeline
+from deployments.stage import StageStatus
+from deployments.stage_client import IndexClient, ModelStageClient
+from deployments.token_rows import TokenRows
+from tests.unit.service import TestService
+from tests.unit.stores.made import DIMENSIONS, FINGERPRINT, unit
+
+
+class Encoder:
+    """A token a text."""
+
+    async def queries(self, texts: Sequence[str], *_: object) -> TokenRows:
+        return TokenRows.pack([[1]] * len(texts))
+
+    documents = queries
+
+    async def pairs(self, query: str, documents: Sequence[str], *_: object) -> TokenRows:  # noqa: ARG002
+        return TokenRows.pack([[1, 2]] * len(documents))
+
+
+class Embedder:
+    async def status(self, _: Deadline) -> StageStatus:
+        return StageStatus("embedder", FINGERPRINT, 0, 0)
+
+    async def compute(self, rows: TokenRows, _: Deadline, __: Origin) -> Computed:
+        vectors = np.tile(unit(1, *[0] * (DIMENSIONS - 1)), (len(rows), 1))
+        return Computed.anew(vectors).by(FINGERPRINT)
+
+
+class Reranker:
+    async def compute(self, rows: TokenRows, _: Deadline, __: Origin) -> Computed:
+        return Computed.anew(np.full(len(rows), 0.5, np.float32)).by(FINGERPRINT)
+
+
+class DirectIndex:
+    """As IndexClient, without Ray: the deadline stays here."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+
+    def __getattr__(self, method: str) -> Callable[..., Coroutine[Any, Any, Any]]:
+        async def call(*arguments: Any) -> Any:
+            return await getattr(self._index, method)(*arguments[:-1])
+
+        return call
+
+
+@pytest.fixture
+async def whole(tmp_path: Path) -> AsyncIterator[TestService]:
+    index = Index(IndexConfig(directory=str(tmp_path / "index")))
+    client = cast(IndexClient, DirectIndex(index))
+    embedder = Embedder()
+    pipeline = Pipeline(Encoder(), embedder, client, Reranker())
+    library = Library(pipeline, cast(ModelStageClient, embedder), client, DIMENSIONS)
+    service = await TestService.open(tmp_path, pipeline, library)
+    yield service
+    await service.close()
+    await index.__del__()
