@@ -64,10 +64,10 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
     cursor = connection.cursor()
     # With FULL a change that was answered survives the loss of power, in WAL as well.
     for pragma in (
+        f"busy_timeout={_BUSY_MS}",
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
-        f"busy_timeout={_BUSY_MS}",
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()

@@ -12,7 +12,9 @@ from tests.serve.cluster import Cluster
 _BATCH = 50
 
 
-def _write_until_it_fails(cluster: Cluster, name: str, acknowledged: list[str]) -> None:
+def _write_until_it_fails(
+    cluster: Cluster, name: str, acknowledged: list[str], tokens: list[int]
+) -> None:
     with cluster.client() as client:
         for batch in range(1_000):
             ids = [f"{batch}-{n}" for n in range(_BATCH)]
@@ -26,15 +28,23 @@ def _write_until_it_fails(cluster: Cluster, name: str, acknowledged: list[str]) 
             if response.status_code != 200:
                 return
             acknowledged.extend(ids)
+            tokens.append(response.json()["tokens"])
+
+
+def _tokens_used(client: httpx.Client) -> int:
+    used = client.get("/v1/usage").json()["usage"]
+    return sum(one["tokens"] for one in used if one["stage"] == "embed")
 
 
 def test_every_acknowledged_document_is_found_after_kill_9(any_cluster: Cluster) -> None:
     cluster = any_cluster.use("local")
     with cluster.client() as client:
         assert client.put("/v1/collections/survivor").status_code == 201
+        used_before = _tokens_used(client)
     acknowledged: list[str] = []
+    tokens: list[int] = []
     writer = threading.Thread(
-        target=_write_until_it_fails, args=(cluster, "survivor", acknowledged)
+        target=_write_until_it_fails, args=(cluster, "survivor", acknowledged, tokens)
     )
     writer.start()
     while len(acknowledged) < 6 * _BATCH:
@@ -63,6 +73,9 @@ def test_every_acknowledged_document_is_found_after_kill_9(any_cluster: Cluster)
         count = client.get("/v1/collections/survivor").json()["documents"]
         # A batch that was written but not answered may be there too, whole or not at all.
         assert count - len(acknowledged) in (0, _BATCH)
+        # Every token that was answered for is counted, and no more than the batch cut off.
+        unanswered = _tokens_used(client) - used_before - sum(tokens)
+        assert 0 <= unanswered < 2 * max(tokens)
         body = {"collection": "survivor", "query": "Document 3-7.", "top_k": 20, "top_n": 1}
         assert client.post("/v1/search", json=body).json()["results"]
 

@@ -1,0 +1,108 @@
+"""Two Routers on one PostgreSQL and one Redis: what one knows, both do."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from cluster.profile import application, load_profile
+from tests.postgres import postgres_url
+from tests.redis import RedisServer, redis_server
+from tests.serve.cluster import Cluster, post
+
+__all__ = ["postgres_url", "redis_server"]
+
+_PER_MIN = 20
+_PATIENCE_S = 15.0
+_EMBED = {"model": "all-MiniLM-L6-v2", "input": ["a cat"]}
+
+
+@pytest.fixture
+def shared(
+    any_cluster: Cluster, tmp_path: Path, postgres_url: str, redis_server: RedisServer
+) -> Iterator[Cluster]:
+    """The `local` profile with two Routers, which share both stores."""
+    profile = load_profile("local")
+    control = application(profile)["args"]["router"]["control"]
+    for name, url in (("database_url_file", postgres_url), ("redis_url_file", redis_server.url)):
+        (tmp_path / name).write_text(f"{url}\n")
+        control[name] = str(tmp_path / name)
+    [router] = [one for one in application(profile)["deployments"] if one["name"] == "Router"]
+    router["num_replicas"] = 2
+    router["user_config"] = {"plans": {"small": {"requests_per_min": _PER_MIN}}}
+    path = tmp_path / "shared.yaml"
+    path.write_text(yaml.safe_dump(profile))
+    yield any_cluster.use(str(path))
+    any_cluster.use("local")
+
+
+def statuses(cluster: Cluster, key: str, count: int) -> list[int]:
+    """Of requests on connections of their own, which HAProxy hands to both Routers."""
+    found = []
+    for _ in range(count):
+        with cluster.client(key) as client:
+            found.append(client.post("/v1/embeddings", json=_EMBED).status_code)
+    return found
+
+
+def eventually(holds: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < deadline:
+        if holds():
+            return True
+        time.sleep(0.2)
+    return False
+
+
+def test_keys_limits_and_usage_are_shared(shared: Cluster, redis_server: RedisServer) -> None:
+    assert "2 running of 2" in shared.winnow("status").stdout
+    shared.winnow("tenants", "create", "shared", "--plan", "small")
+    key = shared.winnow("keys", "create", "shared").stdout.strip()
+    # A key made at one Router opens at both soon after.
+    assert eventually(lambda: _models(shared, key) == {200})
+
+    with shared.client() as operator:
+        post(operator, "/v1/embeddings", _EMBED)  # the first of its kind is slow
+    refused = _use_up(shared, key)
+    assert refused.headers["x-ratelimit-limit-requests"] == str(_PER_MIN)
+    began = time.monotonic()
+    told = statuses(shared, key, 2 * _PER_MIN)
+    came_back = (time.monotonic() - began) * _PER_MIN / 60 + 1
+    assert told.count(429) >= 2 * _PER_MIN - came_back
+    assert set(told) <= {200, 429}
+
+    redis_server.stop()
+    told = statuses(shared, key, 2 * _PER_MIN)
+    assert set(told) == {200, 429}, "a share of the limit is kept by each Router"
+
+    served = told.count(200)
+    with shared.client() as operator:
+        assert eventually(lambda: _requests(operator) >= served)
+    shared.winnow("keys", "revoke", key.split("_")[2])
+    assert eventually(lambda: _models(shared, key) == {401})
+
+
+def _models(cluster: Cluster, key: str) -> set[int]:
+    """What both Routers say to a key, whatever its limits."""
+    found = set()
+    for _ in range(6):
+        with cluster.client(key) as client:
+            found.add(client.get("/v1/models/no-such-model").status_code)
+    return {200 if one in (404, 429) else one for one in found}
+
+
+def _use_up(cluster: Cluster, key: str) -> httpx.Response:
+    for _ in range(10 * _PER_MIN):
+        with cluster.client(key) as client:
+            answer = client.get("/v1/models")
+        if answer.status_code == 429:
+            return answer
+    raise AssertionError("the limit was never met")
+
+
+def _requests(operator: httpx.Client) -> int:
+    used = operator.get("/v1/usage", params={"tenant": "shared"}).json()["usage"]
+    return int(sum(one["requests"] for one in used))
