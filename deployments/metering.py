@@ -19,7 +19,7 @@ _FLUSH_S = 1.0
 
 class Meter:
     """`models` names the model of each stage; `observe` is told (tenant, stage, tokens, cached
-    tokens); `clock` tells seconds since 1970."""
+    tokens) of what was stored, in sums; `clock` tells seconds since 1970."""
 
     def __init__(
         self,
@@ -41,7 +41,6 @@ class Meter:
         """Returns once it is where the death of this process cannot undo it."""
         hour = int(self._clock() // HOUR_S)
         for stage, tokens, cached in used:
-            self._observe(tenant, stage, tokens, cached)
             try:
                 self._journal.append(hour, tenant, stage, self._models[stage], [tokens, cached])
             except OSError:
@@ -57,6 +56,8 @@ class Meter:
                 self._journal.settle(batch)
                 self._settled = [name for name in self._settled if name not in settled]
                 self._settled.append(batch)
+                for one in used:
+                    self._observe(one.tenant, one.stage, one.tokens, one.cached_tokens)
 
     async def run(self) -> None:
         """Flush about each second, for ever. What cannot be stored now stays in the journal."""

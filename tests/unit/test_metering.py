@@ -36,6 +36,18 @@ async def test_usage_is_summed_and_stored(service: TestService) -> None:
     ]
 
 
+async def test_the_metrics_are_told_what_was_stored(service: TestService, tmp_path: Path) -> None:
+    told: list[tuple[str, str, int, int]] = []
+    ledger, journal = service.control.ledger, UsageJournal(tmp_path / "other")
+    meter = Meter(journal, ledger, MODELS, lambda *one: told.append(one), lambda: 1_000_000.0)
+    for _ in range(3):
+        meter.record("tenant", [("embed", 10, 4)])
+    assert told == []
+    await meter.flush()
+    await meter.flush()
+    assert told == [("tenant", "embed", 30, 12)]
+
+
 async def test_what_the_store_did_not_take_waits(
     service: TestService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
