@@ -4,6 +4,7 @@ SQLite on one machine, PostgreSQL where several machines share it. The only modu
 difference, and the only one that knows Alembic.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,12 +13,14 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, event
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 # Any number that nothing else in the database locks; these are the letters 'winnow'.
 _MIGRATION_LOCK = 0x77696E6E6F77
 _BUSY_MS = 10_000
+_PAUSE_MS = 50
 
 
 def sqlite_url(path: Path) -> str:
@@ -42,6 +45,7 @@ class Database:
         engine = create_async_engine(scheme + separator + rest, pool_pre_ping=True)
         if engine.dialect.name == "sqlite":
             event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+            await _write_ahead(engine)
         async with engine.begin() as connection:
             await connection.run_sync(_migrate)
         return cls(engine)
@@ -63,14 +67,22 @@ class Database:
 def _prepare_sqlite(connection: Any, _: object) -> None:
     cursor = connection.cursor()
     # With FULL a change that was answered survives the loss of power, in WAL as well.
-    for pragma in (
-        f"busy_timeout={_BUSY_MS}",
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "foreign_keys=ON",
-    ):
+    for pragma in (f"busy_timeout={_BUSY_MS}", "synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+async def _write_ahead(engine: AsyncEngine) -> None:
+    """Lasts once it is done. SQLite does not wait for another's connection at this, so we do."""
+    for left in reversed(range(_BUSY_MS // _PAUSE_MS)):
+        try:
+            async with engine.connect() as connection:
+                await connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+            return
+        except OperationalError:
+            if not left:
+                raise
+            await asyncio.sleep(_PAUSE_MS / 1000)
 
 
 def _migrate(connection: Connection) -> None:

@@ -133,6 +133,7 @@ def test_a_text_that_comes_again_is_not_computed_again(local: Cluster, api: http
         r'ray_winnow_tokens_total{[^}]*source="computed"[^}]*} [1-9]',
         r'ray_winnow_tokens_total{[^}]*source="embedding_cache"[^}]*} [1-9]',
         r"ray_winnow_batch_tokens_bucket{",
+        r'ray_winnow_tenant_tokens_total{[^}]*cached="yes"[^}]*tenant="default"[^}]*} [1-9]',
     ]
     until = time.monotonic() + _GATHERED_S
     while missing := [one for one in patterns if not re.search(one, _figures(local))]:

@@ -1,7 +1,7 @@
 """Two Routers on one PostgreSQL and one Redis: what one knows, both do."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -23,7 +23,7 @@ _EMBED = {"model": "all-MiniLM-L6-v2", "input": ["a cat"]}
 @pytest.fixture
 def shared(
     any_cluster: Cluster, tmp_path: Path, postgres_url: str, redis_server: RedisServer
-) -> Iterator[Cluster]:
+) -> Cluster:
     """The `local` profile with two Routers, which share both stores."""
     profile = load_profile("local")
     control = application(profile)["args"]["router"]["control"]
@@ -35,8 +35,7 @@ def shared(
     router["user_config"] = {"plans": {"small": {"requests_per_min": _PER_MIN}}}
     path = tmp_path / "shared.yaml"
     path.write_text(yaml.safe_dump(profile))
-    yield any_cluster.use(str(path))
-    any_cluster.use("local")
+    return any_cluster.use(str(path))
 
 
 def statuses(cluster: Cluster, key: str, count: int) -> list[int]:
