@@ -10,10 +10,11 @@ from throttled.rate_limiter.base import per_min as quota_per_min
 
 from deployments.quota.limiter import LimiterUnavailableError, Taken
 
-# A request waits at most about this long for a Redis that does not answer, and then not again
-# for a while.
+# How long a request waits for a Redis that does not answer, and for a connection that others use;
+# once one has waited in vain, none asks for a while.
 _PATIENCE_S = 0.25
-_CONNECTIONS = 64
+_QUEUE_S = 1.0
+_CONNECTIONS = 16
 
 
 class SharedLimiter:
@@ -28,7 +29,7 @@ class SharedLimiter:
         if url.startswith("redis://"):
             # The plain pool fails when all are in use; this one waits.
             options["CONNECTION_POOL_CLASS"] = "redis.asyncio.BlockingConnectionPool"
-            options["TIMEOUT"] = _PATIENCE_S
+            options["TIMEOUT"] = _QUEUE_S
         self._store = RedisStore(server=url, options=options)
         self._limiters: dict[int, GCRARateLimiter] = {}
 
