@@ -14,7 +14,7 @@ from deployments.deadline import Clock
 
 logger = logging.getLogger(__name__)
 
-_PAUSE_S = 1.0
+_PAUSE_S = 5.0
 _QUIET_S = 60.0
 
 

@@ -10,26 +10,23 @@ from throttled.rate_limiter.base import per_min as quota_per_min
 
 from deployments.quota.limiter import LimiterUnavailableError, Taken
 
-# How long a request waits for a Redis that does not answer, and for a connection that others use;
-# once one has waited in vain, none asks for a while.
-_PATIENCE_S = 0.25
-_QUEUE_S = 1.0
 _CONNECTIONS = 16
 
 
 class SharedLimiter:
-    """A Limiter. `url` is redis://, redis+sentinel:// or redis+cluster://, with its password."""
+    """A Limiter. `url` is redis://, redis+sentinel:// or redis+cluster://, with its password. A
+    request waits `patience_s` for a Redis that does not answer, or for a connection."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, patience_s: float = 0.5) -> None:
         options: dict[str, str | float] = {
-            "SOCKET_TIMEOUT": _PATIENCE_S,
-            "SOCKET_CONNECT_TIMEOUT": _PATIENCE_S,
+            "SOCKET_TIMEOUT": patience_s,
+            "SOCKET_CONNECT_TIMEOUT": patience_s,
             "MAX_CONNECTIONS": _CONNECTIONS,
         }
         if url.startswith("redis://"):
             # The plain pool fails when all are in use; this one waits.
             options["CONNECTION_POOL_CLASS"] = "redis.asyncio.BlockingConnectionPool"
-            options["TIMEOUT"] = _QUEUE_S
+            options["TIMEOUT"] = patience_s
         self._store = RedisStore(server=url, options=options)
         self._limiters: dict[int, GCRARateLimiter] = {}
 
