@@ -16,18 +16,26 @@ from deployments.context import Context
 from deployments.deadline import Deadline, within
 from deployments.fair_queue import Origin
 from deployments.prompts import Cut
-from deployments.stores.base import Filter, Hit, Namespace, Record
+from deployments.stores.base import Filter, Hit, Namespace, Query, Record, Search
 from deployments.token_rows import TokenRows
 
 
 class TextEncoder(Protocol):
-    """Text to token rows; with no `cut` a text that is too long raises InvalidRequest."""
+    """Text to token rows; with no `cut` a text that is too long raises InvalidRequest.
+
+    What `keep` makes of documents spares `pairs` reading them again.
+    """
 
     async def queries(self, texts: Sequence[str], cut: Cut | None) -> TokenRows: ...
     async def documents(self, texts: Sequence[str], cut: Cut | None) -> TokenRows: ...
     async def pairs(
-        self, query: str, documents: Sequence[str], max_tokens_per_doc: int | None
+        self,
+        query: str,
+        documents: Sequence[str],
+        max_tokens_per_doc: int | None,
+        kept: Sequence[bytes | None] = (),
     ) -> TokenRows: ...
+    async def keep(self, documents: Sequence[str]) -> list[bytes]: ...
 
 
 class ModelStage(Protocol):
@@ -35,15 +43,7 @@ class ModelStage(Protocol):
 
 
 class RetrieveStage(Protocol):
-    async def search(
-        self,
-        ns: Namespace,
-        vector: NDArray[np.float32],
-        k: int,
-        where: Filter | None,
-        fingerprint: str,
-        deadline: Deadline,
-    ) -> list[Hit]: ...
+    async def search(self, search: Search, deadline: Deadline, origin: Origin) -> list[Hit]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +137,14 @@ class Pipeline:
     ) -> Ranked:
         """Every document's relevance to the query; equal scores keep the order they came in."""
         pairs = self._encoder.pairs(query, documents, max_tokens_per_doc)
+        return await self._rerank_pairs(pairs, context)
+
+    async def keep(self, documents: Sequence[str], context: Context) -> list[bytes]:
+        """What a search will need of each document's tokens, to be stored beside it."""
+        with context.timings.stage("tokenize"):
+            return await within(context.deadline, self._encoder.keep(documents))
+
+    async def _rerank_pairs(self, pairs: Awaitable[TokenRows], context: Context) -> Ranked:
         rows = await self._tokenize(pairs, context)
         with context.timings.stage("rerank"):
             computed = await self._rerank.compute(rows, context.deadline, context.origin)
@@ -147,18 +155,17 @@ class Pipeline:
     async def search(self, plan: SearchPlan, context: Context) -> Found:
         asked = await self.embed_queries([plan.query], Cut(), context)
         with context.timings.stage("retrieve"):
+            k = plan.top_k if plan.rerank else plan.top_n
+            query = Query(plan.ns, asked.vectors[0], k, plan.where)
             hits = await self._retrieve.search(
-                plan.ns,
-                asked.vectors[0],
-                plan.top_k if plan.rerank else plan.top_n,
-                plan.where,
-                asked.fingerprint,
-                context.deadline,
+                Search(query, asked.fingerprint), context.deadline, context.origin
             )
         if not plan.rerank or not hits:
             results = [Result(hit.record, hit.score, None) for hit in hits]
             return Found(results, asked.usage, Usage(), len(hits))
-        ranked = await self.rerank(plan.query, [hit.record.text for hit in hits], None, context)
+        texts = [hit.record.text for hit in hits]
+        pairs = self._encoder.pairs(plan.query, texts, None, [hit.record.tokens for hit in hits])
+        ranked = await self._rerank_pairs(pairs, context)
         best = ranked.order[: plan.top_n]
         results = [Result(hits[i].record, hits[i].score, score) for i, score in best]
         return Found(results, asked.usage, ranked.usage, len(hits))

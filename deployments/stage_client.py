@@ -10,8 +10,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import grpc
-from numpy import float32
-from numpy.typing import NDArray
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
@@ -28,15 +26,28 @@ from deployments.errors import (
     WinnowError,
 )
 from deployments.fair_queue import Origin
+from deployments.gatherer import Gatherer
 from deployments.packer import Packer
 from deployments.stage import StageStatus
-from deployments.stores.base import Collection, Filter, Hit, Namespace, Page, Record
+from deployments.stores.base import (
+    Collection,
+    Filter,
+    Hit,
+    Namespace,
+    Page,
+    Record,
+    Search,
+    SearchAnswer,
+)
 from deployments.token_rows import TokenRows
 
 logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 1.0
+# One is answered while the next travels.
+_SEARCH_CALLS_AT_ONCE = 2
+_SEARCHES_A_CALL = 64
 
 _LOST = (RayActorError, DeploymentUnavailableError, StageUnavailable)
 
@@ -159,19 +170,24 @@ class ModelStageClient(StageClient):
 class IndexClient(StageClient):
     """The methods are those of the Index deployment."""
 
-    async def search(
-        self,
-        ns: Namespace,
-        vector: NDArray[float32],
-        k: int,
-        where: Filter | None,
-        fingerprint: str,
-        deadline: Deadline,
-    ) -> list[Hit]:
-        hits: list[Hit] = await self.call(
-            "search", ns, vector, k, where, fingerprint, deadline=deadline
+    def __init__(self, stage: str, handle: DeploymentHandle[Any]) -> None:
+        super().__init__(stage, handle)
+        self._searches: Gatherer[Search, list[Hit] | None] = Gatherer(
+            self._search, _SEARCH_CALLS_AT_ONCE, _SEARCHES_A_CALL
         )
-        return hits
+
+    async def search(self, search: Search, deadline: Deadline, origin: Origin) -> list[Hit]:
+        hits = await within(deadline, self._searches.ask(search, deadline, origin))
+        if hits is not None:
+            return hits
+        [alone] = await self._search([search], deadline)
+        if isinstance(alone, WinnowError):
+            raise alone
+        return alone or []
+
+    async def _search(self, searches: Sequence[Search], deadline: Deadline) -> list[SearchAnswer]:
+        answers: list[SearchAnswer] = await self.call("search", searches, deadline=deadline)
+        return answers
 
     async def ensure(
         self, ns: Namespace, dimensions: int, fingerprint: str, deadline: Deadline
