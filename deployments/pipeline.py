@@ -5,7 +5,7 @@ deadline. `router` puts handles behind the protocols, the tests and the simulato
 """
 
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -14,10 +14,15 @@ from numpy.typing import NDArray
 from deployments.computed import Computed
 from deployments.context import Context
 from deployments.deadline import Deadline, within
+from deployments.errors import DeadlineExceeded, Overloaded, StageUnavailable
 from deployments.fair_queue import Origin
 from deployments.prompts import Cut
 from deployments.stores.base import Filter, Hit, Namespace, Query, Record, Search
 from deployments.token_rows import TokenRows
+
+# What a search that may degrade forgives the reranker, and the time it keeps to answer without.
+_DEGRADING = (DeadlineExceeded, Overloaded, StageUnavailable)
+_TIME_TO_DEGRADE_S = 0.02
 
 
 class TextEncoder(Protocol):
@@ -74,7 +79,10 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class SearchPlan:
-    """What to search for: `top_k` candidates, of which the best `top_n` are returned."""
+    """What to search for: `top_k` candidates, of which the best `top_n` are returned.
+
+    `may_degrade`: should the reranker not answer in time, retrieval order will do.
+    """
 
     ns: Namespace
     query: str
@@ -82,6 +90,7 @@ class SearchPlan:
     top_n: int
     where: Filter | None
     rerank: bool
+    may_degrade: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +104,13 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Found:
+    """`degraded` names the stages that were left out for want of time."""
+
     results: list[Result]
     embed: Usage
     rerank: Usage
     candidates: int
+    degraded: tuple[str, ...] = ()
 
 
 class Pipeline:
@@ -160,15 +172,25 @@ class Pipeline:
             hits = await self._retrieve.search(
                 Search(query, asked.fingerprint), context.deadline, context.origin
             )
+        as_retrieved = [Result(hit.record, hit.score, None) for hit in hits[: plan.top_n]]
         if not plan.rerank or not hits:
-            results = [Result(hit.record, hit.score, None) for hit in hits]
-            return Found(results, asked.usage, Usage(), len(hits))
-        texts = [hit.record.text for hit in hits]
-        pairs = self._encoder.pairs(plan.query, texts, None, [hit.record.tokens for hit in hits])
-        ranked = await self._rerank_pairs(pairs, context)
+            return Found(as_retrieved, asked.usage, Usage(), len(hits))
+        try:
+            ranked = await self._rerank_hits(plan, hits, context)
+        except _DEGRADING:
+            if not plan.may_degrade:
+                raise
+            return Found(as_retrieved, asked.usage, Usage(), len(hits), degraded=("rerank",))
         best = ranked.order[: plan.top_n]
         results = [Result(hits[i].record, hits[i].score, score) for i, score in best]
         return Found(results, asked.usage, ranked.usage, len(hits))
+
+    async def _rerank_hits(self, plan: SearchPlan, hits: Sequence[Hit], context: Context) -> Ranked:
+        if plan.may_degrade:
+            context = replace(context, deadline=context.deadline.earlier(_TIME_TO_DEGRADE_S))
+        texts = [hit.record.text for hit in hits]
+        pairs = self._encoder.pairs(plan.query, texts, None, [hit.record.tokens for hit in hits])
+        return await self._rerank_pairs(pairs, context)
 
     async def _tokenize(self, encoding: Awaitable[TokenRows], context: Context) -> TokenRows:
         with context.timings.stage("tokenize"):
