@@ -1,4 +1,4 @@
-"""A search through stages that are given: what reaches them, and what is left out for want of time."""
+"""A search through stages that are given: what reaches them, what is left out for want of time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
