@@ -43,6 +43,8 @@ def local_environment(
         # Off, Ray's own servers listen on the loopback interface alone, on Linux as well.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+        # A HAProxy that has died is replaced at the third check, and it is the only one here.
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "0.5",
         "RAY_SERVE_HAPROXY_MAXCONN": str(_LOCAL_CONNECTIONS),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),
