@@ -17,6 +17,9 @@ _SERVE_ENVIRONMENT = {
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     # Vectors of a large batch are over gRPC's usual 4 MiB.
     "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(64 * 1024 * 1024),
+    # A client that sends nothing for longer than any request may take loses its connection; an hour
+    # unless said.
+    "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "130",
     # Ray 2.60 would choose by itself whether its ports ask for a token.
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",

@@ -84,7 +84,6 @@ def main() -> None:
     faults = [one for one in (SHORT if options.short else ALL) if (options.only or "") in one.name]
     with tempfile.TemporaryDirectory(prefix="winnow-chaos-") as directory:
         stand = Stand(Path(directory))
-        stand.state.directory.mkdir(exist_ok=True)
         try:
             stand.up()
             rows = asyncio.run(measure(stand, faults))

@@ -27,6 +27,7 @@ class Stand:
     """`directory` holds the cluster's state and its profile."""
 
     def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
         self.state = State(directory)
         self._directory = directory
         self._profile = _doubled(load_profile("local"))

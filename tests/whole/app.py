@@ -38,7 +38,7 @@ class WholeApp:
         issued = {tenant: new_key(tenant) for tenant in TENANTS}
         self.keys = {tenant: key for tenant, (key, _) in issued.items()}
         write_keys(directory / "keys.json", [record for _, record in issued.values()])
-        config = _config(directory)
+        config = config_in(directory)
         self.embed_model = config.embedder.name
         self.rerank_model = config.reranker.name
         embedder, reranker = object.__new__(Embedder), object.__new__(Reranker)
@@ -98,7 +98,8 @@ def _handle(target: Any) -> DeploymentHandle[Any]:
     return cast(DeploymentHandle[Any], _Handle(target))
 
 
-def _config(directory: Path) -> AppConfig:
+def config_in(directory: Path) -> AppConfig:
+    """The local profile's, with all it stores in `directory` and vectors of DIMENSIONS."""
     args = application(load_profile("local"))["args"]
     for stage in ("embedder", "reranker"):
         args[stage]["engine"]["model"] = str(model_directory(args[stage]["name"]))
