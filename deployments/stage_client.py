@@ -6,6 +6,7 @@ again on another, if it may be made twice.
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ from deployments.errors import (
 )
 from deployments.fair_queue import Origin
 from deployments.gatherer import Gatherer
+from deployments.hedge import Hedge
 from deployments.packer import Packer
 from deployments.stage import StageStatus
 from deployments.stores.base import (
@@ -81,7 +83,7 @@ class StageClient:
         response = getattr(self._handle, method).remote(*args)
         try:
             return await within(deadline, response)
-        except DeadlineExceeded:
+        except (DeadlineExceeded, asyncio.CancelledError):
             response.cancel()
             raise
         except BackPressureError:
@@ -137,6 +139,8 @@ class ModelStageClient(StageClient):
         self._method = method
         self._contract = contract
         self._packer = Packer(self._call_stage, calls.at_once, calls.tokens)
+        self._hedge = Hedge(time.monotonic)
+        self._status_hedge = Hedge(time.monotonic)
 
     async def compute(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> Computed:
         """The model's results of `rows`, all by one model."""
@@ -146,7 +150,10 @@ class ModelStageClient(StageClient):
         return computed
 
     async def status(self, deadline: Deadline) -> StageStatus:
-        answer: StageStatus = await self.call("status", deadline=deadline)
+        answer: StageStatus = await self.persist(
+            lambda: self._status_hedge.first(lambda: self._call_once("status", deadline=deadline)),
+            deadline,
+        )
         return answer
 
     async def _compute_once(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> Computed:
@@ -158,12 +165,13 @@ class ModelStageClient(StageClient):
         return computed
 
     async def _call_stage(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> Computed:
-        computed: Computed = await self.persist(
-            lambda: self._call_once(
-                self._method, rows, deadline.left_s(), origin, self._contract, deadline=deadline
-            ),
-            deadline,
-        )
+        def call() -> Awaitable[Computed]:
+            left_s = deadline.left_s()
+            return self._call_once(
+                self._method, rows, left_s, origin, self._contract, deadline=deadline
+            )
+
+        computed: Computed = await self.persist(lambda: self._hedge.first(call), deadline)
         return computed
 
 

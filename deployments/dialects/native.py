@@ -50,7 +50,9 @@ def routes(service: Service, route_class: type[APIRoute]) -> APIRouter:
 def _add_collections(router: APIRouter, service: Service) -> None:
     library = service.library
 
-    @router.put("/v1/collections/{name}", tags=["collections"])
+    @router.put(
+        "/v1/collections/{name}", tags=["collections"], responses={201: {"model": CollectionBody}}
+    )
     async def create(
         name: Name,
         caller: Caller,
