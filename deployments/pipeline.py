@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from deployments.computed import Computed
 from deployments.context import Context
 from deployments.deadline import Deadline, within
+from deployments.demand import Demand
 from deployments.fair_queue import Origin
 from deployments.prompts import Cut
 from deployments.stores.base import Filter, Hit, Namespace, Record
@@ -108,11 +109,13 @@ class Pipeline:
         embed_stage: ModelStage,
         retrieve_stage: RetrieveStage,
         rerank_stage: ModelStage,
+        demand: Demand,
     ) -> None:
         self._encoder = encoder
         self._embed = embed_stage
         self._retrieve = retrieve_stage
         self._rerank = rerank_stage
+        self._demand = demand
 
     async def embed_queries(
         self, texts: Sequence[str], cut: Cut | None, context: Context
@@ -138,6 +141,10 @@ class Pipeline:
         """Every document's relevance to the query; equal scores keep the order they came in."""
         pairs = self._encoder.pairs(query, documents, max_tokens_per_doc)
         rows = await self._tokenize(pairs, context)
+        self._demand.add("rerank", context.origin.lane, rows.total_tokens)
+        return await self._rank(rows, context)
+
+    async def _rank(self, rows: TokenRows, context: Context) -> Ranked:
         with context.timings.stage("rerank"):
             computed = await self._rerank.compute(rows, context.deadline, context.origin)
         order = np.argsort(-computed.values, kind="stable")
@@ -145,6 +152,8 @@ class Pipeline:
         return Ranked(list(zip(order.tolist(), scores, strict=True)), _usage(rows, computed))
 
     async def search(self, plan: SearchPlan, context: Context) -> Found:
+        if plan.rerank:
+            self._demand.search_begins(context.origin.lane, plan.top_k)
         asked = await self.embed_queries([plan.query], Cut(), context)
         with context.timings.stage("retrieve"):
             hits = await self._retrieve.search(
@@ -158,7 +167,9 @@ class Pipeline:
         if not plan.rerank or not hits:
             results = [Result(hit.record, hit.score, None) for hit in hits]
             return Found(results, asked.usage, Usage(), len(hits))
-        ranked = await self.rerank(plan.query, [hit.record.text for hit in hits], None, context)
+        pairs = self._encoder.pairs(plan.query, [hit.record.text for hit in hits], None)
+        ranked = await self._rank(await self._tokenize(pairs, context), context)
+        self._demand.search_reranked(plan.top_k, ranked.usage.tokens)
         best = ranked.order[: plan.top_n]
         results = [Result(hits[i].record, hits[i].score, score) for i, score in best]
         return Found(results, asked.usage, ranked.usage, len(hits))
