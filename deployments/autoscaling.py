@@ -11,30 +11,14 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
 from ray.serve.autoscaling_policy import replica_queue_length_autoscaling_policy
 from ray.serve.config import AutoscalingContext
 
 from deployments.demand import Stage
-from deployments.scaling import ScalingRules, StageLoad, StageScaler, StageSize
+from deployments.scaling import ScalingConfig, StageLoad, StageScaler, StageSize
 from deployments.signals import LANES, StageSignals, arrivals_from_stats
 
 _PERIOD_S = 1.0
-
-
-class StageScaling(ScalingRules):
-    """`stage` is what the Router calls it."""
-
-    stage: Stage
-
-
-class ScalingConfig(BaseModel):
-    """`router` and the keys of `stages` name deployments."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    router: str = "Router"
-    stages: dict[str, StageScaling] = Field(min_length=1)
 
 
 class TokenScaling:

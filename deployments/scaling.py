@@ -22,10 +22,11 @@ from typing import Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from deployments.demand import Stage
 from deployments.fair_queue import Lane
 
 # Growth is believed when it is this many times its standard error, and a factor of this at most.
-_SIGNIFICANT = 3.0
+_SIGNIFICANT = 4.0
 _MOST_GROWTH = 2.0
 _FEWEST_SAMPLES = 10
 
@@ -60,6 +61,21 @@ class ScalingRules(BaseModel):
         if self.drain_s < self.objective_s:
             raise ValueError("drain_s must be at least objective_s")
         return self
+
+
+class StageScaling(ScalingRules):
+    """`stage` is what the Router calls it."""
+
+    stage: Stage
+
+
+class ScalingConfig(BaseModel):
+    """`router` and the keys of `stages` name deployments."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    router: str = "Router"
+    stages: dict[str, StageScaling] = Field(min_length=1)
 
 
 @dataclass(frozen=True, slots=True)
