@@ -8,15 +8,15 @@ Runs in Serve's controller, ten times a second; it decides once a second.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ray.serve.autoscaling_policy import replica_queue_length_autoscaling_policy
 from ray.serve.config import AutoscalingContext
 
 from deployments.demand import Stage
-from deployments.scaling import ScalingConfig, StageLoad, StageScaler, StageSize
-from deployments.signals import LANES, StageSignals, arrivals_from_stats
+from deployments.scaling import ScalingConfig, StageLoad, StageScaler, StageSize, stage_load
+from deployments.signals import Stats
 
 _PERIOD_S = 1.0
 
@@ -54,14 +54,15 @@ class TokenScaling:
             context.capacity_adjusted_min_replicas,
             context.capacity_adjusted_max_replicas,
         )
-        return self._scalers[name].decide(_load(stage, context, arrivals, now_s), size, now_s)
+        load = _load(stage, context, arrivals, now_s)
+        return self._scalers[name].decide(load, size, now_s)
 
 
 class _Reports:
     """The newest stats of each replica that is running, and when the oldest of them was taken."""
 
     def __init__(self, context: AutoscalingContext | None) -> None:
-        self.stats: dict[Any, dict[str, float]] = {}
+        self.stats: dict[Any, Stats] = {}
         self.at_s = math.inf
         raw = context.raw_metrics if context is not None else None
         for name, replicas in (raw or {}).items():
@@ -74,29 +75,18 @@ class _Reports:
         return max(0.0, now_s - self.at_s) if self.stats else math.inf
 
 
-def _load(stage: Stage, context: AutoscalingContext, routers: _Reports, now_s: float) -> StageLoad:
+def _load(
+    stage: Stage, context: AutoscalingContext, routers: _Reports, now_s: float
+) -> StageLoad | None:
     replicas = _Reports(context)
-    try:
-        signals = [StageSignals.from_stats(stats) for stats in replicas.stats.values()]
-        arrivals = [arrivals_from_stats(stage, stats) for stats in routers.stats.values()]
-    except KeyError:  # Serve has collected a part of them only
-        return _unknown()
     # A stage of no replicas has nothing to report; its requests wait in the Routers.
     age_s = replicas.age_s(now_s) if context.current_num_replicas else 0.0
-    measured = [one.tokens_per_s for one in signals if one.tokens_per_s]
-    return StageLoad(
-        arriving_tokens_per_s={lane: sum(one[lane] for one in arrivals) for lane in LANES},
-        queued_tokens={lane: sum(one.queued_tokens[lane] for one in signals) for lane in LANES},
-        replica_tokens_per_s=_mean(measured),
-        oldest_wait_s=max((one.oldest_wait_s for one in signals), default=0.0),
-        age_s=max(age_s, routers.age_s(now_s)),
-    )
-
-
-def _unknown() -> StageLoad:
-    return StageLoad(dict.fromkeys(LANES, 0.0), dict.fromkeys(LANES, 0.0), None, 0.0, math.inf)
-
-
-def _mean(values: Iterable[float]) -> float | None:
-    found = list(values)
-    return sum(found) / len(found) if found else None
+    try:
+        return stage_load(
+            stage,
+            list(routers.stats.values()),
+            list(replicas.stats.values()),
+            max(age_s, routers.age_s(now_s)),
+        )
+    except KeyError:  # Serve has collected a part of them only
+        return None

@@ -17,14 +17,15 @@ from deployments.signals import LANES, Stats, arrivals_to_stats
 Stage = Literal["embed", "rerank"]
 
 _STAGES: tuple[Stage, ...] = ("embed", "rerank")
-_WINDOW_S = 10
+# What a rate is of. Longer would see a surge later, shorter would take chance for one.
+WINDOW_S = 10
 _WEIGHT_OF_NEW = 0.05
 
 
 class Rate:
     """A sum a second, over the last `window_s` whole seconds or as many as there were."""
 
-    def __init__(self, clock: Clock, window_s: int = _WINDOW_S) -> None:
+    def __init__(self, clock: Clock, window_s: int = WINDOW_S) -> None:
         self._clock = clock
         self._window_s = window_s
         self._began = clock()

@@ -15,20 +15,21 @@ Pure: signals and time are given. Knows no Ray.
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from deployments.demand import Stage
+from deployments.demand import WINDOW_S, Stage
 from deployments.fair_queue import Lane
+from deployments.signals import LANES, StageSignals, Stats, arrivals_from_stats
 
 # Growth is believed when it is this many times its standard error, and a factor of this at most.
 _SIGNIFICANT = 4.0
 _MOST_GROWTH = 2.0
-_FEWEST_SAMPLES = 10
+_FEWEST_SAMPLES = 6
 
 
 class ScalingRules(BaseModel):
@@ -80,7 +81,7 @@ class ScalingConfig(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class StageLoad:
-    """What is known of a stage, `age_s` ago (infinite: not all of it).
+    """What was known of a stage `age_s` ago.
 
     Tokens/s that arrive and tokens that wait, by lane; what one replica was measured to do (None:
     nothing yet); how long the oldest request outside bulk has waited.
@@ -91,6 +92,22 @@ class StageLoad:
     replica_tokens_per_s: float | None
     oldest_wait_s: float
     age_s: float
+
+
+def stage_load(
+    stage: Stage, routers: Sequence[Stats], replicas: Sequence[Stats], age_s: float
+) -> StageLoad:
+    """What all of them report together; KeyError when one says only a part."""
+    arrivals = [arrivals_from_stats(stage, stats) for stats in routers]
+    signals = [StageSignals.from_stats(stats) for stats in replicas]
+    measured = [one.tokens_per_s for one in signals if one.tokens_per_s]
+    return StageLoad(
+        arriving_tokens_per_s={lane: sum(one[lane] for one in arrivals) for lane in LANES},
+        queued_tokens={lane: sum(one.queued_tokens[lane] for one in signals) for lane in LANES},
+        replica_tokens_per_s=sum(measured) / len(measured) if measured else None,
+        oldest_wait_s=max((one.oldest_wait_s for one in signals), default=0.0),
+        age_s=age_s,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +140,11 @@ class StageScaler:
         self._wanted: deque[_Wanted] = deque()
         self._rates: deque[tuple[float, float]] = deque()
 
-    def decide(self, load: StageLoad, size: StageSize, now_s: float) -> int:
-        """Replicas to ask for, within the bounds. `now_s` never goes back."""
+    def decide(self, load: StageLoad | None, size: StageSize, now_s: float) -> int:
+        """Replicas to ask for, within the bounds; no `load` is as good as a stale one. `now_s` never
+        goes back."""
         rules = self._rules
-        if load.age_s > rules.stale_after_s:
+        if load is None or load.age_s > rules.stale_after_s:
             self._wanted.clear()
             self._rates.clear()
             return size.bound(size.target)
@@ -186,8 +204,10 @@ class StageScaler:
 
     def _foresee(self, rate: float, now_s: float) -> float:
         """The rate when a replica asked for now would serve, if it has been growing."""
-        self._rates.append((now_s, rate))
-        while self._rates[0][0] < now_s - self._rules.trend_s:
+        if not self._rates or now_s >= self._rates[-1][0] + WINDOW_S:
+            # Rates nearer to one another than they are long would repeat the same arrivals.
+            self._rates.append((now_s, rate))
+        while self._rates and self._rates[0][0] < now_s - self._rules.trend_s:
             self._rates.popleft()
         growth = _growth(self._rates) * self._rules.start_up_s
         return min(rate + growth, rate * _MOST_GROWTH)
