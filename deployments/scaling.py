@@ -141,8 +141,8 @@ class StageScaler:
         self._rates: deque[tuple[float, float]] = deque()
 
     def decide(self, load: StageLoad | None, size: StageSize, now_s: float) -> int:
-        """Replicas to ask for, within the bounds; no `load` is as good as a stale one. `now_s` never
-        goes back."""
+        """Replicas to ask for, within the bounds; no `load` is as a stale one. `now_s` never goes
+        back."""
         rules = self._rules
         if load is None or load.age_s > rules.stale_after_s:
             self._wanted.clear()

@@ -32,7 +32,7 @@ class _Strict(BaseModel):
 
 
 class Lengths(_Strict):
-    """Tokens of a text: log-normal about `median`, cut at `highest`. `sigma` is of the logarithm."""
+    """Tokens of a text: log-normal about `median` (`sigma` of the logarithm), cut at `highest`."""
 
     median: float = Field(gt=0)
     sigma: float = Field(default=0.5, ge=0)
@@ -122,7 +122,9 @@ class Trace:
         """Of each request: what it has the embedder do, and the reranker, int64 [requests]."""
         items, each = self.items.astype(np.int64), self.item_tokens.astype(np.int64)
         texts = self.is_route("embed") | self.is_route("ingest")
-        embed = np.where(texts, items * each, np.where(self.is_route("search"), self.query_tokens, 0))
+        embed = np.where(
+            texts, items * each, np.where(self.is_route("search"), self.query_tokens, 0)
+        )
         return embed, np.where(texts, 0, items * (self.query_tokens + each))
 
     def write(self, path: Path) -> None:

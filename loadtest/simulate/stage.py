@@ -46,6 +46,8 @@ class Replica:
         self.lost = False
         self.batcher = Batcher(self._compute, clock, spec.limits)
         self._times = spec.times
+        self._clock = clock
+        self._busy_until = 0.0
 
     def stats(self) -> Stats:
         batcher = self.batcher
@@ -54,7 +56,10 @@ class Replica:
 
     async def _compute(self, rows: TokenRows) -> Computed:
         if not self.lost:
-            await asyncio.sleep(self._times.seconds(rows.lengths))
+            # Batches in several slots take turns on the one engine.
+            begins = max(self._clock(), self._busy_until)
+            self._busy_until = begins + self._times.seconds(rows.lengths)
+            await asyncio.sleep(self._busy_until - self._clock())
         if self.lost:
             raise StageUnavailable("the replica was lost")
         return Computed.anew(np.zeros(len(rows), np.float32)).by("model")
@@ -131,10 +136,12 @@ class SimulatedStage:
             replica.lost = True
             self._retire(replica)
 
-    async def replace_all(self, at_once: int) -> None:
-        """A new version: `at_once` more replicas start, as many old ones retire, until all are
-        new."""
-        old = self.serving
+    def upgrade(self, at_once: int) -> None:
+        """To a new version: `at_once` more replicas start, then as many old ones retire, until all
+        are new."""
+        self._upgrading = asyncio.create_task(self._replace(self.serving, at_once))
+
+    async def _replace(self, old: list[Replica], at_once: int) -> None:
         self._surge = at_once
         while old:
             new = [self._ask() for _ in range(min(at_once, len(old)))]
