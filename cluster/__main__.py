@@ -5,7 +5,19 @@ import sys
 import typer
 
 from cluster.client import ApiError
-from cluster.commands import demo, down, ingest, models, render, search, smoke, status, up, url
+from cluster.commands import (
+    demo,
+    down,
+    ingest,
+    models,
+    plan,
+    render,
+    search,
+    smoke,
+    status,
+    up,
+    url,
+)
 from cluster.commands.session import CommandError, open_console
 from cluster.models.errors import ModelError
 from cluster.profile import UnknownProfileError
@@ -24,6 +36,7 @@ app.command()(ingest.ingest)
 app.command()(search.search)
 app.command()(demo.demo)
 app.command()(render.render)
+app.command(name="plan")(plan.plan_command)
 app.command()(url.url)
 app.add_typer(models.app, name="models")
 

@@ -14,6 +14,7 @@ import yaml
 
 from cluster.config import AppConfig
 from cluster.state import State
+from deployments.scaling import ScalingConfig
 
 Resolve = Callable[[str], str]
 
@@ -38,7 +39,7 @@ def profile_names() -> list[str]:
 
 
 def load_profile(name: str) -> dict[str, Any]:
-    """The profile of that name, or the file at that path, checked against AppConfig."""
+    """The profile of that name, or the file at that path, with its arguments and rules checked."""
     path = _DIRECTORY / f"{name}.yaml"
     if not path.exists():
         path = Path(name)
@@ -47,7 +48,11 @@ def load_profile(name: str) -> dict[str, Any]:
             f"there is no profile '{name}': take one of {', '.join(profile_names())}, or a file"
         )
     profile: dict[str, Any] = yaml.safe_load(path.read_text())
-    AppConfig.model_validate(application(profile)["args"])
+    app = application(profile)
+    AppConfig.model_validate(app["args"])
+    if policy := app.get("autoscaling_policy"):
+        # Serve reads it only in its controller, where an error stops all scaling.
+        ScalingConfig.model_validate(policy["policy_kwargs"])
     return profile
 
 
@@ -91,9 +96,11 @@ def localise(
 
 
 def _threads(app: dict[str, Any], deployment: str) -> int:
-    """This machine's cores, shared by the stage's replicas."""
-    [replicas] = [one["num_replicas"] for one in app["deployments"] if one["name"] == deployment]
-    return max(1, (os.cpu_count() or 1) // int(replicas))
+    """This machine's cores, shared by the stage's replicas, as many as there may be."""
+    [found] = [one for one in app["deployments"] if one["name"] == deployment]
+    scaling = found.get("autoscaling_config", {})
+    replicas = int(scaling.get("max_replicas") or found["num_replicas"])
+    return max(1, (os.cpu_count() or 1) // replicas)
 
 
 def _absolute(model: str) -> str:

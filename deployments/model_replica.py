@@ -22,6 +22,7 @@ from deployments.errors import StageUnavailable
 from deployments.fair_queue import Origin
 from deployments.golden import GoldenDrift, check_golden
 from deployments.metrics import BatchMetrics
+from deployments.signals import StageSignals, Stats
 from deployments.stage import StageStatus
 from deployments.token_rows import TokenRows
 
@@ -93,6 +94,13 @@ class ModelReplica:
         return StageStatus(
             self._config.name, self.fingerprint, batcher.queued_rows, batcher.queued_tokens
         )
+
+    def record_autoscaling_stats(self) -> Stats:
+        """What waits and how fast the engine is; Serve asks for it."""
+        batcher = self._batcher
+        return StageSignals(
+            batcher.lane_tokens, batcher.oldest_wait_s(), batcher.throughput.tokens_per_s
+        ).to_stats()
 
     async def check_health(self) -> None:
         """Raises StageUnavailable, or GoldenDrift when the model no longer answers as it should."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from deployments.computed import Computed
 from deployments.context import Context
 from deployments.deadline import Deadline, within
+from deployments.demand import Demand
 from deployments.errors import DeadlineExceeded, Overloaded, StageUnavailable
 from deployments.fair_queue import Origin
 from deployments.prompts import Cut
@@ -120,11 +121,13 @@ class Pipeline:
         embed_stage: ModelStage,
         retrieve_stage: RetrieveStage,
         rerank_stage: ModelStage,
+        demand: Demand,
     ) -> None:
         self._encoder = encoder
         self._embed = embed_stage
         self._retrieve = retrieve_stage
         self._rerank = rerank_stage
+        self._demand = demand
 
     async def embed_queries(
         self, texts: Sequence[str], cut: Cut | None, context: Context
@@ -149,15 +152,16 @@ class Pipeline:
     ) -> Ranked:
         """Every document's relevance to the query; equal scores keep the order they came in."""
         pairs = self._encoder.pairs(query, documents, max_tokens_per_doc)
-        return await self._rerank_pairs(pairs, context)
+        rows = await self._tokenize(pairs, context)
+        self._demand.add("rerank", context.origin.lane, rows.total_tokens)
+        return await self._rank(rows, context)
 
     async def keep(self, documents: Sequence[str], context: Context) -> list[bytes]:
         """What a search will need of each document's tokens, to be stored beside it."""
         with context.timings.stage("tokenize"):
             return await within(context.deadline, self._encoder.keep(documents))
 
-    async def _rerank_pairs(self, pairs: Awaitable[TokenRows], context: Context) -> Ranked:
-        rows = await self._tokenize(pairs, context)
+    async def _rank(self, rows: TokenRows, context: Context) -> Ranked:
         with context.timings.stage("rerank"):
             computed = await self._rerank.compute(rows, context.deadline, context.origin)
         order = np.argsort(-computed.values, kind="stable")
@@ -165,6 +169,8 @@ class Pipeline:
         return Ranked(list(zip(order.tolist(), scores, strict=True)), _usage(rows, computed))
 
     async def search(self, plan: SearchPlan, context: Context) -> Found:
+        if plan.rerank:
+            self._demand.search_begins(context.origin.lane, plan.top_k)
         asked = await self.embed_queries([plan.query], Cut(), context)
         with context.timings.stage("retrieve"):
             k = plan.top_k if plan.rerank else plan.top_n
@@ -181,6 +187,7 @@ class Pipeline:
             if not plan.may_degrade:
                 raise
             return Found(as_retrieved, asked.usage, Usage(), len(hits), degraded=("rerank",))
+        self._demand.search_reranked(plan.top_k, ranked.usage.tokens)
         best = ranked.order[: plan.top_n]
         results = [Result(hits[i].record, hits[i].score, score) for i, score in best]
         return Found(results, asked.usage, ranked.usage, len(hits))
@@ -190,7 +197,7 @@ class Pipeline:
             context = replace(context, deadline=context.deadline.earlier(_TIME_TO_DEGRADE_S))
         texts = [hit.record.text for hit in hits]
         pairs = self._encoder.pairs(plan.query, texts, None, [hit.record.tokens for hit in hits])
-        return await self._rerank_pairs(pairs, context)
+        return await self._rank(await self._tokenize(pairs, context), context)
 
     async def _tokenize(self, encoding: Awaitable[TokenRows], context: Context) -> TokenRows:
         with context.timings.stage("tokenize"):

@@ -17,11 +17,14 @@ from deployments.api.app import build_http_app
 from deployments.cached_embed import CachedEmbed
 from deployments.checkpoint import locate
 from deployments.configs import EmbedCacheConfig, EmbedderConfig, RerankerConfig, RouterConfig
+from deployments.counted_stage import CountedStage
+from deployments.demand import Demand
 from deployments.library import Library
 from deployments.metrics import TokenMetrics
 from deployments.pipeline import ModelStage, Pipeline
 from deployments.readiness import Ask, readiness
 from deployments.service import EmbedModel, RerankModel, Service
+from deployments.signals import Stats
 from deployments.stage_client import IndexClient, ModelStageClient
 from deployments.tenancy import KeyRing
 from deployments.tokenizer import EmbedEncoder, Encoder, RerankEncoder, load_tokenizer
@@ -46,11 +49,13 @@ class Router:
         rerank = ModelStageClient(
             "rerank", reranker, "rerank", reranker_config.contract(), config.rerank_calls
         )
+        self._demand = Demand(time.monotonic)
         pipeline = Pipeline(
             _encoder(embedder_config, reranker_config, config.tokenizer_threads),
-            _remembering(embed, config.embed_cache),
+            _remembering(CountedStage("embed", embed, self._demand), config.embed_cache),
             retrieve,
             rerank,
+            self._demand,
         )
         stages: dict[str, Ask] = {
             "embed": embed.status,
@@ -68,6 +73,10 @@ class Router:
             readiness=partial(readiness, stages, time.monotonic),
             clock=time.monotonic,
         )
+
+    def record_autoscaling_stats(self) -> Stats:
+        """What arrives for the model stages; Serve asks for it."""
+        return self._demand.to_stats()
 
     # The hook by which Serve takes an app that is built after the constructor (Ray 2.60).
     async def __serve_build_asgi_app__(self) -> FastAPI:

@@ -9,6 +9,7 @@ import pytest
 from deployments.computed import Computed
 from deployments.context import Context
 from deployments.deadline import Deadline
+from deployments.demand import Demand
 from deployments.errors import DeadlineExceeded, InternalError, Overloaded, StageUnavailable
 from deployments.fair_queue import Origin
 from deployments.pipeline import Pipeline, SearchPlan
@@ -80,7 +81,7 @@ class Stand:
     rerank: Stage = field(default_factory=Stage)
 
     def pipeline(self) -> Pipeline:
-        return Pipeline(self.encoder, Stage(), self.shelf, self.rerank)
+        return Pipeline(self.encoder, Stage(), self.shelf, self.rerank, Demand(lambda: 0.0))
 
 
 def plan(*, rerank: bool = True, may_degrade: bool = False) -> SearchPlan:
