@@ -23,7 +23,7 @@ TORCH := --require-hashes -r requirements/torch-cpu.txt
 RESOLVE := uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-header --quiet \
   --python-platform x86_64-manylinux_2_28
 
-.PHONY: demo test check install up down smoke lock loadtest bench overhead clean
+.PHONY: demo test check install up down smoke lock loadtest bench overhead chaos clean
 
 demo: install ## start Winnow, ingest a corpus, run three searches
 	$(BIN)/winnow up --profile $(PROFILE)
@@ -59,6 +59,9 @@ bench: install $(BENCH_PEERS) ## Winnow against its peers, in one run (needs wrk
 
 overhead: install ## what the pipeline costs: search with engines that cost nothing (needs wrk)
 	$(BIN)/python -m loadtest.overhead
+
+chaos: install ## kill and stop what a cluster is made of, under load (about ten minutes)
+	$(BIN)/python -m loadtest.chaos
 
 .bench/%: loadtest/bench/requirements-%.txt
 	$(PYTHON) -m venv --clear $@

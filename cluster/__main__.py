@@ -11,6 +11,7 @@ from cluster.commands import (
     ingest,
     keys,
     models,
+    plan,
     render,
     search,
     smoke,
@@ -37,6 +38,7 @@ app.command()(ingest.ingest)
 app.command()(search.search)
 app.command()(demo.demo)
 app.command()(render.render)
+app.command(name="plan")(plan.plan_command)
 app.command()(url.url)
 app.add_typer(models.app, name="models")
 app.add_typer(tenants.app, name="tenants")

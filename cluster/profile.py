@@ -15,6 +15,7 @@ import yaml
 from cluster.config import AppConfig
 from cluster.state import State
 from deployments.plans import Plans
+from deployments.scaling import ScalingConfig
 
 Resolve = Callable[[str], str]
 
@@ -42,7 +43,7 @@ def profile_names() -> list[str]:
 
 
 def load_profile(name: str) -> dict[str, Any]:
-    """The profile of that name, or the file at that path, checked against AppConfig and Plans."""
+    """The profile of that name, or the file at that path; all that it says is checked."""
     path = _DIRECTORY / f"{name}.yaml"
     if not path.exists():
         path = Path(name)
@@ -56,6 +57,9 @@ def load_profile(name: str) -> dict[str, Any]:
     for deployment in app["deployments"]:
         if deployment["name"] == "Router":
             Plans.model_validate(deployment.get("user_config", {}))
+    if policy := app.get("autoscaling_policy"):
+        # Serve reads it only in its controller, where an error stops all scaling.
+        ScalingConfig.model_validate(policy["policy_kwargs"])
     return profile
 
 
@@ -99,9 +103,11 @@ def localise(
 
 
 def _threads(app: dict[str, Any], deployment: str) -> int:
-    """This machine's cores, shared by the stage's replicas."""
-    [replicas] = [one["num_replicas"] for one in app["deployments"] if one["name"] == deployment]
-    return max(1, (os.cpu_count() or 1) // int(replicas))
+    """This machine's cores, shared by the stage's replicas, as many as there may be."""
+    [found] = [one for one in app["deployments"] if one["name"] == deployment]
+    scaling = found.get("autoscaling_config", {})
+    replicas = int(scaling.get("max_replicas") or found["num_replicas"])
+    return max(1, (os.cpu_count() or 1) // replicas)
 
 
 def _absolute(model: str) -> str:

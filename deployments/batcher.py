@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from deployments.computed import Computed
 from deployments.deadline import Clock, Deadline
 from deployments.errors import DeadlineExceeded, Overloaded
-from deployments.fair_queue import FairQueue, Origin
+from deployments.fair_queue import FairQueue, Lane, Origin
 from deployments.portions import Portion, Request, fail, hand_out
 from deployments.throughput import Throughput
 from deployments.token_rows import TokenRows
@@ -72,6 +72,8 @@ class Batcher:
         self._clock = clock
         self._observe = observe
         self._waiting: FairQueue[Request] = FairQueue()
+        # In order of arrival; a request leaves with the last of its rows.
+        self._since: dict[Request, tuple[float, Lane]] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._running_tokens = 0
         self.queued_rows = 0
@@ -79,6 +81,15 @@ class Batcher:
     @property
     def queued_tokens(self) -> int:
         return self._waiting.tokens
+
+    @property
+    def lane_tokens(self) -> dict[Lane, int]:
+        return self._waiting.lane_tokens
+
+    def oldest_wait_s(self) -> float:
+        """Of the requests outside bulk that wait with a row or more."""
+        waiting = (since for since, lane in self._since.values() if lane != "bulk")
+        return self._clock() - next(waiting, self._clock())
 
     async def submit(self, rows: TokenRows, timeout_s: float, origin: Origin) -> Computed:
         """The results of `rows`, in their order.
@@ -90,6 +101,7 @@ class Batcher:
         answer: asyncio.Future[Computed] = asyncio.get_running_loop().create_future()
         work = Request(rows, Deadline.after(timeout_s, self._clock), answer)
         self._waiting.push(work, rows.total_tokens, origin)
+        self._since[work] = (self._clock(), origin.lane)
         self.queued_rows += len(rows)
         self._fill_slots()
         return await answer
@@ -144,10 +156,13 @@ class Batcher:
         self.queued_rows -= count
         self._running_tokens += tokens
         self._waiting.serve(tokens, leaves=not work.left)
+        if not work.left:
+            del self._since[work]
         return portion
 
     def _drop_head(self, work: Request) -> None:
         self.queued_rows -= work.left
+        del self._since[work]
         self._waiting.serve(0, leaves=True, dropped_tokens=work.left_tokens)
 
     async def _execute(self, batch: list[Portion]) -> None:

@@ -147,6 +147,10 @@ class FairQueue(Generic[T]):
         """All that waits."""
         return sum(band.tokens for band in self._bands.values())
 
+    @property
+    def lane_tokens(self) -> dict[Lane, int]:
+        return {lane: band.tokens for lane, band in self._bands.items()}
+
     def push(self, item: T, tokens: int, origin: Origin) -> None:
         band = self._bands[origin.lane]
         tenant = band.tenants.find(origin.tenant)

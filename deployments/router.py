@@ -25,6 +25,8 @@ from deployments.configs import (
     RouterConfig,
 )
 from deployments.control.control import Control
+from deployments.counted_stage import CountedStage
+from deployments.demand import Demand
 from deployments.library import Library
 from deployments.metrics import FailureMetrics, TenantMetrics, TokenMetrics
 from deployments.pipeline import ModelStage, Pipeline
@@ -34,6 +36,7 @@ from deployments.quota.limiter import FallbackLimiter, Limiter
 from deployments.quota.shared import SharedLimiter
 from deployments.readiness import Ask, readiness
 from deployments.service import EmbedModel, RerankModel, Service
+from deployments.signals import Stats
 from deployments.stage_client import IndexClient, ModelStageClient
 from deployments.tokenizer import EmbedEncoder, Encoder, RerankEncoder, load_tokenizer
 from deployments.vector_cache import VectorCache
@@ -57,11 +60,13 @@ class Router:
         rerank = ModelStageClient(
             "rerank", reranker, "rerank", reranker_config.contract(), config.rerank_calls
         )
+        self._demand = Demand(time.monotonic)
         pipeline = Pipeline(
             _encoder(embedder_config, reranker_config, config.tokenizer_threads),
-            _remembering(embed, config.embed_cache),
+            _remembering(CountedStage("embed", embed, self._demand), config.embed_cache),
             retrieve,
             rerank,
+            self._demand,
         )
         stages: dict[str, Ask] = {
             "embed": embed.status,
@@ -89,6 +94,10 @@ class Router:
         self._plans = Plans.model_validate(user_config)
         if self._admission is not None:
             self._admission.plans = self._plans
+
+    def record_autoscaling_stats(self) -> Stats:
+        """What arrives for the model stages; Serve asks for it."""
+        return self._demand.to_stats()
 
     # The hook by which Serve takes an app that is built after the constructor (Ray 2.60).
     async def __serve_build_asgi_app__(self) -> FastAPI:

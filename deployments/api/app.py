@@ -6,9 +6,10 @@ A plain function of the service, so that tests run it without Ray.
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import Depends, FastAPI, Response
+from fastapi import APIRouter, Depends, FastAPI, Response
 
 from deployments.api.auth import bearer
+from deployments.api.declared import Responses, declare_no_422, error_responses
 from deployments.api.failures import add_error_handlers
 from deployments.api.route import guard
 from deployments.dialects import admin, cohere, native, openai, rerank_v1, usage
@@ -29,9 +30,11 @@ def build_http_app(service: Service) -> FastAPI:
         lifespan=lifespan,
     )
     guarded = guard(service.control.keys, service.admission)
-    for dialect in (openai, rerank_v1, cohere, native, usage, admin):
-        # The dependency is for the documentation: by then the route has checked the key.
-        app.include_router(dialect.routes(service, guarded), dependencies=[Depends(bearer)])
+    for dialect in (openai, rerank_v1, cohere):
+        _include(app, dialect.routes(service, guarded), error_responses(dialect.ErrorBody))
+    for dialect in (native, usage, admin):
+        errors = error_responses(openai.ErrorBody, stores=dialect is not usage)
+        _include(app, dialect.routes(service, guarded), errors)
     add_error_handlers(
         app,
         [
@@ -41,7 +44,13 @@ def build_http_app(service: Service) -> FastAPI:
         ],
     )
     _add_probes(app, service)
+    declare_no_422(app)
     return app
+
+
+def _include(app: FastAPI, router: APIRouter, errors: Responses) -> None:
+    # The dependency is for the documentation: by then the route has checked the key.
+    app.include_router(router, dependencies=[Depends(bearer)], responses=errors)
 
 
 def _add_probes(app: FastAPI, service: Service) -> None:

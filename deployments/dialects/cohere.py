@@ -86,6 +86,11 @@ class RerankResponse(BaseModel):
     meta: dict[str, Any]
 
 
+class ErrorBody(BaseModel):
+    message: str
+    id: str
+
+
 def routes(service: Service, guarded: Guard) -> APIRouter:
     router = APIRouter(route_class=guarded("read"), tags=["Cohere v2"])
     _add_embed(router, service)

@@ -56,7 +56,9 @@ def routes(service: Service, guarded: Guard) -> APIRouter:
 def _add_collection_writes(router: APIRouter, service: Service) -> None:
     library = service.library
 
-    @router.put("/v1/collections/{name}", tags=["collections"])
+    @router.put(
+        "/v1/collections/{name}", tags=["collections"], responses={201: {"model": CollectionBody}}
+    )
     async def create(
         name: Name,
         caller: Caller,
@@ -170,6 +172,7 @@ def _add_search(router: APIRouter, service: Service) -> None:
             top_n=body.top_n,
             where=parse_filter(body.filter) if body.filter else None,
             rerank=body.rerank,
+            may_degrade=body.on_timeout == "retrieval_order",
         )
         context = service.context(caller, body.deadline_ms, "interactive")
         found = await service.pipeline.search(plan, context)
@@ -177,6 +180,7 @@ def _add_search(router: APIRouter, service: Service) -> None:
         stages_ms = {name: round(ms, 3) for name, ms in timings.stages_ms.items()}
         answer = {
             "results": _results(found, body),
+            **({"degraded": found.degraded} if found.degraded else {}),
             "usage": {
                 "embed_tokens": found.embed.tokens,
                 "rerank_tokens": found.rerank.tokens,

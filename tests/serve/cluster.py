@@ -12,6 +12,7 @@ from cluster.ports import free_ports
 from cluster.state import State
 
 _TIMEOUT_S = 400
+_ROOT = Path(__file__).parents[2]
 
 
 class Cluster:
@@ -59,7 +60,9 @@ class Cluster:
         return [sys.executable, "-m", "cluster", *arguments]
 
     def environment(self) -> dict[str, str]:
-        return os.environ | {"WINNOW_STATE": str(self.state.directory), "COLUMNS": "160"}
+        """Replicas may import what tests deploy."""
+        ours = {"WINNOW_STATE": str(self.state.directory), "PYTHONPATH": str(_ROOT)}
+        return os.environ | ours | {"COLUMNS": "160"}
 
     def client(self, api_key: str | None = None) -> httpx.Client:
         headers = {"authorization": f"Bearer {api_key or self.api_key}"}

@@ -1,5 +1,5 @@
 """One real cluster a run. The folders run in the order of their names: `local`, then `qwen3` on
-the same cluster, then `restart`, which kills it, then `shared`, whose Routers share two servers."""
+the same cluster, `restart`, which kills it, `scaling` and `shared`, which start it anew."""
 
 import uuid
 from collections.abc import Iterator

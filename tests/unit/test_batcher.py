@@ -214,3 +214,22 @@ def test_nobody_starves_beside_tenants_without_end(lengths: list[int], lane: Lan
         await asyncio.gather(*floods)
 
     asyncio.run(run())
+
+
+async def test_what_waits_is_told_by_lane_and_the_oldest_outside_bulk() -> None:
+    now = 0.0
+    engine = Engine(delay_s=0.01)
+    batcher = Batcher(engine.compute, lambda: now, _LIMITS)
+    running = asyncio.create_task(batcher.submit(rows_of(16), 10, _ME))
+    await asyncio.sleep(0)
+    waiting = [asyncio.create_task(batcher.submit(rows_of(9), 10, Origin("me", "bulk")))]
+    await asyncio.sleep(0)
+    now = 2.0
+    assert batcher.oldest_wait_s() == 0
+    waiting.append(asyncio.create_task(batcher.submit(rows_of(5, 6), 10, _ME)))
+    await asyncio.sleep(0)
+    now = 5.0
+    assert batcher.lane_tokens == {"interactive": 0, "default": 11, "bulk": 9}
+    assert batcher.oldest_wait_s() == 3
+    await asyncio.gather(running, *waiting)
+    assert batcher.oldest_wait_s() == 0

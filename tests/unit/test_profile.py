@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from pydantic import ValidationError
 
 from cluster.profile import application, load_profile, localise, models
 from cluster.state import State
@@ -75,3 +77,22 @@ def test_a_cache_that_is_off_needs_no_directory(tmp_path: Path) -> None:
     profile = load_profile("local")
     profile["applications"][0]["args"]["router"]["embed_cache"] = {"max_bytes": 0}
     assert _localised(profile, tmp_path)["router"]["embed_cache"] == {"max_bytes": 0}
+
+
+def test_scaling_rules_with_a_misspelt_name_are_refused(tmp_path: Path) -> None:
+    profile = load_profile("production")
+    stages = profile["applications"][0]["autoscaling_policy"]["policy_kwargs"]["stages"]
+    stages["Embedder"]["drain"] = 5
+    file = tmp_path / "profile.yaml"
+    file.write_text(yaml.safe_dump(profile))
+    with pytest.raises(ValidationError, match="drain"):
+        load_profile(str(file))
+
+
+def test_an_inline_engine_gets_the_cores_that_the_most_replicas_leave(tmp_path: Path) -> None:
+    profile = _local()
+    [embedder] = [d for d in application(profile)["deployments"] if d["name"] == "Embedder"]
+    del embedder["num_replicas"]
+    embedder["autoscaling_config"] = {"min_replicas": 1, "max_replicas": 10_000}
+    args = _localised(profile, tmp_path)
+    assert args["embedder"]["engine"]["threads"] == 1

@@ -1,8 +1,8 @@
 """The whole application on a real LanceDB index, with models that make nothing of a text."""
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from deployments.computed import Computed
 from deployments.configs import IndexConfig
 from deployments.deadline import Deadline
+from deployments.demand import Demand
 from deployments.fair_queue import Origin
 from deployments.index import Index
 from deployments.library import Library
@@ -19,6 +20,7 @@ from deployments.stage_client import IndexClient, ModelStageClient
 from deployments.token_rows import TokenRows
 from tests.unit.service import TestService
 from tests.unit.stores.made import DIMENSIONS, FINGERPRINT, unit
+from tests.whole.app import handle
 
 
 class Encoder:
@@ -31,6 +33,9 @@ class Encoder:
 
     async def pairs(self, query: str, documents: Sequence[str], *_: object) -> TokenRows:  # noqa: ARG002
         return TokenRows.pack([[1, 2]] * len(documents))
+
+    async def keep(self, documents: Sequence[str]) -> list[bytes]:
+        return [b""] * len(documents)
 
 
 class Embedder:
@@ -47,25 +52,12 @@ class Reranker:
         return Computed.anew(np.full(len(rows), 0.5, np.float32)).by(FINGERPRINT)
 
 
-class DirectIndex:
-    """As IndexClient, without Ray: the deadline stays here."""
-
-    def __init__(self, index: Index) -> None:
-        self._index = index
-
-    def __getattr__(self, method: str) -> Callable[..., Coroutine[Any, Any, Any]]:
-        async def call(*arguments: Any) -> Any:
-            return await getattr(self._index, method)(*arguments[:-1])
-
-        return call
-
-
 @pytest.fixture
 async def whole(tmp_path: Path) -> AsyncIterator[TestService]:
     index = Index(IndexConfig(directory=str(tmp_path / "index")))
-    client = cast(IndexClient, DirectIndex(index))
+    client = IndexClient("retrieve", handle(index))
     embedder = Embedder()
-    pipeline = Pipeline(Encoder(), embedder, client, Reranker())
+    pipeline = Pipeline(Encoder(), embedder, client, Reranker(), Demand(lambda: 0.0))
     library = Library(pipeline, cast(ModelStageClient, embedder), client, DIMENSIONS)
     service = await TestService.open(tmp_path, pipeline, library)
     yield service

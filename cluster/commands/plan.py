@@ -1,0 +1,146 @@
+"""`winnow plan`: how many replicas and GPUs a load needs, what they cost and what to change."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from rich.table import Table
+
+from cluster.commands.session import CommandError, open_console
+from cluster.planning import (
+    GPUS,
+    Engine,
+    Load,
+    Plan,
+    StageName,
+    TracedRequest,
+    assumed_tokens_per_s,
+    load_of,
+    parameters,
+    plan,
+)
+from cluster.profile import application, load_profile
+
+_STAGES: dict[StageName, tuple[str, str]] = {
+    "embed": ("embedder", "Embedder"),
+    "rerank": ("reranker", "Reranker"),
+}
+# Of a batch of service times that were measured.
+_BATCH_TOKENS, _ROW_TOKENS = 8192, 128
+
+
+def plan_command(  # noqa: PLR0913 # an option a question
+    qps: Annotated[float, typer.Option(help="Searches a second at the peak.")] = 100,
+    candidates: Annotated[int, typer.Option(help="Documents reranked a search (top_k).")] = 50,
+    query_tokens: Annotated[float, typer.Option(help="Of a query.")] = 16,
+    document_tokens: Annotated[float, typer.Option(help="Of a candidate.")] = 200,
+    objective_ms: Annotated[float, typer.Option(help="In what a search is to be answered.")] = 500,
+    profile: Annotated[str, typer.Option(help="Whose models; its name, or a file.")] = "production",
+    reranker: Annotated[str | None, typer.Option(help="Another model to rerank.")] = None,
+    embedder: Annotated[str | None, typer.Option(help="Another model to embed.")] = None,
+    gpu: Annotated[str, typer.Option(help=f"One of {', '.join(GPUS)}.")] = "H100",
+    measured: Annotated[
+        Path | None, typer.Option(help="Service times: 'python -m loadtest.simulate measure'.")
+    ] = None,
+    trace: Annotated[
+        Path | None, typer.Option(help="JSON lines; its busiest minute is planned for.")
+    ] = None,
+    price: Annotated[float | None, typer.Option(help="Of a GPU an hour.")] = None,
+) -> None:
+    """From a load and an objective to replicas and GPUs a stage, and what to change first."""
+    if gpu not in GPUS:
+        raise CommandError(f"no figures for a GPU '{gpu}': take one of {', '.join(GPUS)}")
+    try:
+        load = (
+            _traced(trace)
+            if trace
+            else Load(
+                searches_per_s=qps,
+                candidates=candidates,
+                query_tokens=query_tokens,
+                document_tokens=document_tokens,
+            )
+        )
+    except ValidationError as wrong:
+        [first, *_] = wrong.errors()
+        raise CommandError(f"{first['loc'][0]}: {first['msg']}") from None
+    engines = _engines(profile, {"embed": embedder, "rerank": reranker}, gpu, measured)
+    _show(plan(load, engines, objective_ms / 1000), load, objective_ms, price)
+
+
+def _traced(path: Path) -> Load:
+    try:
+        lines = path.read_text().splitlines()
+        return load_of(TracedRequest.model_validate_json(line) for line in lines if line.strip())
+    except OSError as wrong:
+        raise CommandError(f"{path}: {wrong.strerror}") from None
+    except (ValueError, ValidationError) as wrong:
+        raise CommandError(f"{path}: {str(wrong).splitlines()[0]}") from None
+
+
+def _engines(
+    profile: str, others: dict[StageName, str | None], gpu: str, measured: Path | None
+) -> dict[StageName, Engine]:
+    app = application(load_profile(profile))
+    times: dict[str, Any] = json.loads(measured.read_text()) if measured else {}
+    found: dict[StageName, Engine] = {}
+    for stage, (part, deployment) in _STAGES.items():
+        model = others[stage] or app["args"][part]["name"]
+        [one] = [d for d in app["deployments"] if d["name"] == deployment]
+        gpus = float(one.get("ray_actor_options", {}).get("num_gpus", 0))
+        if stage in times:
+            speed = _measured_tokens_per_s(times[stage])
+        else:
+            size = parameters(model)
+            if size is None or not gpus:
+                raise CommandError(
+                    f"how fast '{model}' is on this profile's hardware cannot be assumed:"
+                    " give --measured"
+                )
+            speed = assumed_tokens_per_s(size, gpu, gpus)
+        found[stage] = Engine(model=model, tokens_per_s=speed, measured=stage in times, gpus=gpus)
+    return found
+
+
+def _measured_tokens_per_s(times: dict[str, Any]) -> float:
+    """Of a full batch of rows of middling length."""
+    token_s = times["token_s"] + times["square_s"] * _ROW_TOKENS
+    return float(_BATCH_TOKENS / (times["batch_s"] + token_s * _BATCH_TOKENS))
+
+
+def _show(made: Plan, load: Load, objective_ms: float, price: float | None) -> None:
+    console = open_console()
+    on_gpus = made.gpus > 0
+    console.print(
+        f"{load.searches_per_s:g} searches/s, {load.candidates} candidates of"
+        f" {load.document_tokens:.0f} tokens, answered in {objective_ms:g} ms"
+    )
+    table = Table("stage", "model", "tokens/s", "a replica does", "replicas", "GPUs")
+    for stage in made.stages:
+        source = "measured" if stage.engine.measured else "assumed"
+        table.add_row(
+            stage.stage,
+            stage.engine.model,
+            f"{stage.tokens_per_s:,.0f}",
+            f"{stage.engine.tokens_per_s:,.0f} {source}",
+            str(stage.replicas),
+            f"{stage.gpus:g}" if on_gpus else "none",
+        )
+    console.print(table)
+    if on_gpus:
+        cost = "" if price is None else f", {made.gpus * price:,.2f} an hour"
+        console.print(f"GPUs: {made.gpus:g}{cost}")
+    slowest = made.bottleneck
+    console.print(f"bottleneck: {slowest.stage}, {slowest.work:.1f} replicas' worth of work")
+    if not made.feasible:
+        console.print(
+            f"the objective cannot be held by more replicas: one search takes"
+            f" {1000 * slowest.alone_s:.0f} ms of an idle one at {slowest.stage}, and may wait as"
+            " long for another"
+        )
+    unit = "GPUs" if on_gpus else "replicas"
+    for number, one in enumerate(made.advice):
+        title = "or" if number else "change first"
+        console.print(f"{title}: {one.change} (saves {one.saved:g} {unit})")

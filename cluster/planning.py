@@ -1,0 +1,211 @@
+"""How many replicas and GPUs a load needs, from tokens: the arithmetic behind `winnow plan`.
+
+Sizes a stage by the rule it is scaled by (deployments/scaling.py): R + headroom * sqrt(R) replicas
+for R replicas' worth of work. What one replica does is measured, where a measurement is given, or
+else assumed: 2 FLOP a parameter and token, at a share of the GPU's dense bfloat16 peak. Attention,
+retrieval and the Routers are not counted.
+
+Pure: knows no command line, no file and no cluster.
+"""
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+StageName = Literal["embed", "rerank"]
+
+# Dense bfloat16 FLOP/s from NVIDIA's data sheets (the L4's and L40S's are half of what is quoted
+# with sparsity).
+GPUS: dict[str, float] = {
+    "H200": 989e12,
+    "H100": 989e12,
+    "A100": 312e12,
+    "L40S": 362e12,
+    "L4": 121e12,
+}
+# Of the peak: assumed.
+_UTILISATION = 0.4
+_HEADROOM = 1.0
+# A batch in the way and its own: what is left of the objective has to hold both.
+_BATCHES_IN_THE_WAY = 2
+
+
+class Load(BaseModel):
+    """Searches a second at the peak, and how long their texts are."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    searches_per_s: float = Field(gt=0)
+    candidates: int = Field(default=50, ge=0)
+    query_tokens: float = Field(default=16, gt=0)
+    document_tokens: float = Field(default=200, gt=0)
+    # Of other requests: embeddings, reranks, ingestion.
+    embed_tokens_per_s: float = Field(default=0, ge=0)
+    rerank_tokens_per_s: float = Field(default=0, ge=0)
+
+    def tokens_per_s(self, stage: StageName) -> float:
+        if stage == "embed":
+            return self.searches_per_s * self.query_tokens + self.embed_tokens_per_s
+        return self.searches_per_s * self.rerank_tokens() + self.rerank_tokens_per_s
+
+    def rerank_tokens(self) -> float:
+        """Of one search."""
+        return self.candidates * (self.query_tokens + self.document_tokens)
+
+
+class Engine(BaseModel):
+    """One stage's replica: what it does, whether that was `measured`, and the GPUs it takes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    tokens_per_s: float = Field(gt=0)
+    measured: bool
+    gpus: float = Field(ge=0)
+
+
+class TracedRequest(BaseModel):
+    """One line of a trace, as loadtest/traffic.py writes them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    at_s: float
+    tenant: str
+    route: Literal["search", "embed", "rerank", "ingest"]
+    query_tokens: int
+    items: int
+    item_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """`work` is in replicas, `alone_s` what one search takes of an idle replica."""
+
+    stage: StageName
+    engine: Engine
+    tokens_per_s: float
+    work: float
+    replicas: int
+    alone_s: float
+
+    @property
+    def gpus(self) -> float:
+        return self.replicas * self.engine.gpus
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """A change, and how many GPUs (or replicas, where there are no GPUs) the plan would then have
+    fewer."""
+
+    change: str
+    saved: float
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    stages: list[StagePlan]
+    bottleneck: StagePlan
+    feasible: bool
+    advice: list[Advice]
+
+    @property
+    def gpus(self) -> float:
+        return sum(stage.gpus for stage in self.stages)
+
+    @property
+    def size(self) -> float:
+        return self.gpus or sum(stage.replicas for stage in self.stages)
+
+
+def parameters(model: str) -> float | None:
+    """Read off a name such as Qwen3-Reranker-0.6B; None if it says nothing."""
+    found = re.search(r"(\d+(?:\.\d+)?)B\b", model)
+    return float(found[1]) * 1e9 if found else None
+
+
+def assumed_tokens_per_s(parameter_count: float, gpu: str, gpus: float) -> float:
+    """Of one replica on that many GPUs, or that share of one; KeyError if the GPU is unknown."""
+    return _UTILISATION * GPUS[gpu] * gpus / (2 * parameter_count)
+
+
+def plan(load: Load, engines: dict[StageName, Engine], objective_s: float) -> Plan:
+    made = _plan(load, engines, objective_s)
+    options = [
+        (
+            f"rerank {load.candidates // 2} candidates instead of {load.candidates}",
+            load.model_copy(update={"candidates": load.candidates // 2}),
+            engines,
+        ),
+        (
+            f"cut documents to {load.document_tokens / 2:.0f} tokens",
+            load.model_copy(update={"document_tokens": load.document_tokens / 2}),
+            engines,
+        ),
+        *_smaller_models(load, engines),
+    ]
+    advice = [
+        Advice(change, made.size - _plan(changed, others, objective_s).size)
+        for change, changed, others in options
+    ]
+    kept = sorted((one for one in advice if one.saved > 0), key=lambda one: -one.saved)
+    return replace(made, advice=kept)
+
+
+def _smaller_models(
+    load: Load, engines: dict[StageName, Engine]
+) -> Iterable[tuple[str, Load, dict[StageName, Engine]]]:
+    """What a stage would do with a model of 0.6 billion parameters, if its speed was assumed."""
+    for stage, engine in engines.items():
+        size = parameters(engine.model)
+        if engine.measured or size is None or size <= 0.6e9:
+            continue
+        faster = engine.model_copy(update={"tokens_per_s": engine.tokens_per_s * size / 0.6e9})
+        yield f"a model of 0.6B to {stage}", load, engines | {stage: faster}
+
+
+def _plan(load: Load, engines: dict[StageName, Engine], objective_s: float) -> Plan:
+    stages = [_stage(name, load, engine) for name, engine in engines.items()]
+    bottleneck = max(stages, key=lambda stage: (stage.gpus, stage.work))
+    needed_s = sum(_BATCHES_IN_THE_WAY * stage.alone_s for stage in stages)
+    return Plan(stages, bottleneck, needed_s <= objective_s, [])
+
+
+def _stage(name: StageName, load: Load, engine: Engine) -> StagePlan:
+    tokens_per_s = load.tokens_per_s(name)
+    work = tokens_per_s / engine.tokens_per_s
+    replicas = math.ceil(work + _HEADROOM * math.sqrt(work) - 1e-9)
+    one = load.query_tokens if name == "embed" else load.rerank_tokens()
+    return StagePlan(name, engine, tokens_per_s, work, replicas, one / engine.tokens_per_s)
+
+
+def load_of(trace: Iterable[TracedRequest], window_s: float = 60) -> Load:
+    """The busiest `window_s` of a trace, by what its requests have the reranker and the embedder
+    do; ValueError if it has no search."""
+    windows: dict[int, list[TracedRequest]] = {}
+    for request in trace:
+        windows.setdefault(int(request.at_s / window_s), []).append(request)
+    busiest = max(windows.values(), key=_tokens, default=[])
+    searches = [one for one in busiest if one.route == "search"]
+    if not searches:
+        raise ValueError("the trace has no search in its busiest minute: nothing to plan by")
+    candidates = sum(one.items for one in searches)
+    documents = sum(one.items * one.item_tokens for one in searches)
+    texts = [one for one in busiest if one.route in ("embed", "ingest")]
+    reranks = [one for one in busiest if one.route == "rerank"]
+    return Load(
+        searches_per_s=len(searches) / window_s,
+        candidates=round(candidates / len(searches)),
+        query_tokens=sum(one.query_tokens for one in searches) / len(searches),
+        document_tokens=documents / candidates,
+        embed_tokens_per_s=_tokens(texts) / window_s,
+        rerank_tokens_per_s=_tokens(reranks) / window_s,
+    )
+
+
+def _tokens(requests: Iterable[TracedRequest]) -> int:
+    return sum(one.items * (one.query_tokens + one.item_tokens) for one in requests)

@@ -1,0 +1,203 @@
+"""A Winnow in virtual time: a Router, an Embedder and a Reranker stage, and what scales them.
+
+The Router's packer and demand, the replicas' batchers and the scaling signals are the service's own
+code; the engines and the index are sleeps, and HTTP is a constant.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from deployments.deadline import Clock, Deadline
+from deployments.demand import Demand, Stage
+from deployments.errors import WinnowError
+from deployments.fair_queue import Origin
+from deployments.packer import Packer
+from deployments.scaling import StageLoad, StageSize, stage_load
+from deployments.signals import Stats
+from deployments.token_rows import TokenRows
+from loadtest.simulate import virtual_time
+from loadtest.simulate.policies import Policy, Seen
+from loadtest.simulate.stage import SimulatedStage, StageSpec
+from loadtest.traffic import LANES, ROUTES, Trace
+
+STAGES: tuple[Stage, ...] = ("embed", "rerank")
+
+
+class CellSpec(BaseModel):
+    """`slo_s` is within what a request that is not bulk has to be answered. Signals are taken every
+    `period_s` and are as old when the policy sees them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stages: dict[Stage, StageSpec]
+    retrieve_s: float = Field(default=0.005, ge=0)
+    overhead_s: float = Field(default=0.002, ge=0)
+    deadline_s: float = Field(default=30, gt=0)
+    slo_s: float = Field(default=1.0, gt=0)
+    period_s: float = Field(default=2.0, gt=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A stage at a time: replicas asked for and serving, and tokens that wait."""
+
+    at_s: float
+    target: int
+    serving: int
+    queued_tokens: int
+
+
+@dataclass(slots=True)
+class Outcome:
+    """`latency_s` is float64 [requests], nan where the request failed; `counts` says which of them
+    have an objective."""
+
+    trace: Trace
+    slo_s: float
+    latency_s: NDArray[np.float64]
+    moments: dict[Stage, list[Moment]] = field(default_factory=lambda: {s: [] for s in STAGES})
+    gpu_hours: dict[Stage, float] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> NDArray[np.bool_]:
+        return ~self.trace.is_route("ingest")
+
+    def violations(self) -> float:
+        """The share of requests that were late or failed, bulk apart."""
+        kept = self.latency_s[self.counts] <= self.slo_s
+        return float(1 - kept.mean()) if len(kept) else 0.0
+
+    def failures(self) -> int:
+        return int(np.isnan(self.latency_s[self.counts]).sum())
+
+    def percentile_s(self, percent: float) -> float:
+        """Of what was answered, bulk apart."""
+        answered = self.latency_s[self.counts & ~np.isnan(self.latency_s)]
+        return float(np.percentile(answered, percent)) if len(answered) else float("nan")
+
+    def total_gpu_hours(self) -> float:
+        return sum(self.gpu_hours.values())
+
+
+# Something that happens to the stages.
+Event = Callable[[dict[Stage, SimulatedStage]], None]
+
+
+class _Cell:
+    def __init__(
+        self, spec: CellSpec, policies: dict[Stage, Policy], trace: Trace, seed: int
+    ) -> None:
+        self._spec = spec
+        self._policies = policies
+        self._trace = trace
+        self._clock: Clock = asyncio.get_running_loop().time
+        self._demand = Demand(self._clock)
+        self.stages = {
+            name: SimulatedStage(spec.stages[name], self._clock, seed + number)
+            for number, name in enumerate(STAGES)
+        }
+        self._packers = {
+            name: Packer(stage.call, stage.spec.calls.at_once, stage.spec.calls.tokens)
+            for name, stage in self.stages.items()
+        }
+        self._reported: tuple[Stats, dict[Stage, list[Stats]]] | None = None
+        self.outcome = Outcome(trace, spec.slo_s, np.full(len(trace), np.nan))
+
+    async def run(self) -> Outcome:
+        scaling = asyncio.create_task(self._scale())
+        requests: set[asyncio.Task[None]] = set()
+        for number, at_s in enumerate(self._trace.at_s.tolist()):
+            if at_s > self._clock():
+                await asyncio.sleep(at_s - self._clock())
+            task = asyncio.create_task(self._answer(number))
+            requests.add(task)
+            task.add_done_callback(requests.discard)
+        if requests:
+            await asyncio.wait(requests)
+        if scaling.done():
+            scaling.result()  # it failed, and says why
+        scaling.cancel()
+        self.outcome.gpu_hours = {name: one.gpu_hours() for name, one in self.stages.items()}
+        return self.outcome
+
+    async def _answer(self, number: int) -> None:
+        trace, began = self._trace, self._clock()
+        route = ROUTES[trace.routes[number]]
+        origin = Origin(trace.names[trace.tenants[number]], LANES[route])  # type: ignore[arg-type]
+        deadline = Deadline.after(self._spec.deadline_s, self._clock)
+        items, each = int(trace.items[number]), int(trace.item_tokens[number])
+        query = int(trace.query_tokens[number])
+        try:
+            if route == "search":
+                self._demand.search_begins(origin.lane, items)
+                await self._compute("embed", _rows(1, query), deadline, origin)
+                await asyncio.sleep(self._spec.retrieve_s)
+                await self._compute("rerank", _rows(items, query + each), deadline, origin)
+                self._demand.search_reranked(items, items * (query + each))
+            elif route == "rerank":
+                self._demand.add("rerank", origin.lane, items * (query + each))
+                await self._compute("rerank", _rows(items, query + each), deadline, origin)
+            else:
+                await self._compute("embed", _rows(items, each), deadline, origin)
+        except WinnowError:
+            return
+        taken = self._clock() - began + self._spec.overhead_s
+        self.outcome.latency_s[number] = taken
+
+    async def _compute(
+        self, stage: Stage, rows: TokenRows, deadline: Deadline, origin: Origin
+    ) -> None:
+        if stage == "embed":
+            self._demand.add(stage, origin.lane, rows.total_tokens)
+        await self._packers[stage].submit(rows, deadline, origin)
+
+    async def _scale(self) -> None:
+        while True:
+            now_s = self._clock()
+            for name, stage in self.stages.items():
+                stage.resize(self._policies[name].decide(self._see(name, stage, now_s)))
+                self.outcome.moments[name].append(
+                    Moment(now_s, stage.target, len(stage.serving), stage.queued_tokens)
+                )
+            replicas = {
+                name: [replica.stats() for replica in stage.serving]
+                for name, stage in self.stages.items()
+            }
+            self._reported = self._demand.to_stats(), replicas
+            await asyncio.sleep(self._spec.period_s)
+
+    def _see(self, name: Stage, stage: SimulatedStage, now_s: float) -> Seen:
+        load: StageLoad | None = None
+        if self._reported is not None:
+            router, replicas = self._reported
+            load = stage_load(name, [router], replicas[name], self._spec.period_s)
+        spec = stage.spec
+        size = StageSize(stage.target, len(stage.serving), spec.lowest, spec.highest)
+        return Seen(now_s, load, size, stage.calls, stage.queued_rows)
+
+
+def _rows(count: int, tokens: int) -> TokenRows:
+    return TokenRows(np.zeros(count * tokens, np.int32), np.full(count, tokens, np.int32))
+
+
+def simulate(
+    spec: CellSpec,
+    policies: dict[Stage, Policy],
+    trace: Trace,
+    seed: int = 0,
+    events: Sequence[tuple[float, Event]] = (),
+) -> Outcome:
+    """Run the whole trace. Each of `events` is a time and what then happens to the stages."""
+
+    async def main() -> Outcome:
+        cell = _Cell(spec, policies, trace, seed)
+        for at_s, event in events:
+            asyncio.get_running_loop().call_at(at_s, event, cell.stages)
+        return await cell.run()
+
+    return virtual_time.run(main())

@@ -1,0 +1,136 @@
+"""The policies that are compared: Winnow's, Ray Serve's default, a KEDA queue rule, foresight."""
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from ray.serve._private.constants import SERVE_AUTOSCALING_DECISION_TIMESTAMP_KEY
+from ray.serve.autoscaling_policy import _apply_delay_logic, _apply_scaling_factors
+from ray.serve.config import AutoscalingConfig
+
+from deployments.scaling import ScalingRules, StageLoad, StageScaler, StageSize
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a policy may know of a stage: the signals, calls that are under way (waiting or not),
+    and rows that wait."""
+
+    now_s: float
+    load: StageLoad | None
+    size: StageSize
+    calls: int
+    queued_rows: int
+
+
+class Policy(Protocol):
+    def decide(self, seen: Seen) -> int: ...
+
+
+class TokenPolicy:
+    """Winnow's, as the service runs it."""
+
+    def __init__(self, rules: ScalingRules) -> None:
+        self._scaler = StageScaler(rules)
+
+    def decide(self, seen: Seen) -> int:
+        return self._scaler.decide(seen.load, seen.size, seen.now_s)
+
+
+class FixedPolicy:
+    """As many as there were."""
+
+    def decide(self, seen: Seen) -> int:
+        return seen.size.target
+
+
+class RayDefaultPolicy:
+    """Ray Serve's default: calls under way over `target_ongoing_requests`, averaged over the look
+    back, then Ray's own factor and delay functions."""
+
+    def __init__(self, config: AutoscalingConfig) -> None:
+        self._config = config
+        self._calls: deque[tuple[float, int]] = deque()
+        self._state: dict[str, object] = {}
+
+    def decide(self, seen: Seen) -> int:
+        self._calls.append((seen.now_s, seen.calls))
+        while self._calls[0][0] < seen.now_s - self._config.look_back_period_s:
+            self._calls.popleft()
+        calls = sum(count for _, count in self._calls) / len(self._calls)
+        wanted = calls / self._config.get_target_ongoing_requests()
+        scaled = _apply_scaling_factors(wanted, seen.size.running, self._config)
+        # The clock of a simulation may say 0, which Ray's state takes for a time as well.
+        target, self._state = _apply_delay_logic(
+            max(0, scaled), seen.size.target, self._config, self._state, _now=seen.now_s
+        )
+        assert SERVE_AUTOSCALING_DECISION_TIMESTAMP_KEY in self._state
+        return seen.size.bound(target)
+
+
+@dataclass(frozen=True, slots=True)
+class KedaRule:
+    """A ScaledObject on the queue's length: `threshold` a replica (AverageValue). The rest are
+    KEDA's and the HorizontalPodAutoscaler's defaults: polled every 30 s by KEDA, evaluated every
+    15 s, 10% of tolerance, at most doubled (or 4 more) in 15 s, down to the most that was wanted in
+    300 s."""
+
+    threshold: float
+    period_s: float = 15.0
+    tolerance: float = 0.1
+    down_window_s: float = 300.0
+
+
+class KedaPolicy:
+    """`rows` that wait are what `vllm:num_requests_waiting` would say, calls under way what a
+    gateway's queue metric would."""
+
+    def __init__(self, rule: KedaRule) -> None:
+        self._rule = rule
+        self._due_s = 0.0
+        self._wanted: deque[tuple[float, int]] = deque()
+
+    def decide(self, seen: Seen) -> int:
+        rule, target = self._rule, seen.size.target
+        if seen.now_s < self._due_s:
+            return target
+        self._due_s = seen.now_s + rule.period_s
+        ratio = seen.calls / (rule.threshold * max(target, 1))
+        wanted = target if abs(ratio - 1) <= rule.tolerance else math.ceil(ratio * max(target, 1))
+        wanted = min(wanted, max(2 * target, target + 4))
+        self._wanted.append((seen.now_s, wanted))
+        while self._wanted[0][0] < seen.now_s - rule.down_window_s:
+            self._wanted.popleft()
+        settled = wanted if wanted > target else min(target, max(n for _, n in self._wanted))
+        return seen.size.bound(settled)
+
+
+class ForesightPolicy:
+    """Knows the trace: asks for each replica just before it has to serve, and lets it go unless it
+    is needed again sooner than a new one would start.
+
+    `work` is the stage's tokens in each `bin_s`, float64 [bins]; replicas are loaded to
+    `utilisation` in each bin.
+    """
+
+    def __init__(
+        self,
+        work: NDArray[np.float64],
+        bin_s: float,
+        replica_tokens_per_s: float,
+        start_up_s: float,
+        utilisation: float,
+    ) -> None:
+        need = np.ceil(work / (bin_s * replica_tokens_per_s * utilisation)).astype(int)
+        ahead = math.ceil(start_up_s / bin_s) + 1
+        padded = np.concatenate([need, np.full(ahead, need[-1])])
+        windows = np.lib.stride_tricks.sliding_window_view(padded, ahead + 1)
+        self._plan = windows.max(axis=1)
+        self._bin_s = bin_s
+
+    def decide(self, seen: Seen) -> int:
+        now = min(int(seen.now_s / self._bin_s), len(self._plan) - 1)
+        return seen.size.bound(int(self._plan[now]))

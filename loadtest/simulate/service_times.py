@@ -1,0 +1,72 @@
+"""How long an engine takes for a batch: a + b * tokens + c * tokens squared of each row, seconds.
+
+`a` is what a batch costs however small it is, `b` the matrix products, `c` the attention. Fitted to
+measurements (loadtest/simulate/measure.py), or assumed, which `source` then says.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A batch of rows of these lengths took `seconds`."""
+
+    lengths: tuple[int, ...]
+    seconds: float
+
+
+class ServiceTimes(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str
+    batch_s: float = Field(ge=0)
+    token_s: float = Field(ge=0)
+    square_s: float = Field(default=0.0, ge=0)
+
+    def seconds(self, lengths: NDArray[np.int32]) -> float:
+        """Of one batch with rows of these lengths."""
+        wide = lengths.astype(np.float64)
+        return self.batch_s + self.token_s * float(wide.sum()) + self.square_s * float(wide @ wide)
+
+    def tokens_per_s(self, batch_tokens: float, row_tokens: float) -> float:
+        """Of full batches of equal rows."""
+        attention = self.square_s * row_tokens
+        return batch_tokens / (self.batch_s + (self.token_s + attention) * batch_tokens)
+
+    @classmethod
+    def fit(cls, samples: Sequence[Sample], source: str) -> "ServiceTimes":
+        """Least squares of the relative error, no term below 0."""
+        rows = [(1.0, sum(one.lengths), sum(n * n for n in one.lengths)) for one in samples]
+        took = np.array([one.seconds for one in samples])
+        weighted = np.array(rows, np.float64) / took[:, None]
+        terms = [0, 1, 2]
+        while True:
+            found, *_ = np.linalg.lstsq(weighted[:, terms], np.ones(len(took)), rcond=None)
+            if (found >= 0).all():
+                break
+            terms.pop(int(np.argmin(found)))
+        values = np.zeros(3)
+        values[terms] = found
+        batch_s, token_s, square_s = values.tolist()
+        return cls(source=source, batch_s=batch_s, token_s=token_s, square_s=square_s)
+
+
+class StageTimes(BaseModel):
+    """What `measure` writes: of both engines, the index, and the way to a replica and back."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    embed: ServiceTimes
+    rerank: ServiceTimes
+    retrieve_s: float = Field(default=0.0, ge=0)
+    overhead_s: float = Field(default=0.0, ge=0)
+
+
+def read_times(path: Path) -> StageTimes:
+    return StageTimes.model_validate_json(path.read_text())

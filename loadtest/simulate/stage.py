@@ -1,0 +1,183 @@
+"""A model stage in virtual time: replicas that start, serve, retire or are lost.
+
+Each replica's queue is the service's own Batcher; only the engine is a sleep. A replica is chosen
+as Serve does, the less busy of two at random. A GPU is paid from when its replica is asked for.
+"""
+
+import asyncio
+import random
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from deployments.batcher import Batcher, BatchLimits
+from deployments.computed import Computed
+from deployments.configs import CallLimits
+from deployments.deadline import Clock, Deadline, within
+from deployments.errors import StageUnavailable
+from deployments.fair_queue import Origin
+from deployments.signals import StageSignals, Stats
+from deployments.token_rows import TokenRows
+from loadtest.simulate.service_times import ServiceTimes
+
+_RETRY_S = 0.05
+
+
+class StageSpec(BaseModel):
+    """`start_up_s` is from asking for a replica to its serving, its node's start included."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    times: ServiceTimes
+    limits: BatchLimits
+    calls: CallLimits
+    replicas: int = Field(ge=0)
+    lowest: int = Field(default=1, ge=0)
+    highest: int = Field(default=1000, gt=0)
+    start_up_s: float = Field(default=120, ge=0)
+    gpus: float = Field(default=1.0, gt=0)
+
+
+class Replica:
+    def __init__(self, spec: StageSpec, clock: Clock, asked_s: float) -> None:
+        self.asked_s = asked_s
+        self.calls = 0
+        self.serving = False
+        self.lost = False
+        self.batcher = Batcher(self._compute, clock, spec.limits)
+        self._times = spec.times
+        self._clock = clock
+        self._busy_until = 0.0
+
+    def stats(self) -> Stats:
+        batcher = self.batcher
+        measured = batcher.throughput.tokens_per_s
+        return StageSignals(batcher.lane_tokens, batcher.oldest_wait_s(), measured).to_stats()
+
+    async def _compute(self, rows: TokenRows) -> Computed:
+        if not self.lost:
+            # Batches in several slots take turns on the one engine.
+            begins = max(self._clock(), self._busy_until)
+            self._busy_until = begins + self._times.seconds(rows.lengths)
+            await asyncio.sleep(self._busy_until - self._clock())
+        if self.lost:
+            raise StageUnavailable("the replica was lost")
+        return Computed.anew(np.zeros(len(rows), np.float32)).by("model")
+
+
+class SimulatedStage:
+    """`call` it as a Router does; `resize` it as Serve does."""
+
+    def __init__(self, spec: StageSpec, clock: Clock, seed: int) -> None:
+        self.spec = spec
+        self.target = spec.replicas
+        self.calls = 0
+        self.gpu_s = 0.0
+        self._surge = 0
+        self._clock = clock
+        self._random = random.Random(seed)
+        self._replicas: list[Replica] = []
+        self._some_serve = asyncio.Event()
+        for _ in range(spec.replicas):
+            self._begin_serving(self._ask())
+
+    @property
+    def serving(self) -> list[Replica]:
+        return [replica for replica in self._replicas if replica.serving]
+
+    @property
+    def queued_tokens(self) -> int:
+        return sum(replica.batcher.queued_tokens for replica in self._replicas)
+
+    @property
+    def queued_rows(self) -> int:
+        return sum(replica.batcher.queued_rows for replica in self._replicas)
+
+    async def call(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> Computed:
+        """Raises Overloaded and DeadlineExceeded; a lost replica's work goes to another."""
+        self.calls += 1
+        try:
+            while True:
+                await within(deadline, self._some_serve.wait())
+                replica = self._choose()
+                replica.calls += 1
+                try:
+                    return await replica.batcher.submit(rows, deadline.left_s(), origin)
+                except StageUnavailable:
+                    await asyncio.sleep(_RETRY_S)
+                finally:
+                    replica.calls -= 1
+                    self._leave_if_done(replica)
+        finally:
+            self.calls -= 1
+
+    def _choose(self) -> Replica:
+        serving = self.serving
+        two = self._random.sample(serving, min(2, len(serving)))
+        return min(two, key=lambda replica: replica.calls)
+
+    def resize(self, target: int) -> None:
+        """Starting replicas go first; those that serve finish what they have."""
+        self.target = target
+        target += self._surge
+        wanted = [replica for replica in self._replicas if replica.serving or not replica.calls]
+        wanted = [replica for replica in wanted if not replica.lost]
+        for _ in range(target - len(wanted)):
+            replica = self._ask()
+            later = asyncio.get_running_loop().call_later
+            later(self.spec.start_up_s, self._begin_serving, replica)
+        wanted.sort(key=lambda replica: (replica.serving, -replica.asked_s))
+        for replica in wanted[: max(0, len(wanted) - target)]:
+            self._retire(replica)
+
+    def lose(self, count: int) -> None:
+        """So many that serve are gone at once, their work with them."""
+        for replica in self.serving[:count]:
+            replica.lost = True
+            self._retire(replica)
+
+    def upgrade(self, at_once: int) -> None:
+        """To a new version: `at_once` more replicas start, then as many old ones retire, until all
+        are new."""
+        self._upgrading = asyncio.create_task(self._replace(self.serving, at_once))
+
+    async def _replace(self, old: list[Replica], at_once: int) -> None:
+        self._surge = at_once
+        while old:
+            new = [self._ask() for _ in range(min(at_once, len(old)))]
+            await asyncio.sleep(self.spec.start_up_s)
+            for replica in new:
+                self._begin_serving(replica)
+                self._retire(old.pop())
+            old = [replica for replica in old if replica.serving]
+        self._surge = 0
+
+    def _ask(self) -> Replica:
+        replica = Replica(self.spec, self._clock, self._clock())
+        self._replicas.append(replica)
+        return replica
+
+    def _begin_serving(self, replica: Replica) -> None:
+        if replica in self._replicas:
+            replica.serving = True
+            self._some_serve.set()
+
+    def _retire(self, replica: Replica) -> None:
+        replica.serving = False
+        if not self.serving:
+            self._some_serve.clear()
+        self._leave_if_done(replica)
+
+    def _leave_if_done(self, replica: Replica) -> None:
+        """It was retired, before or after it served, and owes nobody an answer."""
+        if replica.calls or replica.serving or replica not in self._replicas:
+            return
+        self._replicas.remove(replica)
+        self.gpu_s += self._paid_s(replica)
+
+    def _paid_s(self, replica: Replica) -> float:
+        return self.spec.gpus * (self._clock() - replica.asked_s)
+
+    def gpu_hours(self) -> float:
+        """Until now."""
+        return (self.gpu_s + sum(self._paid_s(replica) for replica in self._replicas)) / 3600
