@@ -61,6 +61,24 @@ async def test_a_failure_is_the_callers_to_see(impatient: Hedge) -> None:
         await impatient.first(fail)
 
 
+async def test_a_second_call_that_fails_leaves_the_first_its_chance(impatient: Hedge) -> None:
+    first = asyncio.Event()
+    tries = 0
+
+    async def call() -> int:
+        nonlocal tries
+        tries += 1
+        if tries == 2:
+            first.set()
+            raise StageUnavailable("full")
+        await first.wait()
+        await asyncio.sleep(0.01)
+        return 1
+
+    assert await impatient.first(call) == 1
+    assert tries == 2
+
+
 async def test_a_caller_that_gives_up_takes_both_calls_with_it(impatient: Hedge) -> None:
     replicas = Replicas(None, None)
     with pytest.raises(TimeoutError):
