@@ -8,7 +8,7 @@ Knows neither what is called nor how.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 from deployments.deadline import Clock
@@ -55,8 +55,8 @@ class Hedge:
         self._allowance = min(_MOST_IN_A_ROW, self._allowance + _SHARE)
 
 
-async def _first_answer(calls: set[asyncio.Future[T]]) -> T:
-    pending = calls
+async def _first_answer(calls: Iterable[asyncio.Future[T]]) -> T:
+    pending = set(calls)
     while True:
         ended, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
         answered = [one for one in ended if one.exception() is None]
