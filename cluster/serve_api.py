@@ -67,10 +67,6 @@ class ServeApi:
         deployments = [_deployment(one) for one in found["deployments"].values()]
         return ApplicationState(found["status"], found["message"], deployments)
 
-    def controller_pid(self) -> int:
-        answer = self._client.get(_PATH).raise_for_status().json()
-        return int(answer["controller_info"]["pid"])
-
 
 def _deployment(raw: dict[str, Any]) -> DeploymentState:
     replicas: dict[str, int] = {}

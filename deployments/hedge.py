@@ -8,7 +8,7 @@ Knows neither what is called nor how.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 from deployments.deadline import Clock
@@ -35,7 +35,7 @@ class Hedge:
         return max(_LEAST_PATIENCE_S, _TIMES_THE_USUAL * self._usual_s)
 
     async def first(self, call: Callable[[], Awaitable[T]]) -> T:
-        """What the first of at most two calls answers or raises."""
+        """What the first of at most two calls answers; what one raises, if none answers."""
         began_s = self._clock()
         calls = {asyncio.ensure_future(call())}
         try:
@@ -43,9 +43,7 @@ class Hedge:
             if not ended and self._allowance >= 1:
                 self._allowance -= 1
                 calls.add(asyncio.ensure_future(call()))
-            if not ended:
-                ended, _ = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
-            answer = ended.pop().result()
+            answer = await _first_answer(calls)
         finally:
             for one in calls:
                 one.cancel()
@@ -55,3 +53,12 @@ class Hedge:
     def _note(self, took_s: float) -> None:
         self._usual_s += _SMOOTHING * (took_s - self._usual_s)
         self._allowance = min(_MOST_IN_A_ROW, self._allowance + _SHARE)
+
+
+async def _first_answer(calls: Iterable[asyncio.Future[T]]) -> T:
+    pending = set(calls)
+    while True:
+        ended, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        answered = [one for one in ended if one.exception() is None]
+        if answered or not pending:
+            return (answered or list(ended))[0].result()

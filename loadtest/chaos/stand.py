@@ -20,6 +20,7 @@ from cluster.serve_api import ApplicationState, ServeApi
 from cluster.state import RunningCluster, State
 
 _APPLICATION = "winnow"
+_NAME_CHARACTERS = 15  # of which the kernel keeps no more
 _SINGLE = "Index"  # the one writer of its directory
 
 
@@ -67,11 +68,14 @@ class Stand:
         return list(found.pids)
 
     def controller(self) -> list[int]:
-        return [self._serve().controller_pid()]
+        return self._named("ray::ServeController")
 
     def haproxy(self) -> list[int]:
+        return self._named("haproxy")
+
+    def _named(self, name: str) -> list[int]:
         found = processes(self.running)
-        return [process.pid for process in found if process.name() == "haproxy"]
+        return [one.pid for one in found if one.name().startswith(name[:_NAME_CHARACTERS])]
 
     def is_whole(self) -> bool:
         """Every deployment has all its replicas, and the service says that it is ready."""

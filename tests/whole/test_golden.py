@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from deployments import embedder, model_replica, reranker
+from deployments.configs import ModelConfig
 from deployments.embedder import Embedder
-from deployments.golden import Golden, GoldenDrift
+from deployments.golden import GoldenDrift
 from deployments.model_replica import Answers, ModelReplica
 from deployments.reranker import Reranker
 from tests.whole.app import DIMENSIONS, config_in
@@ -33,28 +34,25 @@ async def made(
     """A replica whose golden answers are what its engine answers now."""
     config = config_in(tmp_path)
     engine = HashingEngine(DIMENSIONS)
-    replica: ModelReplica
     if request.param == "embed":
-        replica = object.__new__(Embedder)
         answers = embedder._golden(engine, config.embedder, Path(config.embedder.engine.model))
-        golden = await _golden(answers, config.embedder.golden)
-        told = config.embedder.model_copy(update={"golden": golden})
-        replica.attach("embed", told, "fingerprint", engine, lambda one: one.embed)
-    else:
-        replica = object.__new__(Reranker)
-        answers = reranker._golden(engine, config.reranker, Path(config.reranker.engine.model))
-        golden = await _golden(answers, config.reranker.golden)
-        told = config.reranker.model_copy(update={"golden": golden})
-        replica.attach("rerank", told, "fingerprint", engine, lambda one: one.score)
-    await replica.keep_golden(answers)
-    return replica, engine
+        return await _replica(Embedder, config.embedder, engine, answers), engine
+    answers = reranker._golden(engine, config.reranker, Path(config.reranker.engine.model))
+    return await _replica(Reranker, config.reranker, engine, answers), engine
 
 
-async def _golden(answers: Answers, pairs: tuple[Golden, ...]) -> tuple[Golden, ...]:
-    return tuple(
+async def _replica(
+    of: type[ModelReplica], config: ModelConfig, engine: HashingEngine, answers: Answers
+) -> ModelReplica:
+    golden = tuple(
         pair.model_copy(update={"at_least": answer - 1e-4, "at_most": answer + 1e-4})
-        for pair, answer in zip(pairs, await answers(), strict=True)
+        for pair, answer in zip(config.golden, await answers(), strict=True)
     )
+    replica: ModelReplica = object.__new__(of)
+    told = config.model_copy(update={"golden": golden})
+    replica.attach("stage", told, "fingerprint", engine, lambda one: one.embed)
+    await replica.keep_golden(answers)
+    return replica
 
 
 async def test_a_drifted_model_fails_its_health_check_and_ends(

@@ -83,7 +83,7 @@ def test_a_hostile_body_is_a_4xx(api: httpx.Client, path: str, name: str) -> Non
     ["", "text/plain", "application/xml", "multipart/form-data; boundary=x", "a/b; charset=\xff"],
 )
 def test_a_body_of_another_type_is_a_4xx(api: httpx.Client, content_type: str) -> None:
-    headers = {"content-type": content_type.encode("latin-1")}
+    headers = {b"content-type": content_type.encode("latin-1")}
     answer = api.post("/v1/embeddings", content=b"{}", headers=headers)
     assert answer.status_code == 400
 
