@@ -81,6 +81,7 @@ RULES = ScalingRules(
     objective_s=1.0,
     replica_tokens_per_s=REPLICA_TOKENS_PER_S,
     start_up_s=_START_UP_S,
+    down_delay_s=120,
 )
 
 Make = Callable[[CellSpec, Trace], dict[Stage, Policy]]
@@ -156,11 +157,11 @@ def _binned(stage: Stage, trace: Trace) -> np.ndarray[tuple[int], np.dtype[np.fl
 
 def others() -> Iterator[Contender]:
     for down_delay_s in (120, 300):
-        for target in (0.75, 1, 1.5, 2, 3):
+        for target in (0.4, 0.5, 0.6, 0.75, 1):
             yield ray_default(target, down_delay_s)
-    for threshold in (0.75, 1, 1.5, 2, 3):
+    for threshold in (0.4, 0.5, 0.6, 0.75, 1, 1.5):
         yield keda(threshold)
-    for utilisation in (0.5, 0.6, 0.7, 0.8, 0.9):
+    for utilisation in (0.6, 0.7, 0.8, 0.9):
         yield foresight(utilisation)
 
 
