@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 
 import numpy as np
+from numpy.typing import NDArray
 from ray.serve.config import AutoscalingConfig
 
 from deployments.batcher import BatchLimits
@@ -149,10 +150,10 @@ def _foresee(stage: Stage, spec: CellSpec, trace: Trace, utilisation: float) -> 
     return ForesightPolicy(work, _FORESIGHT_BIN_S, REPLICA_TOKENS_PER_S, start_up_s, utilisation)
 
 
-def _binned(stage: Stage, trace: Trace) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _binned(stage: Stage, trace: Trace) -> NDArray[np.float64]:
     tokens = trace.tokens()[STAGES.index(stage)]
     bins = (trace.at_s / _FORESIGHT_BIN_S).astype(int)
-    return np.bincount(bins, weights=tokens)
+    return np.bincount(bins, weights=tokens).astype(np.float64)
 
 
 def others() -> Iterator[Contender]:
