@@ -23,7 +23,7 @@ TORCH := --require-hashes -r requirements/torch-cpu.txt
 RESOLVE := uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-header --quiet \
   --python-platform x86_64-manylinux_2_28
 
-.PHONY: demo test check install up down smoke lock loadtest bench overhead clean \
+.PHONY: demo test check install up down smoke lock loadtest bench overhead chaos clean \
   simulate compare-policies check-simulator
 
 demo: install ## start Winnow, ingest a corpus, run three searches
@@ -69,6 +69,9 @@ compare-policies: install ## Winnow's autoscaling policy against others, on the 
 
 check-simulator: install ## the same load on a local cluster and in the simulator
 	$(BIN)/python -m loadtest.simulate check
+
+chaos: install ## kill and stop what a cluster is made of, under load (about ten minutes)
+	$(BIN)/python -m loadtest.chaos
 
 .bench/%: loadtest/bench/requirements-%.txt
 	$(PYTHON) -m venv --clear $@

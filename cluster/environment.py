@@ -17,6 +17,9 @@ _SERVE_ENVIRONMENT = {
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     # Vectors of a large batch are over gRPC's usual 4 MiB.
     "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(64 * 1024 * 1024),
+    # A client that sends nothing for longer than any request may take loses its connection; an hour
+    # unless said.
+    "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "130",
     # Ray 2.60 would choose by itself whether its ports ask for a token.
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -43,6 +46,8 @@ def local_environment(
         # Off, Ray's own servers listen on the loopback interface alone, on Linux as well.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+        # A HAProxy that has died is replaced at the third check, and it is the only one here.
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "0.5",
         "RAY_SERVE_HAPROXY_MAXCONN": str(_LOCAL_CONNECTIONS),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),

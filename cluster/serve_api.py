@@ -11,11 +11,14 @@ _TIMEOUT_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class DeploymentState:
+    """`replicas` counts them by state; `pids` are those of the running ones."""
+
     name: str
     status: str
     message: str
     replicas: dict[str, int]
     wanted: int
+    pids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +67,21 @@ class ServeApi:
         deployments = [_deployment(one) for one in found["deployments"].values()]
         return ApplicationState(found["status"], found["message"], deployments)
 
+    def controller_pid(self) -> int:
+        answer = self._client.get(_PATH).raise_for_status().json()
+        return int(answer["controller_info"]["pid"])
+
 
 def _deployment(raw: dict[str, Any]) -> DeploymentState:
     replicas: dict[str, int] = {}
     for replica in raw["replicas"]:
         replicas[replica["state"]] = replicas.get(replica["state"], 0) + 1
+    running = [one["pid"] for one in raw["replicas"] if one["state"] == "RUNNING"]
     return DeploymentState(
-        raw["name"], raw["status"], raw["message"], replicas, raw["target_num_replicas"]
+        raw["name"],
+        raw["status"],
+        raw["message"],
+        replicas,
+        raw["target_num_replicas"],
+        tuple(pid for pid in running if pid),
     )

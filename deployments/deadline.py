@@ -35,6 +35,9 @@ class Deadline:
             raise DeadlineExceeded(_TOO_LATE)
         return left
 
+    def earlier(self, by_s: float) -> "Deadline":
+        return Deadline(self.at_s - by_s, self.clock)
+
 
 async def within(deadline: Deadline, work: Awaitable[T]) -> T:
     """The result of `work`, or DeadlineExceeded, whichever is first."""

@@ -12,8 +12,8 @@ from deployments.computed import Computed
 from deployments.configs import EmbedderConfig
 from deployments.engine.base import PoolingEngine
 from deployments.fair_queue import Origin
-from deployments.golden import check_golden
-from deployments.model_replica import ModelReplica
+from deployments.golden import anew
+from deployments.model_replica import Answers, ModelReplica
 from deployments.prompts import Cut
 from deployments.token_rows import TokenRows
 from deployments.tokenizer import EmbedEncoder, load_tokenizer
@@ -22,7 +22,7 @@ from deployments.tokenizer import EmbedEncoder, load_tokenizer
 class Embedder(ModelReplica):
     async def __init__(self, config: EmbedderConfig) -> None:  # type: ignore[misc] # Serve awaits it
         engine, directory = await self.start("embed", config, lambda engine: engine.embed)
-        await _check(engine, config, directory)
+        await self.keep_golden(_golden(engine, config, directory))
 
     async def embed(
         self, rows: TokenRows, timeout_s: float, origin: Origin, contract: str
@@ -34,9 +34,15 @@ class Embedder(ModelReplica):
         return await self.submit(rows, timeout_s, origin, contract)
 
 
-async def _check(engine: PoolingEngine, config: EmbedderConfig, directory: Path) -> None:
+def _golden(engine: PoolingEngine, config: EmbedderConfig, directory: Path) -> Answers:
+    """The cosines of the golden pairs."""
     encoder = EmbedEncoder(load_tokenizer(directory), config.template, config.engine.max_model_len)
-    queries = await engine.embed(encoder.queries([g.query for g in config.golden], Cut()))
-    documents = await engine.embed(encoder.documents([g.document for g in config.golden], Cut()))
-    cosines = np.einsum("ij,ij->i", queries.values, documents.values)
-    check_golden(config.golden, cosines.tolist())
+    queries = encoder.queries([golden.query for golden in config.golden], Cut())
+    documents = encoder.documents([golden.document for golden in config.golden], Cut())
+
+    async def answers() -> list[float]:
+        asked, found = await engine.embed(anew(queries)), await engine.embed(anew(documents))
+        cosines: list[float] = np.einsum("ij,ij->i", asked.values, found.values).tolist()
+        return cosines
+
+    return answers

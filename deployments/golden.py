@@ -1,13 +1,16 @@
-"""Known answers that a replica must give before it serves.
+"""Known answers that a replica must give before it serves, and while it does.
 
 Wrong pooling, a lost end token, a changed template or a broken kernel give vectors and scores that
 look like any others; only a known answer shows them. Pure: the stages compute, this compares.
 """
 
 import logging
+import uuid
 from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from deployments.token_rows import TokenRows
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +29,11 @@ class Golden(BaseModel):
 
 class GoldenDrift(RuntimeError):
     """The model does not answer as it should; the replica must not serve."""
+
+
+def anew(rows: TokenRows) -> TokenRows:
+    """The rows as nobody has asked them before: a prefix cache would repeat an old answer."""
+    return rows.owned_by(uuid.uuid4().hex)
 
 
 def check_golden(goldens: Sequence[Golden], answers: Sequence[float]) -> None:

@@ -4,14 +4,19 @@ Owns the vector store; the only writer of an embedded one. Knows no model: it co
 fingerprint a vector comes with to that of the collection, and refuses what does not match.
 """
 
-from collections.abc import Iterable, Sequence
+import asyncio
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from deployments.configs import IndexConfig
-from deployments.errors import FingerprintMismatch, PayloadTooLarge, StageUnavailable
+from deployments.errors import (
+    FingerprintMismatch,
+    InternalError,
+    PayloadTooLarge,
+    StageUnavailable,
+    WinnowError,
+)
 from deployments.stores.base import (
     Collection,
     Filter,
@@ -20,12 +25,16 @@ from deployments.stores.base import (
     Page,
     Query,
     Record,
+    Search,
+    SearchAnswer,
     VectorStore,
 )
 from deployments.stores.records import size_of
 
+logger = logging.getLogger(__name__)
+
 # An answer between replicas has at most 64 MiB.
-_MAX_ANSWER_MIB = 48
+_MAX_ANSWER_BYTES = 48 * 2**20
 
 
 class Index:
@@ -64,27 +73,42 @@ class Index:
     async def get(self, ns: Namespace, ids: Sequence[str]) -> list[Record | None]:
         """In the order of `ids`. Raises PayloadTooLarge for more than one answer can hold."""
         records = await self._store.get(ns, ids)
-        _check_size((record for record in records if record), "ids")
+        if sum(size_of(record) for record in records if record) > _MAX_ANSWER_BYTES:
+            raise _too_large("ids")
         return records
 
     async def scan(self, ns: Namespace, cursor: str | None, limit: int) -> Page:
         return await self._store.scan(ns, cursor, limit)
 
-    async def search(
-        self,
-        ns: Namespace,
-        vector: NDArray[np.float32],
-        k: int,
-        where: Filter | None,
-        fingerprint: str,
-    ) -> list[Hit]:
-        """The `k` documents most similar to `vector` (float32 [dimensions]), best first.
+    async def search(self, searches: Sequence[Search]) -> list[SearchAnswer]:
+        """Each search's documents, best first."""
+        refused = await asyncio.gather(*map(self._refusal, searches))
+        good = [search.query for search, why in zip(searches, refused, strict=True) if not why]
+        answers = iter(await self._search_together(good))
+        room = _Room()
+        return [why or room.hold(next(answers)) for why in refused]
 
-        Raises PayloadTooLarge for more than one answer can hold.
-        """
-        await self.check(ns, fingerprint)
-        [hits] = await self._store.search([Query(ns, vector, k, where)])
-        _check_size((hit.record for hit in hits), "top_k")
+    async def _refusal(self, search: Search) -> WinnowError | None:
+        try:
+            await self.check(search.query.ns, search.fingerprint)
+        except WinnowError as refusal:
+            return refusal
+        return None
+
+    async def _search_together(self, queries: Sequence[Query]) -> list[list[Hit] | WinnowError]:
+        try:
+            return [*await self._store.search(queries)]
+        except Exception:  # whoever caused it, the others shall not hear of it
+            return await asyncio.gather(*map(self._search_alone, queries))
+
+    async def _search_alone(self, query: Query) -> list[Hit] | WinnowError:
+        try:
+            [hits] = await self._store.search([query])
+        except WinnowError as error:
+            return error
+        except Exception:
+            logger.exception("a search failed")
+            return InternalError("the retrieve stage failed on this request")
         return hits
 
     async def status(self) -> str:
@@ -95,13 +119,30 @@ class Index:
         return await self._store.health()
 
 
-def _check_size(records: Iterable[Record], param: str) -> None:
-    if sum(map(size_of, records)) > _MAX_ANSWER_MIB * 1024 * 1024:
-        raise PayloadTooLarge(
-            f"the documents have more than {_MAX_ANSWER_MIB} MiB in all: ask for fewer of them"
-            f" with {param}",
-            param=param,
-        )
+class _Room:
+    """What an answer may still hold."""
+
+    def __init__(self) -> None:
+        self._left_bytes = _MAX_ANSWER_BYTES
+
+    def hold(self, hits: list[Hit] | WinnowError) -> SearchAnswer:
+        if isinstance(hits, WinnowError):
+            return hits
+        size = sum(size_of(hit.record) for hit in hits)
+        if size > _MAX_ANSWER_BYTES:
+            return _too_large("top_k")
+        if size > self._left_bytes:
+            return None
+        self._left_bytes -= size
+        return hits
+
+
+def _too_large(param: str) -> PayloadTooLarge:
+    return PayloadTooLarge(
+        f"the documents have more than {_MAX_ANSWER_BYTES // 2**20} MiB in all: ask for fewer of"
+        f" them with {param}",
+        param=param,
+    )
 
 
 def build_store(config: IndexConfig) -> VectorStore:

@@ -5,7 +5,7 @@ store: `index` answers for those.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deployments.context import Context
 from deployments.deadline import Deadline
@@ -55,12 +55,12 @@ class Library:
         # Before the work, because the embedder is the expensive part of a refused upsert.
         running = await self.embedder.status(context.deadline)
         await self.index.check(ns, running.fingerprint, context.deadline)
-        embedded = await self.pipeline.embed_documents(
-            [record.text for record in records], Cut(), context
-        )
+        texts = [record.text for record in records]
+        embedded = await self.pipeline.embed_documents(texts, Cut(), context)
+        kept = await self.pipeline.keep(texts, context)
         stored = [
-            Record(record.id, record.text, record.metadata, vector)
-            for record, vector in zip(records, embedded.vectors, strict=True)
+            replace(record, vector=vector, tokens=tokens)
+            for record, vector, tokens in zip(records, embedded.vectors, kept, strict=True)
         ]
         with context.timings.stage("store"):
             await self.index.upsert(ns, stored, embedded.fingerprint, context.deadline)

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,18 @@ from deployments.engine.base import PoolingEngine
 from deployments.engine.build import build_engine
 from deployments.errors import StageUnavailable
 from deployments.fair_queue import Origin
+from deployments.golden import GoldenDrift, check_golden
 from deployments.metrics import BatchMetrics
 from deployments.signals import StageSignals, Stats
 from deployments.stage import StageStatus
 from deployments.token_rows import TokenRows
 
 logger = logging.getLogger(__name__)
+
+# Once more a minute: a few short rows, which cost the engine some milliseconds.
+GOLDEN_PERIOD_S = 60.0
+
+Answers = Callable[[], Awaitable[list[float]]]
 
 # Long enough for the answers that say so to leave.
 _LAST_WORDS_S = 0.5
@@ -58,10 +64,16 @@ class ModelReplica:
         self._contract = config.contract()
         self.fingerprint = fingerprint
         self._engine = engine
+        self._golden_answers: Answers | None = None
         self._compute = method(engine)
         self._batcher = Batcher(
             self._compute_or_end, time.monotonic, BatchLimits(), BatchMetrics(stage).observe
         )
+
+    async def keep_golden(self, answers: Answers) -> None:
+        """Check the model's `answers` to the golden pairs now, and again with its health."""
+        self._golden_answers = answers
+        await self._check_golden()
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
         self._batcher.limits = BatchLimits.model_validate(user_config)
@@ -91,14 +103,29 @@ class ModelReplica:
         ).to_stats()
 
     async def check_health(self) -> None:
+        """Raises StageUnavailable, or GoldenDrift when the model no longer answers as it should."""
         await self._engine.check_health()
+        if self._golden_answers and time.monotonic() >= self._golden_due_s:
+            try:
+                await self._check_golden()
+            except GoldenDrift:
+                self._end("the model has drifted")
+                raise
+
+    async def _check_golden(self) -> None:
+        assert self._golden_answers is not None
+        check_golden(self._config.golden, await self._golden_answers())
+        self._golden_due_s = time.monotonic() + GOLDEN_PERIOD_S
 
     async def _compute_or_end(self, rows: TokenRows) -> Computed:
         try:
             return await self._compute(rows)
         except StageUnavailable:
-            # Until Serve's third failed health check a dead engine would answer faster than any
-            # healthy one, and draw the traffic. A dead replica is replaced at once.
-            logger.critical("the engine has failed: this replica ends")
-            asyncio.get_running_loop().call_later(_LAST_WORDS_S, os._exit, 1)
+            self._end("the engine has failed")
             raise
+
+    def _end(self, why: str) -> None:
+        # Until Serve's third failed health check a dead engine would answer faster than any healthy
+        # one, and draw the traffic. A dead replica is replaced at once.
+        logger.critical("%s: this replica ends", why)
+        asyncio.get_running_loop().call_later(_LAST_WORDS_S, os._exit, 1)

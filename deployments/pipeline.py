@@ -5,7 +5,7 @@ deadline. `router` puts handles behind the protocols, the tests and the simulato
 """
 
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -15,20 +15,33 @@ from deployments.computed import Computed
 from deployments.context import Context
 from deployments.deadline import Deadline, within
 from deployments.demand import Demand
+from deployments.errors import DeadlineExceeded, Overloaded, StageUnavailable
 from deployments.fair_queue import Origin
 from deployments.prompts import Cut
-from deployments.stores.base import Filter, Hit, Namespace, Record
+from deployments.stores.base import Filter, Hit, Namespace, Query, Record, Search
 from deployments.token_rows import TokenRows
+
+# What a search that may degrade forgives the reranker, and the time it keeps to answer without.
+_DEGRADING = (DeadlineExceeded, Overloaded, StageUnavailable)
+_TIME_TO_DEGRADE_S = 0.02
 
 
 class TextEncoder(Protocol):
-    """Text to token rows; with no `cut` a text that is too long raises InvalidRequest."""
+    """Text to token rows; with no `cut` a text that is too long raises InvalidRequest.
+
+    What `keep` makes of documents spares `pairs` reading them again.
+    """
 
     async def queries(self, texts: Sequence[str], cut: Cut | None) -> TokenRows: ...
     async def documents(self, texts: Sequence[str], cut: Cut | None) -> TokenRows: ...
     async def pairs(
-        self, query: str, documents: Sequence[str], max_tokens_per_doc: int | None
+        self,
+        query: str,
+        documents: Sequence[str],
+        max_tokens_per_doc: int | None,
+        kept: Sequence[bytes | None] = (),
     ) -> TokenRows: ...
+    async def keep(self, documents: Sequence[str]) -> list[bytes]: ...
 
 
 class ModelStage(Protocol):
@@ -36,15 +49,7 @@ class ModelStage(Protocol):
 
 
 class RetrieveStage(Protocol):
-    async def search(
-        self,
-        ns: Namespace,
-        vector: NDArray[np.float32],
-        k: int,
-        where: Filter | None,
-        fingerprint: str,
-        deadline: Deadline,
-    ) -> list[Hit]: ...
+    async def search(self, search: Search, deadline: Deadline, origin: Origin) -> list[Hit]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,10 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class SearchPlan:
-    """What to search for: `top_k` candidates, of which the best `top_n` are returned."""
+    """What to search for: `top_k` candidates, of which the best `top_n` are returned.
+
+    `may_degrade`: should the reranker not answer in time, retrieval order will do.
+    """
 
     ns: Namespace
     query: str
@@ -83,6 +91,7 @@ class SearchPlan:
     top_n: int
     where: Filter | None
     rerank: bool
+    may_degrade: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +105,13 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Found:
+    """`degraded` names the stages that were left out for want of time."""
+
     results: list[Result]
     embed: Usage
     rerank: Usage
     candidates: int
+    degraded: tuple[str, ...] = ()
 
 
 class Pipeline:
@@ -144,6 +156,11 @@ class Pipeline:
         self._demand.add("rerank", context.origin.lane, rows.total_tokens)
         return await self._rank(rows, context)
 
+    async def keep(self, documents: Sequence[str], context: Context) -> list[bytes]:
+        """What a search will need of each document's tokens, to be stored beside it."""
+        with context.timings.stage("tokenize"):
+            return await within(context.deadline, self._encoder.keep(documents))
+
     async def _rank(self, rows: TokenRows, context: Context) -> Ranked:
         with context.timings.stage("rerank"):
             computed = await self._rerank.compute(rows, context.deadline, context.origin)
@@ -156,23 +173,32 @@ class Pipeline:
             self._demand.search_begins(context.origin.lane, plan.top_k)
         asked = await self.embed_queries([plan.query], Cut(), context)
         with context.timings.stage("retrieve"):
+            k = plan.top_k if plan.rerank else plan.top_n
+            query = Query(plan.ns, asked.vectors[0], k, plan.where)
             hits = await self._retrieve.search(
-                plan.ns,
-                asked.vectors[0],
-                plan.top_k if plan.rerank else plan.top_n,
-                plan.where,
-                asked.fingerprint,
-                context.deadline,
+                Search(query, asked.fingerprint), context.deadline, context.origin
             )
+        as_retrieved = [Result(hit.record, hit.score, None) for hit in hits[: plan.top_n]]
         if not plan.rerank or not hits:
-            results = [Result(hit.record, hit.score, None) for hit in hits]
-            return Found(results, asked.usage, Usage(), len(hits))
-        pairs = self._encoder.pairs(plan.query, [hit.record.text for hit in hits], None)
-        ranked = await self._rank(await self._tokenize(pairs, context), context)
-        self._demand.search_reranked(plan.top_k, ranked.usage.tokens)
+            return Found(as_retrieved, asked.usage, Usage(), len(hits))
+        try:
+            ranked = await self._rerank_hits(plan, hits, context)
+        except _DEGRADING:
+            if not plan.may_degrade:
+                raise
+            return Found(as_retrieved, asked.usage, Usage(), len(hits), degraded=("rerank",))
         best = ranked.order[: plan.top_n]
         results = [Result(hits[i].record, hits[i].score, score) for i, score in best]
         return Found(results, asked.usage, ranked.usage, len(hits))
+
+    async def _rerank_hits(self, plan: SearchPlan, hits: Sequence[Hit], context: Context) -> Ranked:
+        if plan.may_degrade:
+            context = replace(context, deadline=context.deadline.earlier(_TIME_TO_DEGRADE_S))
+        texts = [hit.record.text for hit in hits]
+        pairs = self._encoder.pairs(plan.query, texts, None, [hit.record.tokens for hit in hits])
+        rows = await self._tokenize(pairs, context)
+        self._demand.search_reranked(plan.top_k, rows.total_tokens)
+        return await self._rank(rows, context)
 
     async def _tokenize(self, encoding: Awaitable[TokenRows], context: Context) -> TokenRows:
         with context.timings.stage("tokenize"):

@@ -14,8 +14,8 @@ from deployments.computed import Computed
 from deployments.configs import RerankerConfig
 from deployments.engine.base import PoolingEngine
 from deployments.fair_queue import Origin
-from deployments.golden import check_golden
-from deployments.model_replica import ModelReplica
+from deployments.golden import anew
+from deployments.model_replica import Answers, ModelReplica
 from deployments.token_rows import TokenRows
 from deployments.tokenizer import RerankEncoder, load_tokenizer
 
@@ -23,7 +23,7 @@ from deployments.tokenizer import RerankEncoder, load_tokenizer
 class Reranker(ModelReplica):
     async def __init__(self, config: RerankerConfig) -> None:  # type: ignore[misc] # Serve awaits it
         engine, directory = await self.start("rerank", config, lambda engine: engine.score)
-        await _check(engine, config, directory)
+        await self.keep_golden(_golden(engine, config, directory))
 
     async def rerank(
         self, rows: TokenRows, timeout_s: float, origin: Origin, contract: str
@@ -46,8 +46,15 @@ def relevance(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return (1.0 / (1.0 + np.exp(-np.clip(wide, -80, 80)))).astype(np.float32)
 
 
-async def _check(engine: PoolingEngine, config: RerankerConfig, directory: Path) -> None:
+def _golden(engine: PoolingEngine, config: RerankerConfig, directory: Path) -> Answers:
+    """The relevance scores of the golden pairs."""
     encoder = RerankEncoder(load_tokenizer(directory), config.template, config.engine.max_model_len)
-    rows = [encoder.pairs(golden.query, [golden.document], None) for golden in config.golden]
-    scores = relevance((await engine.score(TokenRows.concatenate(rows))).values)
-    check_golden(config.golden, scores.tolist())
+    rows = TokenRows.concatenate(
+        [encoder.pairs(golden.query, [golden.document], None) for golden in config.golden]
+    )
+
+    async def answers() -> list[float]:
+        scores: list[float] = relevance((await engine.score(anew(rows))).values).tolist()
+        return scores
+
+    return answers

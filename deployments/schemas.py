@@ -140,7 +140,11 @@ class CollectionList(BaseModel):
 
 
 class SearchRequest(Wire):
-    """`top_k` candidates are retrieved and reranked; the best `top_n` are returned."""
+    """`top_k` candidates are retrieved and reranked; the best `top_n` are returned.
+
+    With `on_timeout: "retrieval_order"` a search whose reranker has no time or no room for it
+    returns the best retrieved, and says `degraded: ["rerank"]`.
+    """
 
     collection: CollectionName
     query: Text
@@ -148,6 +152,7 @@ class SearchRequest(Wire):
     top_n: int = Field(default=10, ge=1, le=MAX_TOP_K)
     filter: dict[str, Any] | None = None
     rerank: bool = True
+    on_timeout: Literal["error", "retrieval_order"] = "error"
     include: list[Literal["text", "metadata"]] = ["text", "metadata"]
     deadline_ms: DeadlineMs | None = None
 
@@ -184,9 +189,11 @@ class SearchUsage(BaseModel):
 
 
 class SearchResponse(BaseModel):
-    """`timings_ms` has every stage and the total, as the Server-Timing header does."""
+    """`timings_ms` has every stage and the total, as the Server-Timing header does; `degraded` the
+    stages that were left out for want of time, if the request allowed that."""
 
     results: list[SearchResult]
+    degraded: list[str] = []
     usage: SearchUsage
     timings_ms: dict[str, float]
 

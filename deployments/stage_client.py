@@ -6,12 +6,11 @@ again on another, if it may be made twice.
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import grpc
-from numpy import float32
-from numpy.typing import NDArray
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
@@ -28,15 +27,29 @@ from deployments.errors import (
     WinnowError,
 )
 from deployments.fair_queue import Origin
+from deployments.gatherer import Gatherer
+from deployments.hedge import Hedge
 from deployments.packer import Packer
 from deployments.stage import StageStatus
-from deployments.stores.base import Collection, Filter, Hit, Namespace, Page, Record
+from deployments.stores.base import (
+    Collection,
+    Filter,
+    Hit,
+    Namespace,
+    Page,
+    Record,
+    Search,
+    SearchAnswer,
+)
 from deployments.token_rows import TokenRows
 
 logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 1.0
+# One is answered while the next travels.
+_SEARCH_CALLS_AT_ONCE = 2
+_SEARCHES_A_CALL = 64
 
 _LOST = (RayActorError, DeploymentUnavailableError, StageUnavailable)
 
@@ -70,7 +83,7 @@ class StageClient:
         response = getattr(self._handle, method).remote(*args)
         try:
             return await within(deadline, response)
-        except DeadlineExceeded:
+        except (DeadlineExceeded, asyncio.CancelledError):
             response.cancel()
             raise
         except BackPressureError:
@@ -126,6 +139,8 @@ class ModelStageClient(StageClient):
         self._method = method
         self._contract = contract
         self._packer = Packer(self._call_stage, calls.at_once, calls.tokens)
+        self._hedge = Hedge(time.monotonic)
+        self._status_hedge = Hedge(time.monotonic)
 
     async def compute(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> Computed:
         """The model's results of `rows`, all by one model."""
@@ -135,7 +150,10 @@ class ModelStageClient(StageClient):
         return computed
 
     async def status(self, deadline: Deadline) -> StageStatus:
-        answer: StageStatus = await self.call("status", deadline=deadline)
+        answer: StageStatus = await self.persist(
+            lambda: self._status_hedge.first(lambda: self._call_once("status", deadline=deadline)),
+            deadline,
+        )
         return answer
 
     async def _compute_once(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> Computed:
@@ -147,31 +165,37 @@ class ModelStageClient(StageClient):
         return computed
 
     async def _call_stage(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> Computed:
-        computed: Computed = await self.persist(
-            lambda: self._call_once(
-                self._method, rows, deadline.left_s(), origin, self._contract, deadline=deadline
-            ),
-            deadline,
-        )
+        def call() -> Awaitable[Computed]:
+            left_s = deadline.left_s()
+            return self._call_once(
+                self._method, rows, left_s, origin, self._contract, deadline=deadline
+            )
+
+        computed: Computed = await self.persist(lambda: self._hedge.first(call), deadline)
         return computed
 
 
 class IndexClient(StageClient):
     """The methods are those of the Index deployment."""
 
-    async def search(
-        self,
-        ns: Namespace,
-        vector: NDArray[float32],
-        k: int,
-        where: Filter | None,
-        fingerprint: str,
-        deadline: Deadline,
-    ) -> list[Hit]:
-        hits: list[Hit] = await self.call(
-            "search", ns, vector, k, where, fingerprint, deadline=deadline
+    def __init__(self, stage: str, handle: DeploymentHandle[Any]) -> None:
+        super().__init__(stage, handle)
+        self._searches: Gatherer[Search, list[Hit] | None] = Gatherer(
+            self._search, _SEARCH_CALLS_AT_ONCE, _SEARCHES_A_CALL
         )
-        return hits
+
+    async def search(self, search: Search, deadline: Deadline, origin: Origin) -> list[Hit]:
+        hits = await within(deadline, self._searches.ask(search, deadline, origin))
+        if hits is not None:
+            return hits
+        [alone] = await self._search([search], deadline)
+        if isinstance(alone, WinnowError):
+            raise alone
+        return alone or []
+
+    async def _search(self, searches: Sequence[Search], deadline: Deadline) -> list[SearchAnswer]:
+        answers: list[SearchAnswer] = await self.call("search", searches, deadline=deadline)
+        return answers
 
     async def ensure(
         self, ns: Namespace, dimensions: int, fingerprint: str, deadline: Deadline

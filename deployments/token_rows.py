@@ -34,6 +34,22 @@ class TokenRows:
         return cls(ids, lengths, starts)
 
     @classmethod
+    def between(
+        cls,
+        head: Sequence[int],
+        bodies: Sequence[NDArray[np.int32]],
+        tail: Sequence[int],
+        segments: Sequence[int] | None = None,
+    ) -> "TokenRows":
+        """A row a body, each from head to tail."""
+        first, last = np.asarray(head, np.int32), np.asarray(tail, np.int32)
+        lengths = np.fromiter(map(len, bodies), np.int32, len(bodies)) + len(head) + len(tail)
+        pieces = [piece for body in bodies for piece in (first, body, last)]
+        ids = np.concatenate(pieces) if pieces else np.empty(0, np.int32)
+        starts = None if segments is None else np.asarray(segments, np.int32)
+        return cls(ids, lengths.astype(np.int32), starts)
+
+    @classmethod
     def concatenate(cls, parts: Sequence["TokenRows"]) -> "TokenRows":
         """The rows of all parts in order; the parts agree on having segments and owners or not."""
         if len(parts) == 1:

@@ -5,14 +5,18 @@ tokenizer, which releases the GIL, and keeps long work off the event loop. Knows
 """
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
+from deployments import document_tokens
 from deployments.errors import InvalidRequest
 from deployments.prompts import Cut, EmbedTemplate, RerankTemplate
 from deployments.token_rows import TokenRows
@@ -21,6 +25,8 @@ from deployments.token_rows import TokenRows
 _CHARACTERS_A_TOKEN = 16
 # Below this many characters a hop to another thread costs more than the work (about 0.1 ms).
 _CHARACTERS_ON_LOOP = 2_000
+
+T = TypeVar("T")
 
 
 def load_tokenizer(directory: Path) -> Tokenizer:
@@ -143,20 +149,51 @@ class RerankEncoder:
         self._separator = self._pieces.fixed(template.separator)
         self._suffix = self._pieces.fixed(template.suffix)
         self._max_model_len = max_model_len
+        self._reader = _digest(tokenizer.to_str(), template.document, str(max_model_len))
         if max_model_len < 3 * (len(self._prefix) + len(self._separator) + len(self._suffix)):
             raise ValueError(f"max_model_len {max_model_len} leaves no room beside the template")
 
+    def keep(self, documents: Sequence[str]) -> list[bytes]:
+        """Of each document what `pairs` will need of its tokens, to be kept beside it."""
+        rows = self._beginnings(documents, self._max_model_len)
+        return [document_tokens.keep(self._reader, row[: self._max_model_len]) for row in rows]
+
+    def unread(self, documents: Sequence[str], kept: Sequence[bytes | None]) -> list[str]:
+        """The documents whose tokens were not kept, or were kept for another reader."""
+        known = self._known(documents, kept)
+        return [text for text, ids in zip(documents, known, strict=True) if ids is None]
+
     def pairs(
-        self, query: str, documents: Sequence[str], max_tokens_per_doc: int | None
+        self,
+        query: str,
+        documents: Sequence[str],
+        max_tokens_per_doc: int | None,
+        kept: Sequence[bytes | None] = (),
     ) -> TokenRows:
+        """`kept`, if there is any, is of each document what `keep` made of it, or None."""
         head = self._head(query)
         room = self._max_model_len - len(head) - len(self._suffix)
         if max_tokens_per_doc is not None:
             room = min(room, max_tokens_per_doc)
+        known = self._known(documents, kept)
+        unread = [text for text, ids in zip(documents, known, strict=True) if ids is None]
+        read = iter(self._beginnings(unread, room))
+        bodies = [
+            (np.asarray(next(read), np.int32) if ids is None else ids)[:room] for ids in known
+        ]
+        starts = [len(head)] * len(bodies) if self._template.segments else None
+        return TokenRows.between(head, bodies, self._suffix, starts)
+
+    def _known(
+        self, documents: Sequence[str], kept: Sequence[bytes | None]
+    ) -> list[NDArray[np.int32] | None]:
+        return [
+            document_tokens.kept_for(self._reader, one) for one in kept or [None] * len(documents)
+        ]
+
+    def _beginnings(self, documents: Sequence[str], tokens: int) -> list[list[int]]:
         texts = [self._template.document_text(text) for text in documents]
-        beginnings = self._pieces.beginnings(texts, room)
-        rows = [head + row[:room] + self._suffix for row in beginnings]
-        return TokenRows.pack(rows, [len(head)] * len(rows) if self._template.segments else None)
+        return self._pieces.beginnings(texts, tokens)
 
     def _head(self, query: str) -> list[int]:
         [asked] = self._pieces.texts([self._template.query_text(query)])
@@ -185,13 +222,30 @@ class Encoder:
         return await self._run(texts, lambda: self._embed.documents(texts, cut))
 
     async def pairs(
-        self, query: str, documents: Sequence[str], max_tokens_per_doc: int | None
+        self,
+        query: str,
+        documents: Sequence[str],
+        max_tokens_per_doc: int | None,
+        kept: Sequence[bytes | None] = (),
     ) -> TokenRows:
+        rerank = self._rerank
         return await self._run(
-            [query, *documents], lambda: self._rerank.pairs(query, documents, max_tokens_per_doc)
+            [query, *rerank.unread(documents, kept)],
+            lambda: rerank.pairs(query, documents, max_tokens_per_doc, kept),
         )
 
-    async def _run(self, texts: Sequence[str], encode: Callable[[], TokenRows]) -> TokenRows:
+    async def keep(self, documents: Sequence[str]) -> list[bytes]:
+        return await self._run(documents, lambda: self._rerank.keep(documents))
+
+    async def _run(self, texts: Sequence[str], encode: Callable[[], T]) -> T:
         if sum(map(len, texts)) < _CHARACTERS_ON_LOOP:
             return encode()
         return await asyncio.get_running_loop().run_in_executor(self._threads, encode)
+
+
+def _digest(*parts: str) -> bytes:
+    """Of what decides the tokens of a document."""
+    whole = hashlib.blake2b(digest_size=document_tokens.READER_BYTES)
+    for part in parts:
+        whole.update(part.encode() + b"\0")
+    return whole.digest()

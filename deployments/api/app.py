@@ -3,9 +3,10 @@
 A plain function of the service, so that tests run it without Ray.
 """
 
-from fastapi import Depends, FastAPI, Response
+from fastapi import APIRouter, Depends, FastAPI, Response
 
 from deployments.api.auth import bearer
+from deployments.api.declared import Responses, declare_no_422, error_responses
 from deployments.api.failures import add_error_handlers
 from deployments.api.route import guarded_route
 from deployments.dialects import cohere, native, openai, rerank_v1
@@ -20,9 +21,9 @@ def build_http_app(service: Service) -> FastAPI:
         description="Of these documents, which few matter to this query?",
     )
     route = guarded_route(service.keys)
-    for routes in (openai.routes, rerank_v1.routes, cohere.routes, native.routes):
-        # The dependency is for the documentation: by then the route has checked the key.
-        app.include_router(routes(service, route), dependencies=[Depends(bearer)])
+    for dialect in (openai, rerank_v1, cohere):
+        _include(app, dialect.routes(service, route), error_responses(dialect.ErrorBody))
+    _include(app, native.routes(service, route), error_responses(openai.ErrorBody, stores=True))
     add_error_handlers(
         app,
         [
@@ -32,7 +33,13 @@ def build_http_app(service: Service) -> FastAPI:
         ],
     )
     _add_probes(app, service)
+    declare_no_422(app)
     return app
+
+
+def _include(app: FastAPI, router: APIRouter, errors: Responses) -> None:
+    # The dependency is for the documentation: by then the route has checked the key.
+    app.include_router(router, dependencies=[Depends(bearer)], responses=errors)
 
 
 def _add_probes(app: FastAPI, service: Service) -> None:

@@ -3,7 +3,7 @@
 import logging
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -31,13 +31,15 @@ _WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 def add_error_handlers(app: FastAPI, dialects: Sequence[tuple[str, RenderError]]) -> None:
     """`dialects` are (path prefix, body of an error); the first prefix that fits is used."""
 
-    def respond(request: Request, error: WinnowError) -> Response:
+    def respond(
+        request: Request, error: WinnowError, more_headers: Mapping[str, str] | None = None
+    ) -> Response:
         render = next(r for prefix, r in dialects if request.url.path.startswith(prefix))
         return Response(
             orjson.dumps(render(error, _request_id(request))),
             status_code=error.status,
             media_type="application/json",
-            headers=_headers(error),
+            headers=_headers(error) | dict(more_headers or {}),
         )
 
     async def on_ours(request: Request, error: Exception) -> Response:
@@ -50,7 +52,7 @@ def add_error_handlers(app: FastAPI, dialects: Sequence[tuple[str, RenderError]]
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return respond(request, _from_http(request, error))
+        return respond(request, _from_http(request, error), error.headers)  # a 405's `allow`
 
     async def on_defect(request: Request, error: Exception) -> Response:
         logger.error("request failed", exc_info=error)

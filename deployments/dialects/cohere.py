@@ -86,6 +86,11 @@ class RerankResponse(BaseModel):
     meta: dict[str, Any]
 
 
+class ErrorBody(BaseModel):
+    message: str
+    id: str
+
+
 def routes(service: Service, route_class: type[APIRoute]) -> APIRouter:
     router = APIRouter(route_class=route_class, tags=["Cohere v2"])
     _add_embed(router, service)

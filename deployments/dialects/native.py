@@ -50,7 +50,9 @@ def routes(service: Service, route_class: type[APIRoute]) -> APIRouter:
 def _add_collections(router: APIRouter, service: Service) -> None:
     library = service.library
 
-    @router.put("/v1/collections/{name}", tags=["collections"])
+    @router.put(
+        "/v1/collections/{name}", tags=["collections"], responses={201: {"model": CollectionBody}}
+    )
     async def create(
         name: Name,
         caller: Caller,
@@ -151,6 +153,7 @@ def _add_search(router: APIRouter, service: Service) -> None:
             top_n=body.top_n,
             where=parse_filter(body.filter) if body.filter else None,
             rerank=body.rerank,
+            may_degrade=body.on_timeout == "retrieval_order",
         )
         context = service.context(caller, body.deadline_ms, "interactive")
         found = await service.pipeline.search(plan, context)
@@ -158,6 +161,7 @@ def _add_search(router: APIRouter, service: Service) -> None:
         stages_ms = {name: round(ms, 3) for name, ms in timings.stages_ms.items()}
         answer = {
             "results": _results(found, body),
+            **({"degraded": found.degraded} if found.degraded else {}),
             "usage": {
                 "embed_tokens": found.embed.tokens,
                 "rerank_tokens": found.rerank.tokens,

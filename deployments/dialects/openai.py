@@ -138,6 +138,19 @@ class ModelList(BaseModel):
     data: list[ModelCard]
 
 
+class ErrorDetails(BaseModel):
+    """`param` names the field at fault; `code` is for programs, `message` for people."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
+class ErrorBody(BaseModel):
+    error: ErrorDetails
+
+
 def routes(service: Service, route_class: type[APIRoute]) -> APIRouter:
     router = APIRouter(route_class=route_class, tags=["OpenAI"])
     _add_embeddings(router, service)

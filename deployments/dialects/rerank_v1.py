@@ -60,6 +60,14 @@ class RerankResponse(BaseModel):
     meta: dict[str, Any]
 
 
+class ErrorBody(openai.ErrorBody):
+    """OpenAI's, with `detail` where Jina's clients look and `message` where Cohere's do."""
+
+    detail: str
+    message: str
+    id: str
+
+
 def routes(service: Service, route_class: type[APIRoute]) -> APIRouter:
     router = APIRouter(route_class=route_class, tags=["Jina, Cohere v1"])
 
@@ -97,7 +105,6 @@ def _results(ranked: Ranked, body: RerankRequest, texts: list[str]) -> list[Rera
 
 
 def render_error(error: WinnowError, request_id: str) -> dict[str, Any]:
-    """OpenAI's error object; `detail` is where Jina's clients look, `message` where Cohere's do."""
     return openai.render_error(error, request_id) | {
         "detail": error.message,
         "message": error.message,

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.errors import NotFound
+from deployments.errors import NotFound, WinnowError
 
 # Adapters make names of files and keys of these, and tell tenants apart by them: what is not in
 # the patterns ('.', '/') is theirs to separate and to escape with.
@@ -54,12 +54,14 @@ class Collection:
 @dataclass(frozen=True, slots=True)
 class Record:
     """A stored document. `vector` is float32 of shape [dimensions], unit length; it is written
-    and searched by, and does not come back."""
+    and searched by, and does not come back. `tokens` are the caller's to read (`document_tokens`);
+    they come back from a search alone."""
 
     id: str
     text: str
     metadata: Metadata
     vector: Vector | None = None
+    tokens: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +109,24 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
+class Search:
+    """A query by a vector that the model of this fingerprint made."""
+
+    query: Query
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """A record and its cosine similarity to the query, in [-1, 1]."""
 
     record: Record
     score: float
+
+
+# What comes of a search that was asked with others: its hits, its own error, or None where the
+# answer had no room for it beside theirs: ask it again, alone.
+SearchAnswer = list[Hit] | WinnowError | None
 
 
 @dataclass(frozen=True, slots=True)

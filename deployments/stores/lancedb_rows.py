@@ -16,6 +16,8 @@ _DIMENSIONS = b"winnow.dimensions"
 # the schema, a table has it from its first version, as a later call would not.
 _PRIMARY_KEY = {"lance-schema:unenforced-primary-key": "true"}
 RETURNED = ["id", "text", "metadata"]
+# Not in tables that were made before there were any.
+_TOKENS = "rerank_tokens"
 
 
 def table_schema(dimensions: int, fingerprint: str) -> pa.Schema:
@@ -25,6 +27,7 @@ def table_schema(dimensions: int, fingerprint: str) -> pa.Schema:
             pa.field("text", pa.string(), nullable=False),
             pa.field("metadata", pa.string(), nullable=False),
             *(pa.field(name, pa.string(), nullable=False) for name in COLUMNS),
+            pa.field(_TOKENS, pa.binary()),
             pa.field("vector", pa.list_(pa.float32(), dimensions), nullable=False),
         ],
         metadata={_FINGERPRINT: fingerprint.encode(), _DIMENSIONS: str(dimensions).encode()},
@@ -47,18 +50,26 @@ def to_rows(records: Sequence[Record], schema: pa.Schema) -> pa.Table:
         "text": [record.text for record in records],
         "metadata": [dump_metadata(record.metadata) for record in records],
         **{name: [columns[name] for columns in filters] for name in COLUMNS},
+        _TOKENS: [record.tokens for record in records],
         "vector": pa.FixedSizeListArray.from_arrays(
             pa.array(np.concatenate(vectors), pa.float32()), dimensions
         ),
     }
-    return pa.table(columns, schema=schema)
+    return pa.table({name: columns[name] for name in schema.names}, schema=schema)
+
+
+def searched(schema: pa.Schema) -> list[str]:
+    """The columns that a search gives."""
+    return [*RETURNED, *(name for name in schema.names if name == _TOKENS), "_distance"]
 
 
 def to_records(rows: pa.Table) -> Iterator[Record]:
     """The records in the order of the rows."""
-    columns = (rows.column(name).to_pylist() for name in RETURNED)
-    for id_, text, metadata in zip(*columns, strict=True):
-        yield Record(id_, text, load_metadata(metadata))
+    columns = [rows.column(name).to_pylist() for name in RETURNED]
+    kept = _TOKENS in rows.schema.names
+    columns.append(rows.column(_TOKENS).to_pylist() if kept else [None] * rows.num_rows)
+    for id_, text, metadata, tokens in zip(*columns, strict=True):
+        yield Record(id_, text, load_metadata(metadata), tokens=tokens)
 
 
 def to_hits(rows: pa.Table, queries: int) -> list[list[Hit]]:

@@ -37,6 +37,7 @@ from deployments.stores.lancedb_filters import one_of, to_expression
 from deployments.stores.lancedb_rows import (
     RETURNED,
     collection_of,
+    searched,
     to_hits,
     to_records,
     to_rows,
@@ -197,7 +198,7 @@ class LanceDBStore(VectorStore):
             # In 20 partitions of an index, and in any more (0) until k are found, as otherwise a
             # filter that passes few records would miss most of them.
             search = search.minimum_nprobes(20).maximum_nprobes(0)
-            search = search.limit(first.k).select([*RETURNED, "_distance"])
+            search = search.limit(first.k).select(searched(table.schema))
             if first.where is not None:
                 search = search.where(to_expression(first.where))
             return to_hits(await search.to_arrow(), len(queries))

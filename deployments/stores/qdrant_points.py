@@ -3,6 +3,7 @@
 Every request about documents gets its filter here, so none can be without the namespace.
 """
 
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 
 from qdrant_client import models
@@ -13,6 +14,7 @@ from deployments.stores.qdrant_registry import Marker
 from deployments.stores.records import checked_vector, dump_metadata, load_metadata
 
 RETURNED = ["id", "text", "metadata"]
+_TOKENS = "rerank_tokens"
 
 
 def filter_of(
@@ -34,7 +36,7 @@ def to_request(marker: Marker, query: Query) -> models.QueryRequest:
         query=checked_vector(query.vector, marker.dimensions).tolist(),
         filter=filter_of(marker, query.where),
         limit=query.k,
-        with_payload=RETURNED,
+        with_payload=[*RETURNED, _TOKENS],
     )
 
 
@@ -47,6 +49,7 @@ def to_point(marker: Marker, record: Record) -> models.PointStruct:
             "id": record.id,
             "text": record.text,
             "metadata": dump_metadata(record.metadata),
+            **({} if record.tokens is None else {_TOKENS: b64encode(record.tokens).decode()}),
             **filter_payload(record.metadata),
         },
     )
@@ -54,4 +57,10 @@ def to_point(marker: Marker, record: Record) -> models.PointStruct:
 
 def to_record(point: models.Record | models.ScoredPoint) -> Record:
     payload = point.payload or {}
-    return Record(payload["id"], payload["text"], load_metadata(payload["metadata"]))
+    kept = payload.get(_TOKENS)
+    return Record(
+        payload["id"],
+        payload["text"],
+        load_metadata(payload["metadata"]),
+        tokens=None if kept is None else b64decode(kept),
+    )

@@ -93,8 +93,9 @@ async def fill_page(found: AsyncGenerator[tuple[Record | None, str | None], None
 
 
 def size_of(record: Record) -> int:
-    """The bytes of its text and its metadata."""
-    return len(record.text.encode()) + len(dump_metadata(record.metadata).encode())
+    """The bytes of its text, its metadata and its tokens."""
+    written = record.text.encode(), dump_metadata(record.metadata).encode(), record.tokens or b""
+    return sum(map(len, written))
 
 
 def dump_metadata(metadata: Metadata) -> str:

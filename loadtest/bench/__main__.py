@@ -18,6 +18,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from cluster.models.pull import default_cache, resolve
 from loadtest.bench import machine, report, wrk
 from loadtest.bench.servers import Infinity, Models, Plain, Server, Vllm, Winnow
 from loadtest.bench.workloads import WORKLOADS, Kind, Texts, Workload, bodies, documents
@@ -30,6 +31,8 @@ _ROWS_PREPARED = {"embed": 24_000, "rerank": 12_000, "search": 40_000}
 _WARM_UP_PART = 0.25
 _ENGINE_ROWS = 1_024
 _DOCUMENTS = 500
+_EMBEDDER, _RERANKER = "all-MiniLM-L6-v2", "ms-marco-MiniLM-L-12-v2"
+_CORPUS = "wikipedia-summaries-en"
 
 Measurements = dict[tuple[Workload, str], list[wrk.Measured]]
 
@@ -40,6 +43,7 @@ def bench(
         int, typer.Option(help="How long each run lasts; large requests thrice.")
     ] = 12,
     only: Annotated[str, typer.Option(help="Servers whose name contains this.")] = "",
+    workloads: Annotated[str, typer.Option(help="Workloads whose name contains this.")] = "",
     environments: Annotated[Path, typer.Option(help="Where the peers' own are.")] = Path(".bench"),
     output: Annotated[Path, typer.Option()] = Path("loadtest/results/bench"),
 ) -> None:
@@ -51,16 +55,17 @@ def bench(
         models, texts = _fetched(work)
         servers = [one for one in _servers(work, environments) if only in one.name]
         limits = _limits(models, texts, work)
+        chosen = [one for one in WORKLOADS if workloads in one.name]
         seen: Measurements = defaultdict(list)
         for number in range(rounds):
-            for kind in _KINDS:
+            for kind, driven in _by_kind(chosen).items():
                 for server in servers if number % 2 == 0 else servers[::-1]:
                     if kind in server.kinds:
                         console.print(f"round {number + 1} of {rounds}: {kind}, {server.name}")
-                        _measure(console, server, kind, models, texts[kind], seconds, work, seen)
+                        _measure(console, server, driven, models, texts[kind], seconds, work, seen)
     rows = [
         report.median_row(workload, server.name, seen[workload, server.name])
-        for workload in WORKLOADS
+        for workload in chosen
         for server in servers
         if workload.kind in server.kinds
     ]
@@ -81,12 +86,12 @@ def _servers(work: Path, environments: Path) -> list[Server]:
 def _fetched(work: Path) -> tuple[Models, dict[Kind, Texts]]:
     """The models of the `local` profile, and texts of the demo's corpus, all from the project's own
     cache."""
-    command = [sys.executable, "-m", "cluster", "models", "pull", "local"]
-    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    embed, rerank = (Path(line.split(": ", 1)[1]) for line in printed.splitlines()[-2:])
-    corpus = embed.parent / "wikipedia-summaries-en" / "documents.jsonl"
+    embed, rerank, corpus = (
+        Path(resolve(name, default_cache(), Console())) for name in (_EMBEDDER, _RERANKER, _CORPUS)
+    )
     models = Models(embed, rerank, work / "documents.jsonl")
-    texts = {kind: Texts(models.of(kind) / "tokenizer.json", corpus) for kind in _KINDS}
+    [pages] = corpus.glob("*.jsonl")
+    texts = {kind: Texts(models.of(kind) / "tokenizer.json", pages) for kind in _KINDS}
     models.documents.write_text("\n".join(documents(texts["search"], _DOCUMENTS)) + "\n")
     return models, texts
 
@@ -122,17 +127,16 @@ def _write(path: Path, lines: list[str]) -> None:
 def _measure(  # noqa: PLR0913 # all that a run is made of
     console: Console,
     server: Server,
-    kind: Kind,
+    driven: list[Workload],
     models: Models,
     texts: Texts,
     seconds: int,
     work: Path,
     seen: Measurements,
 ) -> None:
+    kind = driven[0].kind
     with server.serving(kind, models) as running:
-        for workload in WORKLOADS:
-            if workload.kind != kind:
-                continue
+        for workload in driven:
             warm_up, file = work / "warm-up.jsonl", work / "bodies.jsonl"
             requests = _ROWS_PREPARED[kind] // workload.rows
             made = bodies(workload, running.model, texts, requests)
@@ -150,6 +154,13 @@ def _measure(  # noqa: PLR0913 # all that a run is made of
             seen[workload, server.name].append(measured)
             rows_per_s = measured.requests_per_s * workload.rows
             console.print(f"  {workload.name}: {rows_per_s:.0f} rows/s, {measured.failed} failed")
+
+
+def _by_kind(workloads: list[Workload]) -> dict[Kind, list[Workload]]:
+    kinds: dict[Kind, list[Workload]] = defaultdict(list)
+    for workload in workloads:
+        kinds[workload.kind].append(workload)
+    return kinds
 
 
 def _about(rounds: int, seconds: int) -> dict[str, object]:

@@ -85,8 +85,13 @@ def _winnow(work: Path) -> Iterator[dict[str, str]]:
     profile = load_profile("local")
     [app] = profile["applications"]
     app["import_path"] = "loadtest.overhead.apps:winnow"
+    # The profile's calls and batches are small, as suits a slow engine; these are the defaults.
+    for limits in ("embed_calls", "rerank_calls"):
+        del app["args"]["router"][limits]
     for deployment in app["deployments"]:
         deployment["num_replicas"] = 1
+        if "user_config" in deployment:
+            deployment["user_config"] = {}
     file = work / "overhead.yaml"
     file.write_text(yaml.safe_dump(profile))
     state = work / "state"

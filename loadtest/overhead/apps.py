@@ -5,11 +5,12 @@ with the same documents. The second has an ingress that calls one other deployme
 with as many bytes.
 """
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from fastapi import FastAPI
-from numpy.typing import NDArray
 from ray import serve
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
@@ -21,8 +22,9 @@ from deployments.embedder import Embedder
 from deployments.engine.base import PoolingEngine
 from deployments.reranker import Reranker
 from deployments.router import Router
-from deployments.stores.base import Filter, Hit, Namespace, Record
+from deployments.stores.base import Hit, Record, Search
 from deployments.token_rows import TokenRows
+from deployments.tokenizer import RerankEncoder, load_tokenizer
 from loadtest.overhead.answer import ANSWER, DOCUMENTS
 
 
@@ -58,17 +60,20 @@ class FreeReranker(Reranker):
 
 
 class FreeIndex:
-    """Finds the same documents whatever is asked."""
+    """Finds the same documents whatever is asked, with their tokens as an ingestion keeps them."""
 
-    async def search(
-        self,
-        ns: Namespace,  # noqa: ARG002
-        vector: NDArray[np.float32],  # noqa: ARG002
-        k: int,
-        where: Filter | None,  # noqa: ARG002
-        fingerprint: str,  # noqa: ARG002
-    ) -> list[Hit]:
-        return [Hit(Record(str(id), text, {}), 0.5) for id, text in enumerate(DOCUMENTS[:k])]
+    def __init__(self, reranker: RerankerConfig) -> None:
+        tokenizer = load_tokenizer(Path(reranker.engine.model))
+        encoder = RerankEncoder(tokenizer, reranker.template, reranker.engine.max_model_len)
+        self._hits = [
+            Hit(Record(str(id), text, {}, tokens=tokens), 0.5)
+            for id, (text, tokens) in enumerate(
+                zip(DOCUMENTS, encoder.keep(DOCUMENTS), strict=True)
+            )
+        ]
+
+    async def search(self, searches: Sequence[Search]) -> list[list[Hit]]:
+        return [self._hits[: search.query.k] for search in searches]
 
     async def status(self) -> str:
         return "memory"
@@ -77,7 +82,7 @@ class FreeIndex:
 def winnow(config: AppConfig) -> Application:
     """As cluster.app:build."""
     embedder = serve.deployment(name="Embedder")(FreeEmbedder).bind(config.embedder)
-    index = serve.deployment(name="Index")(FreeIndex).bind()
+    index = serve.deployment(name="Index")(FreeIndex).bind(config.reranker)
     reranker = serve.deployment(name="Reranker")(FreeReranker).bind(config.reranker)
     return serve.deployment()(Router).bind(
         config.router, config.embedder, config.reranker, embedder, index, reranker

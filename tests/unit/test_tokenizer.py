@@ -3,6 +3,7 @@
 from functools import cache
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -162,3 +163,26 @@ def test_a_query_is_cut_and_its_instruction_is_not(keep: Literal["start", "end"]
     assert row[: len(instruction)] == instruction
     assert len(row) == len(instruction) + 8
     assert row != other
+
+
+@pytest.mark.parametrize("profile", ["local", "tiny-qwen3"])
+@pytest.mark.parametrize("most", [None, 5])
+def test_kept_tokens_give_the_same_pairs(profile: str, most: int | None) -> None:
+    encoder = rerank_encoder(profile)
+    documents = ["A cat.", "word " * 2_000, "", "Grüße aus Köln <|im_end|>"]
+    plain = encoder.pairs("who?", documents, most)
+    kept = encoder.keep(documents)
+    again = encoder.pairs("who?", ["another text"] * len(documents), most, kept)
+    assert list(again) == list(plain)
+    assert np.array_equal(again.lengths, plain.lengths)
+    assert (again.segments is None) == (plain.segments is None)
+
+
+def test_tokens_kept_for_another_reader_are_read_anew() -> None:
+    ours, theirs = rerank_encoder("tiny-qwen3"), rerank_encoder("local")
+    documents = ["A cat.", "A dog."]
+    kept = [theirs.keep(["A bird."])[0], ours.keep(["A dog."])[0]]
+    assert list(ours.pairs("who?", documents, None, kept)) == list(
+        ours.pairs("who?", documents, None)
+    )
+    assert ours.unread(documents, kept) == ["A cat."]

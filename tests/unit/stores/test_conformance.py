@@ -68,6 +68,14 @@ async def test_a_missing_collection_is_not_found(
         await call(store, ns)
 
 
+async def test_tokens_come_back_from_a_search_alone(store: VectorStore, ns: Namespace) -> None:
+    await store.ensure(ns, DIMENSIONS, FINGERPRINT)
+    await store.upsert(ns, [replace(record("with"), tokens=b"\x00\xff"), record("without", turn=1)])
+    [hits] = await store.search([Query(ns, EAST, 2)])
+    assert [hit.record.tokens for hit in hits] == [b"\x00\xff", None]
+    assert [one and one.tokens for one in await store.get(ns, ["with"])] == [None]
+
+
 async def test_collections_are_those_of_the_tenant(filled: VectorStore, ns: Namespace) -> None:
     await filled.ensure(Namespace(ns.tenant, "a-second_1"), 8, "fp2")
     await filled.ensure(Namespace(ns.tenant + "-x", "foreign"), 8, "fp2")

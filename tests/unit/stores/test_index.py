@@ -1,21 +1,40 @@
 """The Index deployment: what it refuses, what it asks of its store, what it opens."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deployments.configs import IndexConfig
-from deployments.errors import FingerprintMismatch, NotFound, PayloadTooLarge, StageUnavailable
+from deployments.errors import (
+    FingerprintMismatch,
+    InternalError,
+    InvalidRequest,
+    NotFound,
+    PayloadTooLarge,
+    StageUnavailable,
+)
 from deployments.index import Index, build_store
-from deployments.stores.base import Namespace
+from deployments.stores.base import Hit, Namespace, Query, Search
 from deployments.stores.qdrant_store import QdrantStore
 from tests.unit.stores.made import DIMENSIONS, FINGERPRINT, record, records, unit
 
 NS = Namespace("acme", "docs")
 EAST = unit(1, 0, 0, 0)
+
+
+def search(k: int) -> Search:
+    return Search(Query(NS, EAST, k), FINGERPRINT)
+
+
+async def answered(index: Index, searches: Sequence[Search]) -> list[list[Hit]]:
+    """All were answered with hits."""
+    answers = await index.search(searches)
+    hits = [answer for answer in answers if isinstance(answer, list)]
+    assert len(hits) == len(answers)
+    return hits
 
 
 @pytest.fixture
@@ -30,8 +49,8 @@ async def test_vectors_of_another_model_are_refused(index: Index) -> None:
     await index.upsert(NS, records(1), FINGERPRINT)
     with pytest.raises(FingerprintMismatch):
         await index.upsert(NS, records(1), "another")
-    with pytest.raises(FingerprintMismatch):
-        await index.search(NS, EAST, 1, None, "another")
+    [refusal] = await index.search([Search(Query(NS, EAST, 1), "another")])
+    assert isinstance(refusal, FingerprintMismatch)
     await index.drop(NS)
     with pytest.raises(NotFound):
         await index.check(NS, FINGERPRINT)
@@ -43,11 +62,46 @@ async def test_documents_too_large_for_one_answer_are_refused(index: Index) -> N
     ids = [f"d{at}" for at in range(5)]
     with pytest.raises(PayloadTooLarge, match=r"48 MiB.*with ids"):
         await index.get(NS, ids)
-    with pytest.raises(PayloadTooLarge, match="with top_k"):
-        await index.search(NS, EAST, 5, None, FINGERPRINT)
+    [refusal] = await index.search([search(5)])
+    assert isinstance(refusal, PayloadTooLarge)
+    assert "with top_k" in refusal.message
     assert len(await index.get(NS, ids[:4])) == 4
-    assert len(await index.search(NS, EAST, 4, None, FINGERPRINT)) == 4
+    assert [len(hits) for hits in await answered(index, [search(4)])] == [4]
     assert len((await index.scan(NS, None, 5)).records) == 2
+
+
+async def test_what_has_no_room_beside_others_is_to_be_asked_alone(index: Index) -> None:
+    large = "x" * (10 * 1024 * 1024)
+    await index.upsert(NS, [record(f"d{at}", text=large) for at in range(4)], FINGERPRINT)
+    first, second, third = await index.search([search(3), search(2), search(1)])
+    assert isinstance(first, list)
+    assert second is None
+    assert isinstance(third, list)
+
+
+async def test_a_search_that_fails_leaves_the_others_alone(index: Index) -> None:
+    await index.upsert(NS, records(3), FINGERPRINT)
+    wrong = Search(Query(NS, unit(1, 0), 1), FINGERPRINT)
+    missing = Search(Query(Namespace("acme", "none"), EAST, 1), FINGERPRINT)
+    good, bad, none = await index.search([search(2), wrong, missing])
+    assert isinstance(good, list)
+    assert len(good) == 2
+    assert isinstance(bad, InvalidRequest)
+    assert isinstance(none, NotFound)
+
+
+async def test_a_defect_is_told_without_its_details(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await index.upsert(NS, records(1), FINGERPRINT)
+
+    async def broken(_: object) -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(index._store, "search", broken)
+    [failure] = await index.search([search(1)])
+    assert isinstance(failure, InternalError)
+    assert "secret" not in str(failure)
 
 
 async def test_a_replica_that_ends_closes_its_store(index: Index) -> None:

@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -42,8 +43,23 @@ def newest_manifest(directory: Path) -> Path:
     return min((directory / f"{table_name(NS)}.lance" / "_versions").glob("*.manifest"))
 
 
-async def acknowledged_before_kill(directory: Path, first: int, alive_s: float) -> list[str]:
-    """Run a writer, kill it `alive_s` after its first acknowledgement."""
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """A process that writes, and has acknowledged at least one record."""
+
+    process: asyncio.subprocess.Process
+    first_line: bytes
+
+    async def acknowledged(self) -> list[str]:
+        """The ids it printed until it was killed."""
+        assert self.process.stdout is not None
+        rest = await self.process.stdout.read()
+        await self.process.wait()
+        # A line cut in two by the kill was not read whole by whoever waited for it.
+        return [line for line in (self.first_line + rest).decode().split("\n")[:-1] if line]
+
+
+async def start_writer(directory: Path, first: int) -> Writer:
     arguments = [str(directory), NS.tenant, NS.collection, str(first)]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -55,22 +71,17 @@ async def acknowledged_before_kill(directory: Path, first: int, alive_s: float) 
         cwd=REPOSITORY,
     )
     assert process.stdout is not None
-    start = await asyncio.wait_for(process.stdout.readline(), timeout=60)
-    await asyncio.sleep(alive_s)
-    process.kill()
-    rest = await process.stdout.read()
-    await process.wait()
-    # A line cut in two by the kill was not read whole by whoever waited for it.
-    return [line for line in (start + rest).decode().split("\n")[:-1] if line]
+    return Writer(process, await asyncio.wait_for(process.stdout.readline(), timeout=60))
 
 
 async def test_acknowledged_writes_survive_kill_9(tmp_path: Path) -> None:
     dice = random.Random()
     acknowledged: list[str] = []
     for life in range(3):
-        acknowledged += await acknowledged_before_kill(
-            tmp_path, first=life * 1_000_000, alive_s=dice.uniform(0.2, 1.5)
-        )
+        writer = await start_writer(tmp_path, first=life * 1_000_000)
+        await asyncio.sleep(dice.uniform(0.2, 1.5))
+        writer.process.kill()
+        acknowledged += await writer.acknowledged()
         store = await opened(tmp_path)
         found = await all_ids(store)
         assert len(found) == len(set(found))

@@ -1,0 +1,76 @@
+"""What a fault did to the traffic, in figures and as a table."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from loadtest.chaos.load import Outcome
+
+_COLUMNS = (
+    "fault",
+    "sent",
+    "failed",
+    "cut, then answered",
+    "longest gap, s",
+    "p99 before, ms",
+    "p99 during, ms",
+    "whole again, s",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """`failed` had no answer, or one that is an error, after at most one retry; `retried` were cut
+    and answered on the retry. The gap is the longest time in which no request was answered."""
+
+    fault: str
+    sent: int
+    failed: int
+    retried: int
+    gap_s: float
+    p99_before_ms: float
+    p99_during_ms: float
+    repaired_s: float | None
+    problems: tuple[str, ...]
+
+    def cells(self) -> list[str]:
+        repaired = "never" if self.repaired_s is None else f"{self.repaired_s:.1f}"
+        figures = [f"{self.gap_s:.1f}", f"{self.p99_before_ms:.0f}", f"{self.p99_during_ms:.0f}"]
+        counts = [str(self.sent), str(self.failed), str(self.retried)]
+        return [self.fault, *counts, *figures, repaired]
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def row_of(
+    fault: str, outcomes: Sequence[Outcome], began_s: float, repaired_s: float | None, end_s: float
+) -> Row:
+    """`began_s` is when the fault struck, `end_s` when it was last looked at."""
+    before = [one for one in outcomes if one.due_s < began_s]
+    during = [one for one in outcomes if began_s <= one.due_s < end_s]
+    answered = sorted(one.ended_s for one in outcomes if one.problem is None)
+    times = [began_s, *(at for at in answered if began_s < at < end_s), end_s]
+    return Row(
+        fault,
+        len(during),
+        sum(one.problem is not None for one in during),
+        sum(one.problem is None and one.tries > 1 for one in during),
+        float(np.diff(times).max()),
+        _p99_ms(before),
+        _p99_ms(during),
+        None if repaired_s is None else repaired_s - began_s,
+        tuple(sorted({one.problem for one in during if one.problem})),
+    )
+
+
+def as_table(rows: Sequence[Row]) -> str:
+    lines = [_COLUMNS, ("---",) * len(_COLUMNS), *(tuple(row.cells()) for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _p99_ms(outcomes: Sequence[Outcome]) -> float:
+    took = [1000 * (one.ended_s - one.due_s) for one in outcomes if one.problem is None]
+    return float(np.percentile(took, 99)) if took else float("nan")

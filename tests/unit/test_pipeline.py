@@ -1,0 +1,159 @@
+"""A search through stages that are given: what reaches them, what is left out for want of time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from deployments.computed import Computed
+from deployments.context import Context
+from deployments.deadline import Deadline
+from deployments.demand import Demand
+from deployments.errors import DeadlineExceeded, InternalError, Overloaded, StageUnavailable
+from deployments.fair_queue import Origin
+from deployments.pipeline import Pipeline, SearchPlan
+from deployments.prompts import Cut
+from deployments.stores.base import Hit, Namespace, Record, Search
+from deployments.timings import Timings
+from deployments.token_rows import TokenRows
+
+NS = Namespace("acme", "notes")
+DEADLINE_S = 10.0
+
+
+class Letters:
+    """A TextEncoder: a token a letter. Notes the kept tokens that pairs came with."""
+
+    def __init__(self) -> None:
+        self.kept: Sequence[bytes | None] = ()
+
+    async def queries(self, texts: Sequence[str], cut: Cut | None) -> TokenRows:  # noqa: ARG002
+        return TokenRows.pack([list(text.encode()) for text in texts])
+
+    async def documents(self, texts: Sequence[str], cut: Cut | None) -> TokenRows:
+        return await self.queries(texts, cut)
+
+    async def pairs(
+        self,
+        query: str,
+        documents: Sequence[str],
+        max_tokens_per_doc: int | None,  # noqa: ARG002
+        kept: Sequence[bytes | None] = (),
+    ) -> TokenRows:
+        self.kept = kept
+        return await self.queries([query + text for text in documents], None)
+
+    async def keep(self, documents: Sequence[str]) -> list[bytes]:
+        return [text.encode() for text in documents]
+
+
+@dataclass
+class Stage:
+    """A ModelStage: the longest row gets the most. `failure` is raised instead, if there is one."""
+
+    failure: Exception | None = None
+    deadlines: list[Deadline] = field(default_factory=list)
+
+    async def compute(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> Computed:  # noqa: ARG002
+        self.deadlines.append(deadline)
+        if self.failure:
+            raise self.failure
+        return Computed.anew(rows.lengths.astype(np.float32)).by("model")
+
+
+class Shelf:
+    """A RetrieveStage that finds three documents, and notes what was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[Search] = []
+
+    async def search(self, search: Search, deadline: Deadline, origin: Origin) -> list[Hit]:  # noqa: ARG002
+        self.asked.append(search)
+        texts = ["a", "bbb", "cc"]
+        return [Hit(Record(text, text, {}, tokens=text.encode()), 0.5) for text in texts]
+
+
+@dataclass
+class Stand:
+    encoder: Letters = field(default_factory=Letters)
+    shelf: Shelf = field(default_factory=Shelf)
+    rerank: Stage = field(default_factory=Stage)
+    demand: Demand = field(default_factory=lambda: Demand(lambda: 0.0))
+
+    def pipeline(self) -> Pipeline:
+        return Pipeline(self.encoder, Stage(), self.shelf, self.rerank, self.demand)
+
+
+def plan(*, rerank: bool = True, may_degrade: bool = False) -> SearchPlan:
+    return SearchPlan(NS, "q", 3, 2, None, rerank, may_degrade)
+
+
+def context() -> Context:
+    deadline = Deadline(DEADLINE_S, lambda: 0.0)
+    return Context(Origin("acme", "interactive"), deadline, Timings(lambda: 0.0))
+
+
+async def test_candidates_are_reranked_and_the_best_returned() -> None:
+    stand = Stand()
+    found = await stand.pipeline().search(plan(), context())
+    assert [(one.record.id, one.relevance) for one in found.results] == [("bbb", 4.0), ("cc", 3.0)]
+    assert found.candidates == 3
+    assert found.degraded == ()
+    assert stand.shelf.asked[0].query.k == 3
+    assert stand.shelf.asked[0].fingerprint == "model"
+
+
+async def test_the_tokens_kept_with_candidates_are_used() -> None:
+    stand = Stand()
+    await stand.pipeline().search(plan(), context())
+    assert stand.encoder.kept == [b"a", b"bbb", b"cc"]
+
+
+async def test_without_rerank_only_the_results_are_retrieved() -> None:
+    stand = Stand()
+    await stand.pipeline().search(plan(rerank=False), context())
+    assert stand.shelf.asked[0].query.k == 2
+    assert not stand.rerank.deadlines
+
+
+@pytest.mark.parametrize("failure", [DeadlineExceeded("!"), Overloaded("!"), StageUnavailable("!")])
+async def test_a_search_that_may_degrade_returns_retrieval_order(failure: Exception) -> None:
+    found = await Stand(rerank=Stage(failure)).pipeline().search(plan(may_degrade=True), context())
+    assert [(one.record.id, one.relevance) for one in found.results] == [("a", None), ("bbb", None)]
+    assert found.degraded == ("rerank",)
+    assert found.candidates == 3
+
+
+async def test_it_keeps_time_to_answer_without_the_reranker() -> None:
+    stand = Stand()
+    await stand.pipeline().search(plan(may_degrade=True), context())
+    await stand.pipeline().search(plan(), context())
+    first, second = (deadline.at_s for deadline in stand.rerank.deadlines)
+    assert first < second == DEADLINE_S
+
+
+@pytest.mark.parametrize(
+    ("failure", "may_degrade"), [(Overloaded("!"), False), (InternalError("!"), True)]
+)
+async def test_other_failures_are_told(failure: Exception, may_degrade: bool) -> None:
+    stand = Stand(rerank=Stage(failure))
+    with pytest.raises(type(failure)):
+        await stand.pipeline().search(plan(may_degrade=may_degrade), context())
+
+
+async def test_rerank_work_is_foreseen_when_a_search_begins() -> None:
+    """Three candidates of 9 tokens with the query: the second search is counted by the first's,
+    though its reranker fails; reranking by itself is counted as it comes."""
+    stand = Stand()
+    pipeline = stand.pipeline()
+    await pipeline.search(plan(), context())
+    assert stand.demand.to_stats()["rerank_interactive_tokens_per_s"] == 0
+    stand.rerank.failure = Overloaded("!")
+    with pytest.raises(Overloaded):
+        await pipeline.search(plan(), context())
+    foreseen = stand.demand.to_stats()["rerank_interactive_tokens_per_s"]
+    stand.rerank.failure = None
+    await pipeline.rerank("q", ["a", "bbb", "cc"], None, context())
+    assert foreseen > 0
+    assert stand.demand.to_stats()["rerank_interactive_tokens_per_s"] == 2 * foreseen

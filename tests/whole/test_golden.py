@@ -1,0 +1,80 @@
+"""A model that no longer gives its golden answers takes its replica out of service."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from deployments import embedder, model_replica, reranker
+from deployments.embedder import Embedder
+from deployments.golden import Golden, GoldenDrift
+from deployments.model_replica import Answers, ModelReplica
+from deployments.reranker import Reranker
+from tests.whole.app import DIMENSIONS, config_in
+from tests.whole.engine import HashingEngine
+
+_DRIFT = 3.0
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The codes that the replica would have ended with."""
+    codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    monkeypatch.setattr(model_replica, "_LAST_WORDS_S", 0.0)
+    return codes
+
+
+@pytest.fixture(params=["embed", "rerank"])
+async def made(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> tuple[ModelReplica, HashingEngine]:
+    """A replica whose golden answers are what its engine answers now."""
+    config = config_in(tmp_path)
+    engine = HashingEngine(DIMENSIONS)
+    replica: ModelReplica
+    if request.param == "embed":
+        replica = object.__new__(Embedder)
+        answers = embedder._golden(engine, config.embedder, Path(config.embedder.engine.model))
+        golden = await _golden(answers, config.embedder.golden)
+        told = config.embedder.model_copy(update={"golden": golden})
+        replica.attach("embed", told, "fingerprint", engine, lambda one: one.embed)
+    else:
+        replica = object.__new__(Reranker)
+        answers = reranker._golden(engine, config.reranker, Path(config.reranker.engine.model))
+        golden = await _golden(answers, config.reranker.golden)
+        told = config.reranker.model_copy(update={"golden": golden})
+        replica.attach("rerank", told, "fingerprint", engine, lambda one: one.score)
+    await replica.keep_golden(answers)
+    return replica, engine
+
+
+async def _golden(answers: Answers, pairs: tuple[Golden, ...]) -> tuple[Golden, ...]:
+    return tuple(
+        pair.model_copy(update={"at_least": answer - 1e-4, "at_most": answer + 1e-4})
+        for pair, answer in zip(pairs, await answers(), strict=True)
+    )
+
+
+async def test_a_drifted_model_fails_its_health_check_and_ends(
+    made: tuple[ModelReplica, HashingEngine], ended: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replica, engine = made
+    engine.drift = _DRIFT
+    await replica.check_health()  # not due yet
+    monkeypatch.setattr(model_replica, "GOLDEN_PERIOD_S", 0.0)
+    engine.drift = 0.0
+    await replica.keep_golden(_answers_of(replica))
+    await replica.check_health()
+    assert ended == []
+    engine.drift = _DRIFT
+    with pytest.raises(GoldenDrift):
+        await replica.check_health()
+    await asyncio.sleep(0.01)
+    assert ended == [1]
+
+
+def _answers_of(replica: ModelReplica) -> Answers:
+    assert replica._golden_answers is not None
+    return replica._golden_answers

@@ -1,0 +1,94 @@
+"""Whatever the OpenAPI document allows or forbids is sent to every route: no answer is a 5xx, and
+each is one that the document declares."""
+
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis.config import SchemathesisConfig
+from schemathesis.core.result import Ok
+from schemathesis.generation.modes import GenerationMode
+from schemathesis.schemas import APIOperation, BaseSchema
+
+from tests.whole.app import WholeApp
+
+Operation = APIOperation[Any, Any, Any, Any]
+AnyCase = schemathesis.Case[Any]
+
+_COLLECTION = "books"
+_CHECKS = {
+    # Tried below, with a key that is wrong.
+    "ignored_auth": {"enabled": False},
+    # The schema has no words for rules between fields, or for a text of spaces alone.
+    "positive_data_acceptance": {"enabled": False},
+    # What breaks the schema by its size alone is told so.
+    "negative_data_rejection": {"expected-statuses": [400, 401, 403, 404, 405, 413]},
+}
+_SETTINGS = settings(
+    derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+)
+
+
+@pytest.fixture(scope="module")
+def document(whole: WholeApp, url: str) -> BaseSchema:
+    with whole.client(url, "alice") as client:
+        assert client.put(f"/v1/collections/{_COLLECTION}").status_code == 201
+    config = SchemathesisConfig.from_dict({"checks": _CHECKS})
+    return schemathesis.openapi.from_url(f"{url}/openapi.json", config=config)
+
+
+def _operations(document: BaseSchema) -> list[Operation]:
+    operations = [found.ok() for found in document.get_all_operations() if isinstance(found, Ok)]
+    assert len(operations) > 15
+    return operations
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=str)
+def test_every_answer_is_declared(
+    document: BaseSchema, whole: WholeApp, mode: GenerationMode
+) -> None:
+    for operation in _operations(document):
+        if mode is GenerationMode.NEGATIVE and not _reads_anything(operation):
+            continue
+
+        @given(case=operation.as_strategy(generation_mode=mode))
+        @settings(_SETTINGS, max_examples=120)
+        def ask(case: AnyCase) -> None:
+            if isinstance(case.body, dict):
+                case.body.pop("deadline_ms", None)  # a millisecond of it would end at a 504
+            if mode is GenerationMode.POSITIVE:
+                _aim(case, whole)
+            case.call_and_validate(headers={"authorization": f"Bearer {whole.keys['alice']}"})
+
+        ask()
+
+
+def test_without_a_key_every_route_but_the_probes_says_401(document: BaseSchema) -> None:
+    for operation in _operations(document):
+
+        @given(case=operation.as_strategy())
+        @settings(_SETTINGS, max_examples=3)
+        def ask(case: AnyCase) -> None:
+            answer = case.call(headers={"authorization": "Bearer wn_live_nobodys"})
+            case.validate_response(answer)
+            assert answer.status_code == (200 if case.operation.path.endswith("z") else 401)
+
+        ask()
+
+
+def _reads_anything(operation: Operation) -> bool:
+    return bool(operation.body or operation.path_parameters or operation.query)
+
+
+def _aim(case: AnyCase, whole: WholeApp) -> None:
+    """Valid requests name what is there, or they would all end at a 404."""
+    if "name" in (case.path_parameters or {}):
+        case.path_parameters["name"] = _COLLECTION
+    if not isinstance(case.body, dict):
+        return
+    if "collection" in case.body:
+        case.body["collection"] = _COLLECTION
+    if "model" in case.body:
+        embeds = "embed" in case.operation.path
+        case.body["model"] = whole.embed_model if embeds else whole.rerank_model
