@@ -84,11 +84,17 @@ def play(
 
 @app.command()
 def compare(
+    calls: Annotated[
+        list[float] | None, typer.Option(help="A replica, that the rules on calls aim at.")
+    ] = None,
     output: Annotated[Path, typer.Option()] = _RESULTS / "policies.json",
 ) -> None:
     """Winnow's policy against the others on the reported traces; also OUTPUT.png."""
     console = Console(width=160)
-    contenders = [policies.winnow(policies.RULES, "rules"), *policies.others()]
+    contenders = [
+        policies.winnow(policies.RULES, "rules"),
+        *policies.others(calls or policies.CALLS_A_REPLICA),
+    ]
     jobs = [(one, name) for one in contenders for name in policies.REPORTED]
     scored = _score_all(jobs)
     console.print(report.scored_table(scored))

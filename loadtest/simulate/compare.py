@@ -6,7 +6,7 @@ in shape and seed. Of each other policy every setting is shown, since one figure
 nothing without its price.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 
@@ -156,12 +156,15 @@ def _binned(stage: Stage, trace: Trace) -> NDArray[np.float64]:
     return np.bincount(bins, weights=tokens).astype(np.float64)
 
 
-def others() -> Iterator[Contender]:
-    for down_delay_s in (120, 300):
-        for target in (0.4, 0.5, 0.6, 0.75, 1):
-            yield ray_default(target, down_delay_s)
-    for threshold in (0.4, 0.5, 0.6, 0.75, 1, 1.5):
-        yield keda(threshold)
+CALLS_A_REPLICA = (0.4, 0.5, 0.6, 0.75, 1.0, 1.5)
+
+
+def others(calls_a_replica: Sequence[float] = CALLS_A_REPLICA) -> Iterator[Contender]:
+    """`calls_a_replica` is what Ray's and KEDA's rules aim at."""
+    for calls in calls_a_replica:
+        yield ray_default(calls, 120)
+        yield ray_default(calls, 300)
+        yield keda(calls)
     for utilisation in (0.6, 0.7, 0.8, 0.9):
         yield foresight(utilisation)
 
