@@ -156,6 +156,13 @@ def _binned(stage: Stage, trace: Trace) -> NDArray[np.float64]:
     return np.bincount(bins, weights=tokens).astype(np.float64)
 
 
+def ours() -> Iterator[Contender]:
+    """The rules, and what more to spare would cost and give."""
+    yield winnow(RULES, "rules")
+    for headroom in (2, 3, 5):
+        yield winnow(RULES.model_copy(update={"headroom": headroom}), f"headroom {headroom}")
+
+
 CALLS_A_REPLICA = (0.4, 0.5, 0.6, 0.75, 1.0, 1.5)
 
 
