@@ -137,8 +137,8 @@ def _show(made: Plan, load: Load, objective_ms: float, price: float | None) -> N
     if not made.feasible:
         console.print(
             "no number of replicas holds the objective:\n"
-            f"one search takes {1000 * slowest.alone_s:.0f} ms of an idle replica at {slowest.stage},"
-            " and may wait as long for another"
+            f"one search takes {1000 * slowest.alone_s:.0f} ms of an idle replica at"
+            f" {slowest.stage}, and may wait as long for another"
         )
     unit = "GPUs" if on_gpus else "replicas"
     for number, one in enumerate(made.advice):
