@@ -23,7 +23,8 @@ TORCH := --require-hashes -r requirements/torch-cpu.txt
 RESOLVE := uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-header --quiet \
   --python-platform x86_64-manylinux_2_28
 
-.PHONY: demo test check install up down smoke lock loadtest bench overhead chaos clean
+.PHONY: demo test check install up down smoke lock loadtest bench overhead chaos clean \
+  simulate compare-policies check-simulator
 
 demo: install ## start Winnow, ingest a corpus, run three searches
 	$(BIN)/winnow up --profile $(PROFILE)
@@ -59,6 +60,15 @@ bench: install $(BENCH_PEERS) ## Winnow against its peers, in one run (needs wrk
 
 overhead: install ## what the pipeline costs: search with engines that cost nothing (needs wrk)
 	$(BIN)/python -m loadtest.overhead
+
+simulate: install ## in virtual time: 1,000 GPUs, a region lost, an upgrade under load
+	$(BIN)/python -m loadtest.simulate scenarios
+
+compare-policies: install ## Winnow's autoscaling policy against others, on the same traces
+	$(BIN)/python -m loadtest.simulate compare
+
+check-simulator: install ## the same load on a local cluster and in the simulator
+	$(BIN)/python -m loadtest.simulate check
 
 chaos: install ## kill and stop what a cluster is made of, under load (about ten minutes)
 	$(BIN)/python -m loadtest.chaos

@@ -1,4 +1,5 @@
-"""The policy as Serve calls it: an autoscaling policy of the whole application (Ray 2.60).
+"""The policy as Serve calls it: an autoscaling policy of the whole application (Ray 2.60, whose
+schema still calls that under development).
 
 The only module that knows AutoscalingContext. Named in a profile's `autoscaling_policy`, with the
 rules as `policy_kwargs`. The stages' own delays are in the rules, so Serve's are 0 in the profile.

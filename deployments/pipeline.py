@@ -188,7 +188,6 @@ class Pipeline:
             if not plan.may_degrade:
                 raise
             return Found(as_retrieved, asked.usage, Usage(), len(hits), degraded=("rerank",))
-        self._demand.search_reranked(plan.top_k, ranked.usage.tokens)
         best = ranked.order[: plan.top_n]
         results = [Result(hits[i].record, hits[i].score, score) for i, score in best]
         return Found(results, asked.usage, ranked.usage, len(hits))
@@ -198,7 +197,9 @@ class Pipeline:
             context = replace(context, deadline=context.deadline.earlier(_TIME_TO_DEGRADE_S))
         texts = [hit.record.text for hit in hits]
         pairs = self._encoder.pairs(plan.query, texts, None, [hit.record.tokens for hit in hits])
-        return await self._rank(await self._tokenize(pairs, context), context)
+        rows = await self._tokenize(pairs, context)
+        self._demand.search_reranked(plan.top_k, rows.total_tokens)
+        return await self._rank(rows, context)
 
     async def _tokenize(self, encoding: Awaitable[TokenRows], context: Context) -> TokenRows:
         with context.timings.stage("tokenize"):

@@ -199,7 +199,7 @@ def rate(traffic: Traffic, at_s: NDArray[np.float64]) -> NDArray[np.float64]:
 def _arrivals(
     traffic: Traffic, random: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-    seconds = np.arange(math.ceil(traffic.duration_s))
+    seconds = np.arange(math.ceil(traffic.duration_s), dtype=np.float64)
     rates = rate(traffic, seconds + 0.5)
     if traffic.burstiness:
         shape = 1 / traffic.burstiness

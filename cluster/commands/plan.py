@@ -136,9 +136,9 @@ def _show(made: Plan, load: Load, objective_ms: float, price: float | None) -> N
     console.print(f"bottleneck: {slowest.stage}, {slowest.work:.1f} replicas' worth of work")
     if not made.feasible:
         console.print(
-            f"the objective cannot be held by more replicas: one search takes"
-            f" {1000 * slowest.alone_s:.0f} ms of an idle one at {slowest.stage}, and may wait as"
-            " long for another"
+            "no number of replicas holds the objective:\n"
+            f"one search takes {1000 * slowest.alone_s:.0f} ms of an idle replica at"
+            f" {slowest.stage}, and may wait as long for another"
         )
     unit = "GPUs" if on_gpus else "replicas"
     for number, one in enumerate(made.advice):

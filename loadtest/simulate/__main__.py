@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.progress import track
 
 from cluster.state import State
 from loadtest.bench import machine
@@ -84,11 +85,14 @@ def play(
 
 @app.command()
 def compare(
+    calls: Annotated[
+        list[float] | None, typer.Option(help="A replica, that the rules on calls aim at.")
+    ] = None,
     output: Annotated[Path, typer.Option()] = _RESULTS / "policies.json",
 ) -> None:
     """Winnow's policy against the others on the reported traces; also OUTPUT.png."""
     console = Console(width=160)
-    contenders = [policies.winnow(policies.RULES, "rules"), *policies.others()]
+    contenders = [*policies.ours(), *policies.others(calls or policies.CALLS_A_REPLICA)]
     jobs = [(one, name) for one in contenders for name in policies.REPORTED]
     scored = _score_all(jobs)
     console.print(report.scored_table(scored))
@@ -100,7 +104,7 @@ def compare(
 def _score_all(jobs: Sequence[tuple[policies.Contender, str]]) -> list[policies.Scored]:
     with ProcessPoolExecutor() as pool:
         found = [pool.submit(policies.score, one, True, name) for one, name in jobs]
-        return [one.result() for one in found]
+        return [one.result() for one in track(found, "traces")]
 
 
 def _write(output: Path, results: dict[str, Any]) -> None:

@@ -178,7 +178,7 @@ class _Cell:
             load = stage_load(name, [router], replicas[name], self._spec.period_s)
         spec = stage.spec
         size = StageSize(stage.target, len(stage.serving), spec.lowest, spec.highest)
-        return Seen(now_s, load, size, stage.calls, stage.queued_rows)
+        return Seen(now_s, load, size, stage.calls)
 
 
 def _rows(count: int, tokens: int) -> TokenRows:

@@ -38,6 +38,7 @@ from loadtest.traffic import ROUTES, Lengths, Route, Sent, Trace, Traffic, gener
 
 _ROOT = Path(__file__).parents[2]
 _PORT = 8093
+_ROUTES: tuple[Route, ...] = ("embed", "rerank")
 _MODELS = {"embed": "all-MiniLM-L6-v2", "rerank": "ms-marco-MiniLM-L-12-v2"}
 _ITEMS, _ITEM_TOKENS = 8, 40
 _SINGLE = 25
@@ -62,16 +63,16 @@ def check(seconds: float, loads: tuple[float, ...]) -> tuple[StageTimes, list[Co
     """Pairs are (measured, predicted)."""
     with _winnow() as (url, headers, work):
         times = _times(work)
-        asyncio.run(_drive(url, headers, _trace("embed", 0.3, 2, times)))  # it warms up
-        asyncio.run(_drive(url, headers, _trace("rerank", 0.3, 2, times)))
-        overhead_s = statistics.median(
-            asyncio.run(_single(url, headers, route, times)) for route in ("embed", "rerank")
+        for route in _ROUTES:
+            asyncio.run(_drive(url, headers, _trace(route, 0.3, 2, times)))  # it warms up
+        overhead_s = statistics.mean(
+            asyncio.run(_single(url, headers, route, times)) for route in _ROUTES
         )
         times = times.model_copy(update={"overhead_s": overhead_s})
         compared = []
-        for route in ("embed", "rerank"):
+        for route in _ROUTES:
             for loaded in loads:
-                trace = _trace(route, loaded, seconds, times)  # type: ignore[arg-type]
+                trace = _trace(route, loaded, seconds, times)
                 seen = asyncio.run(_drive(url, headers, trace))
                 compared.append(_compare(loaded, trace, seen, _predict(times, trace)))
     return times, compared

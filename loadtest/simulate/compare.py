@@ -6,11 +6,12 @@ in shape and seed. Of each other policy every setting is shown, since one figure
 nothing without its price.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 
 import numpy as np
+from numpy.typing import NDArray
 from ray.serve.config import AutoscalingConfig
 
 from deployments.batcher import BatchLimits
@@ -81,6 +82,7 @@ RULES = ScalingRules(
     objective_s=1.0,
     replica_tokens_per_s=REPLICA_TOKENS_PER_S,
     start_up_s=_START_UP_S,
+    down_delay_s=120,
 )
 
 Make = Callable[[CellSpec, Trace], dict[Stage, Policy]]
@@ -148,19 +150,29 @@ def _foresee(stage: Stage, spec: CellSpec, trace: Trace, utilisation: float) -> 
     return ForesightPolicy(work, _FORESIGHT_BIN_S, REPLICA_TOKENS_PER_S, start_up_s, utilisation)
 
 
-def _binned(stage: Stage, trace: Trace) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _binned(stage: Stage, trace: Trace) -> NDArray[np.float64]:
     tokens = trace.tokens()[STAGES.index(stage)]
     bins = (trace.at_s / _FORESIGHT_BIN_S).astype(int)
-    return np.bincount(bins, weights=tokens)
+    return np.bincount(bins, weights=tokens).astype(np.float64)
 
 
-def others() -> Iterator[Contender]:
-    for down_delay_s in (120, 300):
-        for target in (0.75, 1, 1.5, 2, 3):
-            yield ray_default(target, down_delay_s)
-    for threshold in (0.75, 1, 1.5, 2, 3):
-        yield keda(threshold)
-    for utilisation in (0.5, 0.6, 0.7, 0.8, 0.9):
+def ours() -> Iterator[Contender]:
+    """The rules, and what more to spare would cost and give."""
+    yield winnow(RULES, "rules")
+    for headroom in (2, 3, 5):
+        yield winnow(RULES.model_copy(update={"headroom": headroom}), f"headroom {headroom}")
+
+
+CALLS_A_REPLICA = (0.4, 0.5, 0.6, 0.75, 1.0, 1.5)
+
+
+def others(calls_a_replica: Sequence[float] = CALLS_A_REPLICA) -> Iterator[Contender]:
+    """`calls_a_replica` is what Ray's and KEDA's rules aim at."""
+    for calls in calls_a_replica:
+        yield ray_default(calls, 120)
+        yield ray_default(calls, 300)
+        yield keda(calls)
+    for utilisation in (0.6, 0.7, 0.8, 0.9):
         yield foresight(utilisation)
 
 

@@ -7,7 +7,6 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from ray.serve._private.constants import SERVE_AUTOSCALING_DECISION_TIMESTAMP_KEY
 from ray.serve.autoscaling_policy import _apply_delay_logic, _apply_scaling_factors
 from ray.serve.config import AutoscalingConfig
 
@@ -16,14 +15,13 @@ from deployments.scaling import ScalingRules, StageLoad, StageScaler, StageSize
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a policy may know of a stage: the signals, calls that are under way (waiting or not),
-    and rows that wait."""
+    """What a policy may know of a stage: the signals, its size, and the calls that are under way,
+    waiting or not."""
 
     now_s: float
     load: StageLoad | None
     size: StageSize
     calls: int
-    queued_rows: int
 
 
 class Policy(Protocol):
@@ -63,11 +61,9 @@ class RayDefaultPolicy:
         calls = sum(count for _, count in self._calls) / len(self._calls)
         wanted = calls / self._config.get_target_ongoing_requests()
         scaled = _apply_scaling_factors(wanted, seen.size.running, self._config)
-        # The clock of a simulation may say 0, which Ray's state takes for a time as well.
         target, self._state = _apply_delay_logic(
             max(0, scaled), seen.size.target, self._config, self._state, _now=seen.now_s
         )
-        assert SERVE_AUTOSCALING_DECISION_TIMESTAMP_KEY in self._state
         return seen.size.bound(target)
 
 
@@ -85,8 +81,8 @@ class KedaRule:
 
 
 class KedaPolicy:
-    """`rows` that wait are what `vllm:num_requests_waiting` would say, calls under way what a
-    gateway's queue metric would."""
+    """Of calls under way, waiting or not, as a gateway counts them: of those that wait alone there
+    are none in a stage that is large enough, and the rule would shrink it at once."""
 
     def __init__(self, rule: KedaRule) -> None:
         self._rule = rule
@@ -98,6 +94,8 @@ class KedaPolicy:
         if seen.now_s < self._due_s:
             return target
         self._due_s = seen.now_s + rule.period_s
+        if not self._wanted:
+            self._wanted.append((seen.now_s, target))  # as the HorizontalPodAutoscaler begins
         ratio = seen.calls / (rule.threshold * max(target, 1))
         wanted = target if abs(ratio - 1) <= rule.tolerance else math.ceil(ratio * max(target, 1))
         wanted = min(wanted, max(2 * target, target + 4))

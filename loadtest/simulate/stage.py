@@ -89,10 +89,6 @@ class SimulatedStage:
     def queued_tokens(self) -> int:
         return sum(replica.batcher.queued_tokens for replica in self._replicas)
 
-    @property
-    def queued_rows(self) -> int:
-        return sum(replica.batcher.queued_rows for replica in self._replicas)
-
     async def call(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> Computed:
         """Raises Overloaded and DeadlineExceeded; a lost replica's work goes to another."""
         self.calls += 1

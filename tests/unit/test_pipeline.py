@@ -87,9 +87,10 @@ class Stand:
     encoder: Letters = field(default_factory=Letters)
     shelf: Shelf = field(default_factory=Shelf)
     rerank: Stage = field(default_factory=Stage)
+    demand: Demand = field(default_factory=lambda: Demand(lambda: 0.0))
 
     def pipeline(self) -> Pipeline:
-        return Pipeline(self.encoder, Stage(), self.shelf, self.rerank, Demand(lambda: 0.0))
+        return Pipeline(self.encoder, Stage(), self.shelf, self.rerank, self.demand)
 
 
 def plan(*, rerank: bool = True, may_degrade: bool = False) -> SearchPlan:
@@ -147,3 +148,20 @@ async def test_other_failures_are_told(failure: Exception, may_degrade: bool) ->
     stand = Stand(rerank=Stage(failure))
     with pytest.raises(type(failure)):
         await stand.pipeline().search(plan(may_degrade=may_degrade), context())
+
+
+async def test_rerank_work_is_foreseen_when_a_search_begins() -> None:
+    """Three candidates of 9 tokens with the query: the second search is counted by the first's,
+    though its reranker fails; reranking by itself is counted as it comes."""
+    stand = Stand()
+    pipeline = stand.pipeline()
+    await pipeline.search(plan(), context())
+    assert stand.demand.to_stats()["rerank_interactive_tokens_per_s"] == 0
+    stand.rerank.failure = Overloaded("!")
+    with pytest.raises(Overloaded):
+        await pipeline.search(plan(), context())
+    foreseen = stand.demand.to_stats()["rerank_interactive_tokens_per_s"]
+    stand.rerank.failure = None
+    await pipeline.rerank("q", ["a", "bbb", "cc"], None, context())
+    assert foreseen > 0
+    assert stand.demand.to_stats()["rerank_interactive_tokens_per_s"] == 2 * foreseen
