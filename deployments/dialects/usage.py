@@ -4,7 +4,7 @@ import time
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.api.auth import Caller
 from deployments.api.route import Guard
@@ -13,7 +13,18 @@ from deployments.metering import HOUR_S
 from deployments.service import Service
 from deployments.tenancy import TenantId
 
-_Time = Annotated[int | None, Query(ge=0, le=2**40)]
+_Time = Annotated[int, Field(ge=0, le=2**40)]
+
+
+class UsageQuery(BaseModel):
+    """Seconds since 1970; in the last 30 days unless said otherwise. Another tenant's usage needs
+    the scope admin."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    since: _Time | None = None
+    until: _Time | None = None
+    tenant: TenantId | None = None
 
 
 class UsageItem(BaseModel):
@@ -39,14 +50,9 @@ def routes(service: Service, guarded: Guard) -> APIRouter:
     router = APIRouter(route_class=guarded("read"), tags=["usage"])
 
     @router.get("/v1/usage")
-    async def usage(
-        caller: Caller,
-        since: _Time = None,
-        until: _Time = None,
-        tenant: Annotated[TenantId | None, Query()] = None,
-    ) -> UsageReport:
-        """The caller's usage a stage and model, in the last 30 days unless said otherwise. Another
-        `tenant` needs the scope admin."""
+    async def usage(caller: Caller, asked: Annotated[UsageQuery, Query()]) -> UsageReport:
+        """The caller's usage a stage and model."""
+        tenant, until, since = asked.tenant, asked.until, asked.since
         if tenant not in (None, caller.tenant.id):
             caller.tenant.require("admin")
         last = int(time.time()) if until is None else until

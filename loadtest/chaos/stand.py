@@ -58,7 +58,7 @@ class Stand:
     def reconfigure(self) -> None:
         """A change of what may be turned live, for which no replica is replaced."""
         for deployment in application(self._profile)["deployments"]:
-            if "user_config" in deployment:
+            if "max_batch_tokens" in deployment.get("user_config", {}):
                 deployment["user_config"]["max_batch_tokens"] += 1
         self.up()
 

@@ -50,7 +50,7 @@ class PacedReranker(Reranker):
 def winnow(config: AppConfig) -> Application:
     """As cluster.app:build."""
     embedder = serve.deployment(name="Embedder")(PacedEmbedder).bind(config.embedder)
-    index = serve.deployment(name="Index")(FreeIndex).bind()
+    index = serve.deployment(name="Index")(FreeIndex).bind(config.reranker)
     reranker = serve.deployment(name="Reranker")(PacedReranker).bind(config.reranker)
     return serve.deployment()(Router).bind(
         config.router, config.embedder, config.reranker, embedder, index, reranker
