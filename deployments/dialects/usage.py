@@ -4,7 +4,7 @@ import time
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.api.auth import Caller
 from deployments.api.route import Guard
@@ -13,7 +13,17 @@ from deployments.metering import HOUR_S
 from deployments.service import Service
 from deployments.tenancy import TenantId
 
-_Time = Annotated[int | None, Query(ge=0, le=2**40)]
+_Time = Annotated[int, Field(ge=0, le=2**40)]
+
+
+class UsageQuery(BaseModel):
+    """Times are seconds since 1970."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    since: _Time | None = None
+    until: _Time | None = None
+    tenant: TenantId | None = None
 
 
 class UsageItem(BaseModel):
@@ -39,21 +49,17 @@ def routes(service: Service, guarded: Guard) -> APIRouter:
     router = APIRouter(route_class=guarded("read"), tags=["usage"])
 
     @router.get("/v1/usage")
-    async def usage(
-        caller: Caller,
-        since: _Time = None,
-        until: _Time = None,
-        tenant: Annotated[TenantId | None, Query()] = None,
-    ) -> UsageReport:
+    async def usage(caller: Caller, query: Annotated[UsageQuery, Query()]) -> UsageReport:
         """The caller's usage a stage and model, in the last 30 days unless said otherwise. Another
         `tenant` needs the scope admin."""
-        if tenant not in (None, caller.tenant.id):
+        tenant = query.tenant or caller.tenant.id
+        if tenant != caller.tenant.id:
             caller.tenant.require("admin")
-        last = int(time.time()) if until is None else until
-        first = max(0, last - 30 * 24 * HOUR_S) if since is None else since
+        last = int(time.time()) if query.until is None else query.until
+        first = max(0, last - 30 * 24 * HOUR_S) if query.since is None else query.since
         await service.control.meter.flush()
         hours = (first // HOUR_S, last // HOUR_S)
-        used = await service.control.ledger.used(tenant or caller.tenant.id, *hours)
+        used = await service.control.ledger.used(tenant, *hours)
         return UsageReport(since=first, until=last, usage=[_item(one) for one in used])
 
     return router
