@@ -7,7 +7,7 @@ import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.api.auth import Caller
 from deployments.api.route import Guard
@@ -54,6 +54,19 @@ class KeyRequest(Wire):
     tenant: TenantId
     scopes: list[Scope] = Field(default=["read", "write"], min_length=1)
     expires_in_s: int | None = Field(default=None, gt=0, le=_MAX_S)
+
+
+class KeyQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    tenant: TenantId | None = None
+
+
+class AuditQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    before: int | None = Field(default=None, ge=1, le=2**62)
+    limit: int = Field(default=100, ge=1, le=1000)
 
 
 class RotateRequest(Wire):
@@ -149,9 +162,9 @@ def _add_keys(router: APIRouter, service: Service) -> None:
         return _new_key(*made)
 
     @router.get("/keys")
-    async def list_all(tenant: Annotated[TenantId | None, Query()] = None) -> KeyList:
+    async def list_all(query: Annotated[KeyQuery, Query()]) -> KeyList:
         """All keys, or a tenant's, revoked ones too."""
-        return KeyList(keys=[_key(one) for one in await registry.all_keys(tenant)])
+        return KeyList(keys=[_key(one) for one in await registry.all_keys(query.tenant)])
 
     @router.post("/keys/{id}/rotate", status_code=201)
     async def rotate(id: KeyId, caller: Caller, body: RotateRequest | None = None) -> NewKey:
@@ -171,13 +184,10 @@ def _add_keys(router: APIRouter, service: Service) -> None:
 
 def _add_audit(router: APIRouter, service: Service) -> None:
     @router.get("/audit")
-    async def audit(
-        before: Annotated[int | None, Query(ge=1, le=2**62)] = None,
-        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    ) -> AuditPage:
+    async def audit(query: Annotated[AuditQuery, Query()]) -> AuditPage:
         """Every change of a tenant or a key, the latest first."""
-        found = await service.control.registry.audited(before, limit)
-        last = found[-1].id if len(found) == limit else None
+        found = await service.control.registry.audited(query.before, query.limit)
+        last = found[-1].id if len(found) == query.limit else None
         return AuditPage(audit=[_audited(one) for one in found], before=last)
 
 

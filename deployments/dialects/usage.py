@@ -17,8 +17,7 @@ _Time = Annotated[int, Field(ge=0, le=2**40)]
 
 
 class UsageQuery(BaseModel):
-    """Seconds since 1970; in the last 30 days unless said otherwise. Another tenant's usage needs
-    the scope admin."""
+    """Times are seconds since 1970."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -50,16 +49,17 @@ def routes(service: Service, guarded: Guard) -> APIRouter:
     router = APIRouter(route_class=guarded("read"), tags=["usage"])
 
     @router.get("/v1/usage")
-    async def usage(caller: Caller, asked: Annotated[UsageQuery, Query()]) -> UsageReport:
-        """The caller's usage a stage and model."""
-        tenant, until, since = asked.tenant, asked.until, asked.since
-        if tenant not in (None, caller.tenant.id):
+    async def usage(caller: Caller, query: Annotated[UsageQuery, Query()]) -> UsageReport:
+        """The caller's usage a stage and model, in the last 30 days unless said otherwise. Another
+        `tenant` needs the scope admin."""
+        tenant = query.tenant or caller.tenant.id
+        if tenant != caller.tenant.id:
             caller.tenant.require("admin")
-        last = int(time.time()) if until is None else until
-        first = max(0, last - 30 * 24 * HOUR_S) if since is None else since
+        last = int(time.time()) if query.until is None else query.until
+        first = max(0, last - 30 * 24 * HOUR_S) if query.since is None else query.since
         await service.control.meter.flush()
         hours = (first // HOUR_S, last // HOUR_S)
-        used = await service.control.ledger.used(tenant or caller.tenant.id, *hours)
+        used = await service.control.ledger.used(tenant, *hours)
         return UsageReport(since=first, until=last, usage=[_item(one) for one in used])
 
     return router

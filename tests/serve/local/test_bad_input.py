@@ -1,7 +1,6 @@
 """Bad input of every kind gets a 4xx that says what to change, never a 5xx or a traceback."""
 
 import json
-import re
 import socket
 from typing import Any
 
@@ -193,7 +192,8 @@ def test_the_callers_request_id_is_taken_over_when_well_formed(api: httpx.Client
     given = api.get("/healthz", headers={"x-request-id": "order-66.a_b"})
     assert given.headers.get_list("x-request-id") == ["order-66.a_b"]
     hostile = api.post("/v2/rerank", json={}, headers={"x-request-id": "a b;<script>"})
-    assert re.fullmatch(r"[0-9a-f-]{36}", hostile.json()["id"])
+    assert hostile.json()["id"] == hostile.headers["x-request-id"]
+    assert "script" not in hostile.headers["x-request-id"]
 
 
 def test_probes_and_documentation_need_no_key(api: httpx.Client) -> None:
