@@ -123,6 +123,10 @@ async def test_a_disabled_tenant_and_an_unknown_plan(service: TestService) -> No
         ("PATCH", "tenants/none", {"disabled": True}, 404),
         ("PATCH", "tenants/none", {}, 404),
         ("GET", "audit?limit=0", None, 400),
+        ("GET", "audit?nope=1", None, 400),
+        ("GET", "keys?nope=1", None, 400),
+        ("GET", "../usage?nope=1", None, 400),
+        ("GET", "../usage?since=-1", None, 400),
     ],
 )
 async def test_what_is_wrong_is_said(
