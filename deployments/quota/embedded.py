@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import lmdb
-from throttled.rate_limiter.base import per_min as quota_per_min
 from throttled.rate_limiter.gcra import GCRARateLimiter
 from throttled.store import MemoryStore
 from throttled.store.memory import MemoryStoreBackend
 
+from deployments.quota.gcra import PREFIX, LimiterByRate, taken
 from deployments.quota.limiter import LimiterUnavailableError, Taken
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -58,8 +58,9 @@ class EmbeddedLimiter:
     """A Limiter. Made by `in_file` or `in_memory`."""
 
     def __init__(self, store: MemoryStore) -> None:
-        self._store = store
-        self._limiters: dict[int, GCRARateLimiter] = {}
+        self._limiters = LimiterByRate(
+            lambda quota: GCRARateLimiter(quota, store, key_prefix=PREFIX)
+        )
 
     @classmethod
     def in_file(cls, directory: Path) -> "EmbeddedLimiter":
@@ -76,15 +77,7 @@ class EmbeddedLimiter:
         return cls(MemoryStore(options={"MAX_SIZE": most_names}))
 
     async def take(self, name: str, cost: int, per_min: int) -> Taken:
-        limiter = self._limiters.get(per_min)
-        if limiter is None:
-            limiter = GCRARateLimiter(quota_per_min(per_min), self._store, key_prefix="winnow")
-            self._limiters[per_min] = limiter
         try:
-            result = limiter.limit(name, cost)
+            return taken(self._limiters[per_min].limit(name, cost))
         except lmdb.Error as error:
             raise LimiterUnavailableError(f"the file of rates: {error}") from error
-        state = result.state
-        return Taken(
-            not result.limited, state.limit, state.remaining, state.reset_after, state.retry_after
-        )

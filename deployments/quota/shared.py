@@ -6,8 +6,8 @@ The arithmetic is throttled's (GCRA), the same as in `embedded`.
 from throttled.asyncio.rate_limiter.gcra import GCRARateLimiter
 from throttled.asyncio.store import RedisStore
 from throttled.exceptions import StoreUnavailableError
-from throttled.rate_limiter.base import per_min as quota_per_min
 
+from deployments.quota.gcra import PREFIX, LimiterByRate, taken
 from deployments.quota.limiter import LimiterUnavailableError, Taken
 
 _CONNECTIONS = 16
@@ -27,19 +27,13 @@ class SharedLimiter:
             # The plain pool fails when all are in use; this one waits.
             options["CONNECTION_POOL_CLASS"] = "redis.asyncio.BlockingConnectionPool"
             options["TIMEOUT"] = patience_s
-        self._store = RedisStore(server=url, options=options)
-        self._limiters: dict[int, GCRARateLimiter] = {}
+        store = RedisStore(server=url, options=options)
+        self._limiters = LimiterByRate(
+            lambda quota: GCRARateLimiter(quota, store, key_prefix=PREFIX)
+        )
 
     async def take(self, name: str, cost: int, per_min: int) -> Taken:
-        limiter = self._limiters.get(per_min)
-        if limiter is None:
-            limiter = GCRARateLimiter(quota_per_min(per_min), self._store, key_prefix="winnow")
-            self._limiters[per_min] = limiter
         try:
-            result = await limiter.limit(name, cost)
+            return taken(await self._limiters[per_min].limit(name, cost))
         except StoreUnavailableError as error:
             raise LimiterUnavailableError(f"Redis: {error.__cause__}") from error
-        state = result.state
-        return Taken(
-            not result.limited, state.limit, state.remaining, state.reset_after, state.retry_after
-        )
