@@ -8,13 +8,14 @@ retrieval and the Routers are not counted.
 Pure: knows no command line, no file and no cluster.
 """
 
-import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from deployments.scaling import staffed
 
 StageName = Literal["embed", "rerank"]
 
@@ -178,7 +179,7 @@ def _plan(load: Load, engines: dict[StageName, Engine], objective_s: float) -> P
 def _stage(name: StageName, load: Load, engine: Engine) -> StagePlan:
     tokens_per_s = load.tokens_per_s(name)
     work = tokens_per_s / engine.tokens_per_s
-    replicas = math.ceil(work + _HEADROOM * math.sqrt(work) - 1e-9)
+    replicas = staffed(work, work, _HEADROOM)
     one = load.query_tokens if name == "embed" else load.rerank_tokens()
     return StagePlan(name, engine, tokens_per_s, work, replicas, one / engine.tokens_per_s)
 
