@@ -30,6 +30,12 @@ class Wire(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+class WireQuery(BaseModel):
+    """Query parameters as they arrive, as text; one that is not declared is an error."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
 def _readable(text: str) -> str:
     if "\x00" in text:
         raise ValueError("holds a NUL character (\\u0000): remove it")

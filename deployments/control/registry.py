@@ -49,12 +49,12 @@ class Registry:
 
     async def revision(self) -> int:
         async with self._database.read() as connection:
-            return int(await connection.scalar(select(revision.c.number)) or 0)
+            return await _revision(connection)
 
     async def directory(self) -> Directory:
         async with self._database.read() as connection:
             # First: what is read after it is at least as new.
-            number = int(await connection.scalar(select(revision.c.number)) or 0)
+            number = await _revision(connection)
             plans = await connection.execute(
                 select(tenants.c.id, tenants.c.plan).where(~tenants.c.disabled)
             )
@@ -220,6 +220,10 @@ class Registry:
                 detail=json.dumps(detail),
             )
         )
+
+
+async def _revision(connection: AsyncConnection) -> int:
+    return int(await connection.scalar(select(revision.c.number)) or 0)
 
 
 async def _change(connection: AsyncConnection) -> None:

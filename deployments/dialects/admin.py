@@ -7,14 +7,14 @@ import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from deployments.api.auth import Caller
 from deployments.api.route import Guard
 from deployments.control.registry import AuditRecord, TenantRecord
 from deployments.errors import InvalidRequest
 from deployments.plans import Plans
-from deployments.schemas import Wire
+from deployments.schemas import Wire, WireQuery
 from deployments.service import Service
 from deployments.tenancy import DEFAULT_PLAN, KeyRecord, Scope, TenantId
 
@@ -56,15 +56,11 @@ class KeyRequest(Wire):
     expires_in_s: int | None = Field(default=None, gt=0, le=_MAX_S)
 
 
-class KeyQuery(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class KeyQuery(WireQuery):
     tenant: TenantId | None = None
 
 
-class AuditQuery(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class AuditQuery(WireQuery):
     before: int | None = Field(default=None, ge=1, le=2**62)
     limit: int = Field(default=100, ge=1, le=1000)
 

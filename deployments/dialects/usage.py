@@ -8,18 +8,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.api.auth import Caller
 from deployments.api.route import Guard
-from deployments.control.ledger import Used
 from deployments.metering import HOUR_S
+from deployments.schemas import WireQuery
 from deployments.service import Service
 from deployments.tenancy import TenantId
 
 _Time = Annotated[int, Field(ge=0, le=2**40)]
 
 
-class UsageQuery(BaseModel):
+class UsageQuery(WireQuery):
     """Times are seconds since 1970."""
-
-    model_config = ConfigDict(extra="forbid")
 
     since: _Time | None = None
     until: _Time | None = None
@@ -28,6 +26,8 @@ class UsageQuery(BaseModel):
 
 class UsageItem(BaseModel):
     """`cached_tokens`, of the `tokens`, were spared the model by a cache."""
+
+    model_config = ConfigDict(from_attributes=True)
 
     tenant: str
     stage: str
@@ -60,17 +60,8 @@ def routes(service: Service, guarded: Guard) -> APIRouter:
         await service.control.meter.flush()
         hours = (first // HOUR_S, last // HOUR_S)
         used = await service.control.ledger.used(tenant, *hours)
-        return UsageReport(since=first, until=last, usage=[_item(one) for one in used])
+        return UsageReport(
+            since=first, until=last, usage=[UsageItem.model_validate(one) for one in used]
+        )
 
     return router
-
-
-def _item(used: Used) -> UsageItem:
-    return UsageItem(
-        tenant=used.tenant,
-        stage=used.stage,
-        model=used.model,
-        requests=used.requests,
-        tokens=used.tokens,
-        cached_tokens=used.cached_tokens,
-    )
