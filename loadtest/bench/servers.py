@@ -17,6 +17,7 @@ import httpx
 
 from loadtest.bench import machine
 from loadtest.bench.workloads import COLLECTION, Kind
+from loadtest.command_line import winnow
 
 _PATIENCE_S = 300
 _STOP_S = 30
@@ -55,23 +56,19 @@ class Winnow:
 
     @contextlib.contextmanager
     def serving(self, kind: Kind, models: Models) -> Iterator[Running]:
-        self._winnow("up", "--profile", self._profile, "--port", str(self._port))
+        up = ("up", "--profile", self._profile, "--port", str(self._port))
+        winnow(self._state, *up, quiet=True)
         try:
             key = (self._state / "api_key").read_text().strip()
             if kind == "search":
-                self._winnow("ingest", COLLECTION, str(models.documents))
+                winnow(self._state, "ingest", COLLECTION, str(models.documents), quiet=True)
             yield Running(
                 f"http://127.0.0.1:{self._port}{_path(kind)}",
                 models.of(kind).name,
                 {"Authorization": f"Bearer {key}"},
             )
         finally:
-            self._winnow("down")
-
-    def _winnow(self, *arguments: str) -> None:
-        environment = os.environ | {"WINNOW_STATE": str(self._state)}
-        command = [sys.executable, "-m", "cluster", *arguments]
-        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+            winnow(self._state, "down", quiet=True)
 
 
 class Vllm:

@@ -77,10 +77,6 @@ class Load:
             await asyncio.wait(set(self._in_flight))
         await self._client.aclose()
 
-    @property
-    def in_flight(self) -> int:
-        return len(self._in_flight)
-
     async def _send_at(self, rate: float, make: Callable[[], Request]) -> None:
         due_s = time.monotonic()
         while True:

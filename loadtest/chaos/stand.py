@@ -4,8 +4,6 @@ Started and changed by the command line that users have; its processes are found
 REST interface and by name.
 """
 
-import subprocess
-import sys
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from cluster.ports import free_ports
 from cluster.profile import application, load_profile
 from cluster.serve_api import ApplicationState, ServeApi
 from cluster.state import RunningCluster, State
+from loadtest.command_line import winnow
 
 _APPLICATION = "winnow"
 _NAME_CHARACTERS = 15  # of which the kernel keeps no more
@@ -38,10 +37,10 @@ class Stand:
         path = self._directory / "profile.yaml"
         path.write_text(yaml.safe_dump(self._profile))
         port = [] if self.state.running() else ["--port", str(free_ports(1)[0])]
-        self._winnow("up", "--profile", str(path), *port)
+        winnow(self._directory, "up", "--profile", str(path), *port, quiet=True)
 
     def down(self) -> None:
-        self._winnow("down")
+        winnow(self._directory, "down", quiet=True)
 
     @property
     def running(self) -> RunningCluster:
@@ -94,12 +93,6 @@ class Stand:
 
     def _serve(self) -> ServeApi:
         return ServeApi(self.running.dashboard_port, self.state.ray_token())
-
-    def _winnow(self, *arguments: str) -> None:
-        command = ["env", f"WINNOW_STATE={self._directory}", sys.executable, "-m", "cluster"]
-        done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"winnow {arguments[0]}: {done.stdout}{done.stderr}")
 
 
 def _doubled(local: dict[str, Any]) -> dict[str, Any]:

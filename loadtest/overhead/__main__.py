@@ -6,7 +6,6 @@ py-spy is installed, OUTPUT-router.svg shows where the Router's time goes.
 """
 
 import json
-import os
 import shutil
 import statistics
 import subprocess
@@ -31,6 +30,7 @@ from cluster.serve_api import ServeApi
 from cluster.state import State
 from loadtest.bench import machine, wrk
 from loadtest.bench.servers import wait
+from loadtest.command_line import winnow
 
 _ROOT = Path(__file__).parents[2]
 _PORT, _BARE_PORT = 8091, 8092
@@ -95,18 +95,12 @@ def _winnow(work: Path) -> Iterator[dict[str, str]]:
     file = work / "overhead.yaml"
     file.write_text(yaml.safe_dump(profile))
     state = work / "state"
-    environment = os.environ | {"WINNOW_STATE": str(state), "PYTHONPATH": str(_ROOT)}
-
-    def run(*arguments: str) -> None:
-        command = [sys.executable, "-m", "cluster", *arguments]
-        subprocess.run(command, env=environment, check=True, cwd=_ROOT)
-
-    run("up", "--profile", str(file), "--port", str(_PORT))
+    winnow(state, "up", "--profile", str(file), "--port", str(_PORT))
     try:
         _add_two_hops(State(state))
         yield {"Authorization": f"Bearer {(state / 'api_key').read_text().strip()}"}
     finally:
-        run("down")
+        winnow(state, "down")
 
 
 def _add_two_hops(state: State) -> None:

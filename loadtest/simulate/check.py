@@ -7,7 +7,6 @@ measured as well: single requests on the idle service, less the engine's part.
 
 import asyncio
 import math
-import os
 import shutil
 import statistics
 import subprocess
@@ -30,6 +29,7 @@ from cluster.state import State
 from deployments.batcher import BatchLimits
 from deployments.configs import CallLimits
 from deployments.demand import Stage
+from loadtest.command_line import winnow
 from loadtest.simulate.cell import STAGES, CellSpec, Outcome, simulate
 from loadtest.simulate.policies import FixedPolicy
 from loadtest.simulate.service_times import StageTimes, read_times
@@ -85,18 +85,13 @@ def _winnow() -> Iterator[tuple[str, dict[str, str], Path]]:
     profile = load_profile("local")
     profile["applications"][0]["args"]["router"]["embed_cache"] = {"max_bytes": 0}
     (work / "check.yaml").write_text(yaml.safe_dump(profile))
-    environment = os.environ | {"WINNOW_STATE": str(work / "state")}
-
-    def winnow(*arguments: str) -> None:
-        command = [sys.executable, "-m", "cluster", *arguments]
-        subprocess.run(command, env=environment, check=True, cwd=_ROOT)
-
-    winnow("up", "--profile", str(work / "check.yaml"), "--port", str(_PORT))
+    state = work / "state"
+    winnow(state, "up", "--profile", str(work / "check.yaml"), "--port", str(_PORT))
     try:
-        key = State(work / "state").api_key()
+        key = State(state).api_key()
         yield f"http://127.0.0.1:{_PORT}", {"authorization": f"Bearer {key}"}, work
     finally:
-        winnow("down")
+        winnow(state, "down")
         shutil.rmtree(work)
 
 
