@@ -20,9 +20,9 @@ _SERVE_ENVIRONMENT = {
     # A client that sends nothing for longer than any request may take loses its connection; an hour
     # unless said.
     "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "130",
-    # Ray 2.60 would choose by itself whether its ports ask for a token.
     # Headers that command Serve are not the client's to send.
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "deployments.api.edge:middlewares",
+    # Ray 2.60 would choose by itself whether its ports ask for a token.
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
