@@ -11,6 +11,7 @@ from deployments.admission import Admission
 from deployments.api.auth import authenticate
 from deployments.api.body import BoundedRequest
 from deployments.api.limits import limit_headers
+from deployments.errors import InvalidRequest
 from deployments.tenancy import KeyRing, Scope
 
 Guard = Callable[[Scope], type[APIRoute]]
@@ -48,6 +49,7 @@ def _guarded(
         request.state.call = call
         try:
             await call.enter()
+            _require_each_once(request)
             bounded = BoundedRequest(request.scope, request.receive)
             # Read here, because FastAPI answers 400 to whatever goes wrong while it reads.
             await bounded.body()
@@ -60,3 +62,12 @@ def _guarded(
         return response
 
     return guarded
+
+
+def _require_each_once(request: Request) -> None:
+    """No query parameter here is a list, and of two values FastAPI would take the last unsaid."""
+    seen: set[str] = set()
+    for name, _ in request.query_params.multi_items():
+        if name in seen:
+            raise InvalidRequest(f"'{name}' is given more than once: give it once", param=name)
+        seen.add(name)

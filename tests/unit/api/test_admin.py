@@ -127,6 +127,7 @@ async def test_a_disabled_tenant_and_an_unknown_plan(service: TestService) -> No
         ("GET", "keys?nope=1", None, 400),
         ("GET", "../usage?nope=1", None, 400),
         ("GET", "../usage?since=-1", None, 400),
+        ("GET", "../usage?since=1&since=2", None, 400),
     ],
 )
 async def test_what_is_wrong_is_said(
