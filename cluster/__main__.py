@@ -22,6 +22,7 @@ from cluster.commands import (
 )
 from cluster.commands.session import CommandError, open_console
 from cluster.models.errors import ModelError
+from cluster.placement import PlacementError
 from cluster.profile import UnknownProfileError
 from cluster.serve_api import DeployRefusedError
 
@@ -45,10 +46,20 @@ app.add_typer(tenants.app, name="tenants")
 app.add_typer(keys.app, name="keys")
 
 
+_EXPECTED = (
+    ApiError,
+    CommandError,
+    DeployRefusedError,
+    ModelError,
+    PlacementError,
+    UnknownProfileError,
+)
+
+
 def main() -> None:
     try:
         app()
-    except (ApiError, CommandError, DeployRefusedError, ModelError, UnknownProfileError) as error:
+    except _EXPECTED as error:
         open_console(stderr=True).print(str(error), style="red")
         sys.exit(1)
 

@@ -4,6 +4,7 @@
 one cluster, by descent from its head and by the cluster's name in their environment.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -16,7 +17,14 @@ from pathlib import Path
 
 import psutil
 
-from cluster.environment import CLUSTER_ID_VARIABLE, local_environment
+from cluster.environment import (
+    CLUSTER_ID_VARIABLE,
+    local_environment,
+    packing_environment,
+    redis_environment,
+)
+from cluster.local_nodes import HEAD_ROLE, autoscaler_environment, autoscaling_config
+from cluster.pods import ROLE_LABEL, ClusterSpec
 from cluster.ports import free_ports
 from cluster.state import RunningCluster, State
 
@@ -25,8 +33,17 @@ _PATIENCE_S = 10.0
 _POLL_S = 0.05
 
 
-def start_head(state: State, profile: str, http_port: int) -> RunningCluster:
-    """Start Ray and record it; returns at once.
+def start_head(
+    state: State,
+    profile: str,
+    http_port: int,
+    nodes: ClusterSpec | None = None,
+    redis: str | None = None,
+) -> RunningCluster:
+    """Start Ray and record it; returns at once. With `nodes` the head has no CPU of its own, and
+    Ray's autoscaler adds and removes nodes of their groups here.
+
+    With a `redis` (host:port) Ray keeps its state there, and its GCS may die and come back.
 
     All of it listens on the loopback interface, but for two things that can only listen on every
     one: the replicas' calls to one another, which ask for Ray's token, and HAProxy's pages of
@@ -38,9 +55,18 @@ def start_head(state: State, profile: str, http_port: int) -> RunningCluster:
     environment = local_environment(
         cluster_id, str(state.ray_token_file), session_directory, ports[:4]
     )
+    command = _command(session_directory, dashboard, ports[4:])
+    if nodes is not None:
+        command += _autoscaled(session_directory, nodes, gcs_port=ports[4])
+        environment |= autoscaler_environment() | packing_environment(nodes.packed)
+    if redis is None:
+        command.append("--block")
+    else:
+        command = [sys.executable, "-m", "cluster.keeper", session_directory, *command]
+        environment |= redis_environment(redis, cluster_id)
     with state.head_log.open("wb") as log:
         head = subprocess.Popen(
-            _command(session_directory, dashboard, ports[4:]),
+            command,
             env=os.environ | environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -63,7 +89,7 @@ def _command(session_directory: str, dashboard: int, ports: Sequence[int]) -> li
     gcs, client, agent, agent_grpc, runtime_env, metrics = ports
     return [
         str(Path(sys.executable).parent / "ray"),
-        *("start", "--head", "--block", "--disable-usage-stats", "--node-ip-address=127.0.0.1"),
+        *("start", "--head", "--disable-usage-stats", "--node-ip-address=127.0.0.1"),
         *(f"--port={gcs}", f"--ray-client-server-port={client}"),
         *(f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1"),
         *(f"--dashboard-agent-listen-port={agent}", f"--dashboard-agent-grpc-port={agent_grpc}"),
@@ -71,6 +97,14 @@ def _command(session_directory: str, dashboard: int, ports: Sequence[int]) -> li
         *("--min-worker-port=0", "--max-worker-port=0"),
         *(f"--object-store-memory={_OBJECT_STORE_BYTES}", f"--temp-dir={session_directory}"),
     ]
+
+
+def _autoscaled(session_directory: str, nodes: ClusterSpec, gcs_port: int) -> Sequence[str]:
+    """Further arguments of `ray start`."""
+    config = Path(session_directory) / "autoscaling.json"
+    config.write_text(json.dumps(autoscaling_config(nodes.groups, f"127.0.0.1:{gcs_port}")))
+    label = f"--labels={ROLE_LABEL}={HEAD_ROLE}"
+    return [f"--autoscaling-config={config}", label, "--num-cpus=0", "--num-gpus=0"]
 
 
 def new_session_directory() -> str:

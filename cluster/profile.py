@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from cluster.config import AppConfig
+from cluster.placement import check_engine
 from cluster.state import State
 from deployments.plans import Plans
 from deployments.scaling import ScalingConfig
@@ -43,7 +44,10 @@ def profile_names() -> list[str]:
 
 
 def load_profile(name: str) -> dict[str, Any]:
-    """The profile of that name, or the file at that path; all that it says is checked."""
+    """The profile of that name, or the file at that path; all that it says is checked.
+
+    Raises UnknownProfileError, PlacementError, pydantic's ValidationError.
+    """
     path = _DIRECTORY / f"{name}.yaml"
     if not path.exists():
         path = Path(name)
@@ -53,10 +57,13 @@ def load_profile(name: str) -> dict[str, Any]:
         )
     profile: dict[str, Any] = yaml.safe_load(path.read_text())
     app = application(profile)
-    AppConfig.model_validate(app["args"])
+    config = AppConfig.model_validate(app["args"])
+    engines = {"Embedder": config.embedder.engine, "Reranker": config.reranker.engine}
     for deployment in app["deployments"]:
         if deployment["name"] == "Router":
             Plans.model_validate(deployment.get("user_config", {}))
+        if engine := engines.get(deployment["name"]):
+            check_engine(deployment, engine)
     if policy := app.get("autoscaling_policy"):
         # Serve reads it only in its controller, where an error stops all scaling.
         ScalingConfig.model_validate(policy["policy_kwargs"])
@@ -64,9 +71,10 @@ def load_profile(name: str) -> dict[str, Any]:
 
 
 def application(profile: dict[str, Any]) -> dict[str, Any]:
-    """The one application of a profile."""
+    """The one application of a profile: itself, so that what is changed in it is changed there."""
+    found: dict[str, Any]
     [found] = profile["applications"]
-    return dict(found)
+    return found
 
 
 def models(profile: dict[str, Any]) -> list[tuple[str, str | None]]:
@@ -80,7 +88,8 @@ def localise(
     profile: dict[str, Any], state: State, resolve: Resolve, http_port: int | None
 ) -> dict[str, Any]:
     """A copy with models resolved to what can be loaded and paths made absolute."""
-    local = dict(profile)
+    # The nodes of a local cluster share the machine's ports.
+    local = profile | {"proxy_location": "HeadOnly"}
     app = application(profile)
     args: dict[str, Any] = deepcopy(app["args"])
     for stage, deployment in _STAGES.items():

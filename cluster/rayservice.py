@@ -4,14 +4,11 @@ The profile says what runs and how many replicas; `ClusterSpec` says on what pod
 either is written twice.
 """
 
-from pathlib import Path
 from typing import Any
-
-import yaml
-from pydantic import BaseModel, ConfigDict, Field
 
 from cluster import block_yaml
 from cluster.environment import pod_environment
+from cluster.pods import ClusterSpec, PodSize, Redis, WorkerGroup
 
 _CONTAINER_PORTS = {"gcs": 6379, "dashboard": 8265, "client": 10001, "serve": 8000}
 _SECRETS_DIRECTORY = "/etc/winnow"
@@ -19,45 +16,7 @@ _SECRETS_DIRECTORY = "/etc/winnow"
 _SHARED_MEMORY = "4Gi"
 _RAY_START = {"object-store-memory": str(3 * 1024**3)}
 # Longer than the slowest deployment's graceful_shutdown_timeout_s and Serve's own draining.
-_TERMINATION_GRACE_S = 120
-
-
-class PodSize(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    cpu: int = Field(gt=0)
-    memory: str
-    gpus: int = Field(default=0, ge=0)
-
-
-class WorkerGroup(PodSize):
-    """`role` is a Ray label that deployments select by."""
-
-    name: str
-    role: str
-    min_replicas: int = Field(ge=0)
-    max_replicas: int = Field(gt=0)
-    idle_timeout_s: int = Field(default=120, gt=0)
-
-
-class ClusterSpec(BaseModel):
-    """Secrets are named and made by hand; `qdrant_secret` only where Qdrant asks for a key."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str
-    image: str
-    ray_version: str
-    keys_secret: str
-    control_secret: str
-    ray_token_secret: str
-    qdrant_secret: str | None = None
-    head: PodSize
-    groups: tuple[WorkerGroup, ...] = Field(min_length=1)
-
-
-def load_cluster_spec(path: Path) -> ClusterSpec:
-    return ClusterSpec.model_validate(yaml.safe_load(path.read_text()))
+_TERMINATION_GRACE_S = 180
 
 
 def render_rayservice(profile: dict[str, Any], spec: ClusterSpec) -> dict[str, Any]:
@@ -77,7 +36,8 @@ def render_rayservice(profile: dict[str, Any], spec: ClusterSpec) -> dict[str, A
 
 
 def _cluster(spec: ClusterSpec) -> dict[str, Any]:
-    return {
+    kept = {"gcsFaultToleranceOptions": _kept_in(spec.gcs_redis)} if spec.gcs_redis else {}
+    return kept | {
         "rayVersion": spec.ray_version,
         "enableInTreeAutoscaling": True,
         "autoscalerOptions": {"version": "v2", "idleTimeoutSeconds": 120},
@@ -91,6 +51,14 @@ def _cluster(spec: ClusterSpec) -> dict[str, Any]:
     }
 
 
+def _kept_in(redis: Redis) -> dict[str, Any]:
+    options: dict[str, Any] = {"redisAddress": redis.address}
+    if redis.password_secret:
+        reference = {"name": redis.password_secret, "key": "redis_password"}
+        options["redisPassword"] = {"valueFrom": {"secretKeyRef": reference}}
+    return options
+
+
 def _group(spec: ClusterSpec, group: WorkerGroup) -> dict[str, Any]:
     return {
         "groupName": group.name,
@@ -99,9 +67,16 @@ def _group(spec: ClusterSpec, group: WorkerGroup) -> dict[str, Any]:
         "maxReplicas": group.max_replicas,
         "idleTimeoutSeconds": group.idle_timeout_s,
         "rayStartParams": _RAY_START,
-        "labels": {"winnow/role": group.role},
-        "template": _pod(spec, group, "ray-worker", {"serve": _CONTAINER_PORTS["serve"]}),
+        "labels": group.ray_labels(),
+        "template": _worker(spec, group),
     }
+
+
+def _worker(spec: ClusterSpec, group: WorkerGroup) -> dict[str, Any]:
+    template = _pod(spec, group, "ray-worker", {"serve": _CONTAINER_PORTS["serve"]})
+    if group.node_selector:
+        template["spec"]["nodeSelector"] = group.node_selector
+    return template
 
 
 def _pod(spec: ClusterSpec, size: PodSize, name: str, ports: dict[str, int]) -> dict[str, Any]:
@@ -115,7 +90,9 @@ def _pod(spec: ClusterSpec, size: PodSize, name: str, ports: dict[str, int]) -> 
         "name": name,
         "image": spec.image,
         "ports": [{"name": key, "containerPort": port} for key, port in ports.items()],
-        "env": [{"name": key, "value": value} for key, value in pod_environment().items()],
+        "env": [
+            {"name": key, "value": value} for key, value in pod_environment(spec.packed).items()
+        ],
         "resources": {"requests": resources, "limits": resources},
         "volumeMounts": [
             *(

@@ -11,7 +11,8 @@ _TIMEOUT_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class DeploymentState:
-    """`replicas` counts them by state; `pids` are those of the running ones."""
+    """`replicas` counts them by state; `pids` are those of the running ones, `nodes` the ids of the
+    nodes they are on."""
 
     name: str
     status: str
@@ -19,6 +20,7 @@ class DeploymentState:
     replicas: dict[str, int]
     wanted: int
     pids: tuple[int, ...] = ()
+    nodes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,11 @@ class ServeApi:
             [*_, last] = [response.reason_phrase, *response.text.strip().splitlines()]
             raise DeployRefusedError(f"Serve refused the configuration: {last}")
 
+    def configurations(self) -> list[dict[str, Any]]:
+        """What was deployed, an entry an application."""
+        answer = self._client.get(_PATH).raise_for_status().json()
+        return [one["deployed_app_config"] for one in answer["applications"].values()]
+
     def application(self, name: str) -> ApplicationState:
         answer = self._client.get(_PATH).raise_for_status().json()
         found = answer["applications"].get(name)
@@ -72,12 +79,13 @@ def _deployment(raw: dict[str, Any]) -> DeploymentState:
     replicas: dict[str, int] = {}
     for replica in raw["replicas"]:
         replicas[replica["state"]] = replicas.get(replica["state"], 0) + 1
-    running = [one["pid"] for one in raw["replicas"] if one["state"] == "RUNNING"]
+    running = [one for one in raw["replicas"] if one["state"] == "RUNNING"]
     return DeploymentState(
         raw["name"],
         raw["status"],
         raw["message"],
         replicas,
         raw["target_num_replicas"],
-        tuple(pid for pid in running if pid),
+        tuple(one["pid"] for one in running if one["pid"]),
+        tuple(one["node_id"] for one in running if one["node_id"]),
     )

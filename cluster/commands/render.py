@@ -6,8 +6,10 @@ from typing import Annotated
 import typer
 
 from cluster import block_yaml
-from cluster.profile import load_profile
-from cluster.rayservice import load_cluster_spec, render_rayservice
+from cluster.placement import check_fits
+from cluster.pods import load_cluster_spec
+from cluster.profile import application, load_profile
+from cluster.rayservice import render_rayservice
 
 _HEADER = "# Made by 'winnow render' from cluster/profiles and k8s/cluster.yaml; change those.\n"
 
@@ -26,6 +28,8 @@ def render(
 
 
 def manifest(profile: str, pods: Path) -> str:
-    """The YAML text of the RayService."""
-    service = render_rayservice(load_profile(profile), load_cluster_spec(pods))
+    """The YAML text of the RayService. PlacementError if a replica fits no pod."""
+    config, spec = load_profile(profile), load_cluster_spec(pods)
+    check_fits(application(config)["deployments"], spec.groups)
+    service = render_rayservice(config, spec)
     return _HEADER + block_yaml.dump(service)

@@ -1,6 +1,7 @@
 """`winnow up`: start a local cluster, or bring a running one to another profile, and wait."""
 
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +11,7 @@ from cluster.client import WinnowClient
 from cluster.commands.session import CommandError, open_console, open_serve, open_state
 from cluster.head import is_alive, start_head, stop
 from cluster.models.pull import default_cache, resolve
+from cluster.pods import ClusterSpec, load_cluster_spec
 from cluster.ports import is_free
 from cluster.profile import application, load_profile, localise
 from cluster.serve_api import ApplicationState, ServeApi
@@ -21,7 +23,18 @@ _POLL_S = 0.5
 def up(
     profile: Annotated[str, typer.Option(help="A profile's name, or a file.")] = "local",
     port: Annotated[int | None, typer.Option(help="HTTP port; the profile's if not given.")] = None,
+    nodes: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="Have nodes of these groups come and go (k8s/cluster.yaml).",
+        ),
+    ] = None,
     timeout_s: Annotated[float, typer.Option(help="How long to wait until ready.")] = 600,
+    redis: Annotated[
+        str | None, typer.Option(help="HOST:PORT of a Redis for Ray's state, kept if its GCS dies.")
+    ] = None,
 ) -> None:
     """Start the cluster here and wait until every stage is ready."""
     console = open_console()
@@ -30,9 +43,10 @@ def up(
     config = load_profile(profile)
     cache = default_cache()
     local = localise(config, state, lambda name: resolve(name, cache, console), port)
+    spec = load_cluster_spec(nodes) if nodes else None
     began = time.monotonic()
     with console.status("starting Ray") as spinner:
-        cluster = _running_or_new(state, profile, local, port)
+        cluster = _running_or_new(state, profile, local, port, spec, redis)
         serve = open_serve(state, cluster)
         deadline = began + timeout_s
         _wait_for_ray(serve, cluster, deadline, state)
@@ -44,7 +58,12 @@ def up(
 
 
 def _running_or_new(
-    state: State, profile: str, local: dict[str, Any], port: int | None
+    state: State,
+    profile: str,
+    local: dict[str, Any],
+    port: int | None,
+    nodes: ClusterSpec | None,
+    redis: str | None,
 ) -> RunningCluster:
     http_port = local["http_options"]["port"]
     cluster = state.running()
@@ -55,6 +74,11 @@ def _running_or_new(
                 f"a cluster is running here on port {cluster.http_port}:"
                 " 'winnow down' stops it, to be started on another"
             )
+        if nodes or redis:
+            option = "--nodes" if nodes else "--redis"
+            raise CommandError(
+                f"a cluster is running here: 'winnow down' stops it, to be started with {option}"
+            )
         local["http_options"]["port"] = cluster.http_port
         state.record(cluster.model_copy(update={"profile": profile}))
         return cluster
@@ -64,7 +88,7 @@ def _running_or_new(
         raise CommandError(
             f"port {http_port} is taken: stop what listens there, or choose another with --port"
         )
-    return start_head(state, profile, http_port)
+    return start_head(state, profile, http_port, nodes, redis)
 
 
 def _wait_for_ray(serve: ServeApi, cluster: RunningCluster, deadline: float, state: State) -> None:

@@ -13,8 +13,9 @@ from ray.serve.schema import ServeDeploySchema
 from cluster.app import build
 from cluster.commands.render import manifest
 from cluster.config import AppConfig
+from cluster.pods import load_cluster_spec
 from cluster.profile import application, load_profile, profile_names
-from cluster.rayservice import load_cluster_spec, render_rayservice
+from cluster.rayservice import render_rayservice
 
 _ROOT = Path(__file__).parents[2]
 _RENDERED = _ROOT / "k8s" / "base" / "rayservice.yaml"
@@ -96,6 +97,41 @@ def test_the_files_that_the_profile_names_are_mounted_in_every_pod() -> None:
 def test_without_a_qdrant_secret_none_is_mounted() -> None:
     spec = load_cluster_spec(_PODS).model_copy(update={"qdrant_secret": None})
     assert "qdrant" not in str(render_rayservice({}, spec)["spec"]["rayClusterConfig"])
+
+
+def test_a_node_group_has_its_labels_and_its_kind_of_machine(schema: Any) -> None:
+    spec = load_cluster_spec(_PODS)
+    kind = {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}
+    changes = {"labels": {"winnow/gpu": "h100"}, "node_selector": kind}
+    *others, gpu = spec.groups
+    groups = (*others, gpu.model_copy(update=changes))
+    service = render_rayservice({}, spec.model_copy(update={"groups": groups}))
+    jsonschema.validate(service, schema)
+    made = service["spec"]["rayClusterConfig"]["workerGroupSpecs"][-1]
+    assert made["labels"] == {"winnow/role": gpu.role, "winnow/gpu": "h100"}
+    assert made["template"]["spec"]["nodeSelector"] == kind
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_every_pod_is_told_whether_replicas_are_packed(packed: bool) -> None:
+    spec = load_cluster_spec(_PODS).model_copy(update={"packed": packed})
+    cluster = render_rayservice({}, spec)["spec"]["rayClusterConfig"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        [container] = group["template"]["spec"]["containers"]
+        names = {variable["name"] for variable in container["env"]}
+        assert ("RAY_SERVE_USE_PACK_SCHEDULING_STRATEGY" in names) == packed
+
+
+def test_rays_state_outlives_the_head_where_there_is_a_redis(schema: Any) -> None:
+    spec = load_cluster_spec(_PODS)
+    cluster = render_rayservice({}, spec)["spec"]["rayClusterConfig"]
+    assert spec.gcs_redis is not None
+    assert cluster["gcsFaultToleranceOptions"]["redisAddress"] == spec.gcs_redis.address
+    for redis in (None, spec.gcs_redis.model_copy(update={"password_secret": None})):
+        service = render_rayservice({}, spec.model_copy(update={"gcs_redis": redis}))
+        jsonschema.validate(service, schema)
+        found = service["spec"]["rayClusterConfig"].get("gcsFaultToleranceOptions", {})
+        assert "redisPassword" not in found
 
 
 def test_the_object_store_fits_into_shared_memory() -> None:
