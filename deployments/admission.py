@@ -3,12 +3,13 @@
 Knows no HTTP and no backing: rates are asked of a limiter, and what was served is told to `settle`.
 """
 
-from collections import Counter
 from collections.abc import Callable
 from typing import Literal
 
+from deployments.deadline import Deadline
 from deployments.errors import PayloadTooLarge, QuotaExceeded
 from deployments.fair_queue import Lane, Origin
+from deployments.places import Places
 from deployments.plans import Plan, Plans
 from deployments.quota.limiter import Limiter, Taken
 from deployments.tenancy import Tenant
@@ -21,30 +22,31 @@ _RETRY_CONCURRENT_S = 1.0
 class Call:
     """A tenant's request, from when its key is known to its answer.
 
-    `limits` is what its plan said of it, for whoever writes the answer; `used` is (stage, tokens,
-    cached tokens), for whoever writes the bill.
+    `deadline` is what its query asked for, if it did; `limits` is what its plan said of it, for
+    whoever writes the answer; `used` is (stage, tokens, cached tokens), for whoever writes the
+    bill.
     """
 
-    __slots__ = ("_admission", "_occupies", "limits", "plan", "tenant", "used")
+    __slots__ = ("_admission", "_occupies", "deadline", "limits", "plan", "tenant", "used")
 
     def __init__(self, tenant: Tenant, plan: Plan, admission: "Admission") -> None:
         self.tenant = tenant
         self.plan = plan
+        self.deadline: Deadline | None = None
         self.limits: dict[Unit, Taken] = {}
         self.used: list[tuple[str, int, int]] = []
         self._admission = admission
         self._occupies = False
 
     async def enter(self) -> None:
-        """Raises QuotaExceeded for one request too many, a minute or at once."""
+        """Raises Overloaded or, for one request too many, a minute or at once, QuotaExceeded."""
         plan = self.plan
+        self._admission.occupy(self.tenant.id, plan)
+        self._occupies = True
         if plan.requests_per_min is not None:
             await self._take("requests", 1, plan.requests_per_min)
         if plan.tokens_per_min is not None:
             await self._take("tokens", 0, plan.tokens_per_min)
-        if plan.concurrent_requests is not None:
-            self._admission.occupy(self.tenant.id, plan.concurrent_requests)
-            self._occupies = True
 
     async def charge(self, tokens: int) -> None:
         """Before they are computed. Raises QuotaExceeded, or PayloadTooLarge for what would never
@@ -102,23 +104,26 @@ class Admission:
         self.plans = Plans()
         self.limiter = limiter
         self.settle = settle
+        self.places = Places(self.plans.requests_at_once)
         self._replicas = replicas
-        self._running: Counter[str] = Counter()
 
     def call(self, tenant: Tenant) -> Call:
         return Call(tenant, self.plans.of(tenant.plan), self)
 
-    def occupy(self, tenant: str, limit: int) -> None:
-        """Raises QuotaExceeded. Otherwise `release` is owed."""
-        if self._running[tenant] >= -(-limit // self._replicas()):
+    def configure(self, plans: Plans) -> None:
+        self.plans = plans
+        self.places.total = plans.requests_at_once
+
+    def occupy(self, tenant: str, plan: Plan) -> None:
+        """Raises QuotaExceeded, or Overloaded. Otherwise `release` is owed."""
+        limit = plan.concurrent_requests
+        if limit is not None and self.places.of(tenant) >= -(-limit // self._replicas()):
             raise QuotaExceeded(
                 f"the plan allows {limit} requests at once, and as many are under way: wait for"
                 " one of them",
                 retry_after_s=_RETRY_CONCURRENT_S,
             )
-        self._running[tenant] += 1
+        self.places.take(tenant, plan.weight)
 
     def release(self, tenant: str) -> None:
-        self._running[tenant] -= 1
-        if not self._running[tenant]:
-            del self._running[tenant]
+        self.places.give_back(tenant)

@@ -19,11 +19,17 @@ from deployments.computed import Computed
 from deployments.deadline import Clock, Deadline
 from deployments.errors import DeadlineExceeded, Overloaded
 from deployments.fair_queue import FairQueue, Lane, Origin
+from deployments.foresight import Foresight
 from deployments.portions import Portion, Request, fail, hand_out
 from deployments.throughput import Throughput
 from deployments.token_rows import TokenRows
 
 Compute = Callable[[TokenRows], Awaitable[Computed]]
+
+# Of the time that is left; the rest is for what an estimate does not see, such as the way back.
+_TIME_TO_USE = 0.9
+# A tenant may save up so much of the engine's time.
+_CREDIT_S = 1.0
 
 
 class BatchLimits(BaseModel):
@@ -31,7 +37,7 @@ class BatchLimits(BaseModel):
 
     A batch holds at most `max_batch_tokens`, unless one row alone is longer. One request gives
     about `turn_tokens` to it before the next has its turn. `slots` batches are computed at a time.
-    More than `max_queued_tokens` waiting refuses new work.
+    New work is refused that would have more than `max_queued_tokens` done before it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -71,6 +77,7 @@ class Batcher:
         self._compute = compute
         self._clock = clock
         self._observe = observe
+        self._foresight = Foresight()
         self._waiting: FairQueue[Request] = FairQueue()
         # In order of arrival; a request leaves with the last of its rows.
         self._since: dict[Request, tuple[float, Lane]] = {}
@@ -97,30 +104,46 @@ class Batcher:
         Raises Overloaded at once when the queue is full or the work cannot be done in `timeout_s`,
         DeadlineExceeded when that passes before the engine starts on the last of it.
         """
-        self._admit(rows.total_tokens, timeout_s, origin)
+        estimate_s = self._admit(rows.total_tokens, timeout_s, origin)
+        came_s = self._clock()
         answer: asyncio.Future[Computed] = asyncio.get_running_loop().create_future()
         work = Request(rows, Deadline.after(timeout_s, self._clock), answer)
-        self._waiting.push(work, rows.total_tokens, origin)
-        self._since[work] = (self._clock(), origin.lane)
+        self._waiting.credit_tokens = _CREDIT_S * self.throughput.tokens_per_s
+        self._waiting.push(work, rows.total_tokens, origin, self.limits.turn_tokens)
+        self._since[work] = (came_s, origin.lane)
         self.queued_rows += len(rows)
         self._fill_slots()
-        return await answer
+        try:
+            return await answer
+        finally:
+            if not answer.cancelled():
+                self._foresight.learn(origin, estimate_s, self._clock() - came_s)
 
-    def _admit(self, tokens: int, timeout_s: float, origin: Origin) -> None:
-        if self.queued_tokens > self.limits.max_queued_tokens:
-            wait_s = self.throughput.seconds_for(self.queued_tokens)
-            raise Overloaded(
-                "this stage has more work waiting than it accepts: try again shortly",
-                retry_after_s=wait_s,
-            )
-        ahead = self._waiting.ahead_tokens(origin) + self._running_tokens
-        wait_s = self.throughput.seconds_for(ahead + tokens)
-        if ahead and wait_s > timeout_s:
+    def _admit(self, tokens: int, timeout_s: float, origin: Origin) -> float:
+        """In about how many seconds it is done, as far as can be seen now."""
+        until_done = self._waiting.tokens_until_done(tokens, origin)
+        before = until_done + self._running_tokens - tokens
+        if before <= 0:
+            return 0.0  # an idle engine takes whatever comes
+        # The last row waits for the whole of its batch.
+        batch = min(self.queued_tokens, self.limits.max_batch_tokens)
+        estimate_s = self.throughput.seconds_for(before + tokens + batch)
+        factor = self._foresight.factor(origin)
+        wait_s = factor * estimate_s
+        late_s = wait_s - _TIME_TO_USE * timeout_s
+        if late_s > 0:
             raise Overloaded(
                 f"this stage would need about {wait_s:.1f} s for this and {timeout_s:.1f} s are"
                 " left: try again shortly, send less, or allow more with deadline_ms",
-                retry_after_s=wait_s - timeout_s,
+                retry_after_s=late_s,
+                token_s=factor * self.throughput.seconds_for(1 / self._waiting.share(origin)),
             )
+        if until_done - tokens > self.limits.max_queued_tokens:
+            raise Overloaded(
+                "this stage has more work waiting than it accepts: try again shortly",
+                retry_after_s=wait_s or None,
+            )
+        return estimate_s
 
     def _fill_slots(self) -> None:
         while len(self._running) < self.limits.slots and (batch := self._take_batch()):
@@ -137,7 +160,7 @@ class Batcher:
         rows, tokens = self.limits.max_batch_rows, self.limits.max_batch_tokens
         while rows and tokens > 0 and self._waiting:
             work = self._waiting.head()
-            if not _is_wanted(work):
+            if not self._is_wanted(work):
                 self._drop_head(work)
                 continue
             fit = min(rows, work.fitting(tokens))
@@ -165,6 +188,16 @@ class Batcher:
         del self._since[work]
         self._waiting.serve(0, leaves=True, dropped_tokens=work.left_tokens)
 
+    def _is_wanted(self, work: Request) -> bool:
+        if work.answer.done():
+            return False
+        try:
+            work.deadline.earlier(self.throughput.seconds_for(work.left_tokens)).left_s()
+        except DeadlineExceeded as late:
+            work.answer.set_exception(late)
+            return False
+        return True
+
     async def _execute(self, batch: list[Portion]) -> None:
         rows = TokenRows.concatenate([portion.rows for portion in batch])
         began = self._clock()
@@ -184,14 +217,3 @@ class Batcher:
         self.throughput.observe(tokens, began_s, full=full)
         cached = int(results.cached_tokens.sum())
         self._observe(Batch(len(rows), tokens, cached, self._clock() - began_s))
-
-
-def _is_wanted(work: Request) -> bool:
-    if work.answer.done():
-        return False
-    try:
-        work.deadline.left_s()
-    except DeadlineExceeded as late:
-        work.answer.set_exception(late)
-        return False
-    return True

@@ -6,6 +6,7 @@ Stands behind the embedding cache: what that spares the stage is no work for it.
 from deployments.computed import Computed
 from deployments.deadline import Deadline
 from deployments.demand import Demand, Stage
+from deployments.errors import Overloaded
 from deployments.fair_queue import Origin
 from deployments.pipeline import ModelStage
 from deployments.token_rows import TokenRows
@@ -18,6 +19,13 @@ class CountedStage:
         self._name: Stage = name
         self._stage = stage
         self._demand = demand
+
+    def turn_away(self, tokens: float, deadline: Deadline, origin: Origin) -> None:
+        try:
+            self._stage.turn_away(tokens, deadline, origin)
+        except Overloaded:
+            self._demand.add(self._name, origin.lane, tokens)  # it is asked for all the same
+            raise
 
     async def compute(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> Computed:
         self._demand.add(self._name, origin.lane, rows.total_tokens)

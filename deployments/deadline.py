@@ -42,10 +42,12 @@ class Deadline:
 async def within(deadline: Deadline, work: Awaitable[T]) -> T:
     """The result of `work`, or DeadlineExceeded, whichever is first."""
     try:
-        async with asyncio.timeout(deadline.left_s()):
+        async with asyncio.timeout(deadline.left_s()) as timeout:
             return await work
     except TimeoutError:
-        raise DeadlineExceeded(_TOO_LATE) from None
+        if timeout.expired():
+            raise DeadlineExceeded(_TOO_LATE) from None
+        raise  # one of the work's own
     finally:
         if asyncio.iscoroutine(work):
             work.close()  # never begun, if there was no time at all

@@ -53,9 +53,13 @@ class Demand:
     def add(self, stage: Stage, lane: Lane, tokens: float) -> None:
         self._rates[stage, lane].add(tokens)
 
+    def rerank_tokens(self, candidates: int) -> float:
+        """How many a search with so many candidates is likely to have."""
+        return candidates * self._tokens_per_candidate
+
     def search_begins(self, lane: Lane, candidates: int) -> None:
         """One that will be reranked."""
-        self.add("rerank", lane, candidates * self._tokens_per_candidate)
+        self.add("rerank", lane, self.rerank_tokens(candidates))
 
     def search_reranked(self, candidates: int, tokens: int) -> None:
         """`candidates` were asked for, and what was found had so many `tokens`."""

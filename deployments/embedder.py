@@ -11,6 +11,7 @@ import numpy as np
 from deployments.computed import Computed
 from deployments.configs import EmbedderConfig
 from deployments.engine.base import PoolingEngine
+from deployments.errors import WinnowError
 from deployments.fair_queue import Origin
 from deployments.golden import anew
 from deployments.model_replica import Answers, ModelReplica
@@ -26,11 +27,8 @@ class Embedder(ModelReplica):
 
     async def embed(
         self, rows: TokenRows, timeout_s: float, origin: Origin, contract: str
-    ) -> Computed:
-        """Unit vectors, [rows, dimensions].
-
-        Raises Overloaded, DeadlineExceeded, StageUnavailable.
-        """
+    ) -> Computed | WinnowError:
+        """Unit vectors, [rows, dimensions]; else as `submit`."""
         return await self.submit(rows, timeout_s, origin, contract)
 
 

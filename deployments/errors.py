@@ -17,8 +17,8 @@
     └── StorageFull         507  the index has no space left
 
 Status, code and retry advice live on the class; a message says what to change and never carries
-text of a library or a traceback. Every constructor argument reaches `super().__init__`, because
-errors are pickled between replicas. The module knows nothing of HTTP bodies: `api` renders them.
+text of a library or a traceback. Errors are pickled between replicas: constructor arguments reach
+`super().__init__`, or are attributes. The module knows nothing of HTTP bodies: `api` renders them.
 """
 
 from typing import ClassVar
@@ -131,15 +131,32 @@ class InternalError(WinnowError):
 
 
 class Overloaded(WinnowError):
+    """`token_s` is how long a token takes at the caller's share of what refused it, where that is
+    known; then `retry_after_s` is by how much the work would have been late."""
+
     status = 503
     code = "overloaded"
     retry_after_s = 1.0
+
+    def __init__(
+        self,
+        message: str,
+        param: str | None = None,
+        retry_after_s: float | None = None,
+        token_s: float | None = None,
+    ) -> None:
+        super().__init__(message, param, retry_after_s)
+        self.token_s = token_s
 
 
 class StageUnavailable(WinnowError):
     status = 503
     code = "stage_unavailable"
     retry_after_s = 2.0
+
+
+class NotBegun(StageUnavailable):
+    """From a replica that has ended and did nothing of what it was asked: another may do it."""
 
 
 class DeadlineExceeded(WinnowError):

@@ -36,18 +36,21 @@ class Hedge:
 
     async def first(self, call: Callable[[], Awaitable[T]]) -> T:
         """What the first of at most two calls answers; what one raises, if none answers."""
-        began_s = self._clock()
-        calls = {asyncio.ensure_future(call())}
+        began_s: dict[asyncio.Future[T], float] = {}
+        began_s[asyncio.ensure_future(call())] = self._clock()
         try:
-            ended, _ = await asyncio.wait(calls, timeout=self.patience_s)
+            ended, _ = await asyncio.wait(began_s, timeout=self.patience_s)
             if not ended and self._allowance >= 1:
                 self._allowance -= 1
-                calls.add(asyncio.ensure_future(call()))
-            answer = await _first_answer(calls)
+                began_s[asyncio.ensure_future(call())] = self._clock()
+            first = await _first_to_answer(began_s)
+            answer = first.result()
         finally:
-            for one in calls:
+            for one in began_s:
                 one.cancel()
-        self._note(self._clock() - began_s)
+        # What was waited for a stuck replica is not how long calls take: it would make all others
+        # wait longer for the next one.
+        self._note(self._clock() - began_s[first])
         return answer
 
     def _note(self, took_s: float) -> None:
@@ -55,10 +58,11 @@ class Hedge:
         self._allowance = min(_MOST_IN_A_ROW, self._allowance + _SHARE)
 
 
-async def _first_answer(calls: Iterable[asyncio.Future[T]]) -> T:
+async def _first_to_answer(calls: Iterable[asyncio.Future[T]]) -> asyncio.Future[T]:
+    """If none does, one that has failed."""
     pending = set(calls)
     while True:
         ended, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
         answered = [one for one in ended if one.exception() is None]
         if answered or not pending:
-            return (answered or list(ended))[0].result()
+            return (answered or list(ended))[0]

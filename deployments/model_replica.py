@@ -18,7 +18,7 @@ from deployments.computed import Computed
 from deployments.configs import ModelConfig
 from deployments.engine.base import PoolingEngine
 from deployments.engine.build import build_engine
-from deployments.errors import StageUnavailable
+from deployments.errors import DeadlineExceeded, Overloaded, StageUnavailable, WinnowError
 from deployments.fair_queue import Origin
 from deployments.golden import GoldenDrift, check_golden
 from deployments.metrics import BatchMetrics
@@ -80,13 +80,17 @@ class ModelReplica:
 
     async def submit(
         self, rows: TokenRows, timeout_s: float, origin: Origin, contract: str
-    ) -> Computed:
-        """Raises Overloaded, DeadlineExceeded, StageUnavailable."""
+    ) -> Computed | WinnowError:
+        """Raises StageUnavailable. Overloaded and DeadlineExceeded are returned: of what is raised
+        Serve logs the traceback, which costs the engine's process more than to refuse."""
         if contract != self._contract:
             # While a new version rolls out, a Router may reach a replica of the other one.
             raise StageUnavailable("this replica serves another version of the model")
         owned = rows.owned_by(origin.tenant)
-        computed = await self._batcher.submit(owned, timeout_s, origin)
+        try:
+            computed = await self._batcher.submit(owned, timeout_s, origin)
+        except (Overloaded, DeadlineExceeded) as refusal:
+            return refusal
         return computed.by(self.fingerprint)
 
     async def status(self) -> StageStatus:

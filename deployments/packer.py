@@ -5,8 +5,8 @@ chosen by how many calls it has. So small requests of one origin share a call an
 into several: calls are about equal, which spreads tokens over the replicas and not only requests.
 
 What fills a call goes at once. Less than that goes at once too while the origin has fewer than
-`calls_at_once` under way, and else waits for one to return (Nagle's rule, RFC 896): nothing waits
-when little goes on.
+`calls_at_once` under way, and else waits for one to return (Nagle's rule, RFC 896), but not for
+long, since calls to a busy stage return late: nothing waits when little goes on.
 
 Knows no Ray: the call is a coroutine that is given.
 """
@@ -25,13 +25,16 @@ from deployments.token_rows import TokenRows
 
 Call = Callable[[TokenRows, Deadline, Origin], Awaitable[Computed]]
 
+_LONGEST_WAIT_S = 0.02
+
 
 @dataclass(slots=True)
 class _Line:
-    """What waits of one origin, and how many calls it has under way."""
+    """What waits of one origin and until when at most, and how many calls it has under way."""
 
     waiting: deque[Request] = field(default_factory=deque)
     under_way: int = 0
+    timer: asyncio.TimerHandle | None = None
 
     def drop_gone(self) -> None:
         self.waiting = deque(one for one in self.waiting if not one.answer.done())
@@ -56,15 +59,29 @@ class Packer:
         self._send(origin, line)
         return await answer
 
-    def _send(self, origin: Origin, line: _Line) -> None:
+    def _send(self, origin: Origin, line: _Line, *, in_time: bool = True) -> None:
         line.drop_gone()
         tokens = line.tokens()
-        if tokens >= self._call_tokens or (tokens and line.under_way < self._calls_at_once):
+        may_go = line.under_way < self._calls_at_once or not in_time
+        if tokens >= self._call_tokens or (tokens and may_go):
             share = math.ceil(tokens / math.ceil(tokens / self._call_tokens))
             while line.waiting:
-                self._start(_take(line, share), origin, line)
+                self._start(_take(line, share, self._call_tokens), origin, line)
+        self._set_timer(origin, line)
         if not line.under_way and not line.waiting:
             self._lines.pop(origin, None)
+
+    def _set_timer(self, origin: Origin, line: _Line) -> None:
+        if line.timer and not line.waiting:
+            line.timer.cancel()
+            line.timer = None
+        elif line.waiting and not line.timer:
+            later = asyncio.get_running_loop().call_later
+            line.timer = later(_LONGEST_WAIT_S, self._time_is_up, origin, line)
+
+    def _time_is_up(self, origin: Origin, line: _Line) -> None:
+        line.timer = None
+        self._send(origin, line, in_time=False)
 
     def _start(self, items: list[Portion], origin: Origin, line: _Line) -> None:
         line.under_way += 1
@@ -91,12 +108,18 @@ class Packer:
             self._send(origin, line)
 
 
-def _take(line: _Line, share: int) -> list[Portion]:
-    """The first rows of what waits that make `share` tokens, or all of it."""
+def _take(line: _Line, share: int, most: int) -> list[Portion]:
+    """The first rows of what waits that make about `share` tokens, or all of it. What one call can
+    hold, up to `most`, is not cut: half a request is of no use when the other half is refused."""
     items: list[Portion] = []
     while line.waiting and share > 0:
         request = line.waiting[0]
-        portion = request.take(min(request.left, request.fitting(share - 1) + 1))
+        whole = request.left_tokens <= most
+        if whole and items and request.left_tokens > share:
+            break
+        portion = request.take(
+            request.left if whole else min(request.left, request.fitting(share - 1) + 1)
+        )
         items.append(portion)
         share -= portion.rows.total_tokens
         if not request.left:

@@ -29,8 +29,12 @@ _TIME_TO_DEGRADE_S = 0.02
 class TextEncoder(Protocol):
     """Text to token rows; with no `cut` a text that is too long raises InvalidRequest.
 
-    What `keep` makes of documents spares `pairs` reading them again.
+    What `keep` makes of documents spares `pairs` reading them again. Before anything is read,
+    `text_tokens` and `pair_tokens` say about how many tokens the rows will have.
     """
+
+    def text_tokens(self, texts: Sequence[str]) -> float: ...
+    def pair_tokens(self, query: str, documents: Sequence[str]) -> float: ...
 
     async def queries(self, texts: Sequence[str], cut: Cut | None) -> TokenRows: ...
     async def documents(self, texts: Sequence[str], cut: Cut | None) -> TokenRows: ...
@@ -45,6 +49,11 @@ class TextEncoder(Protocol):
 
 
 class ModelStage(Protocol):
+    def turn_away(self, tokens: float, deadline: Deadline, origin: Origin) -> None:
+        """Once, before text of about so many tokens is read and its rows are computed: raises
+        Overloaded if they are sure to be refused."""
+        ...
+
     async def compute(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> Computed: ...
 
 
@@ -133,6 +142,7 @@ class Pipeline:
         self, texts: Sequence[str], cut: Cut | None, context: Context
     ) -> Embedded:
         """The texts as questions: with the model's query instruction."""
+        self._embed.turn_away(self._encoder.text_tokens(texts), context.deadline, context.origin)
         rows = await self._tokenize(self._encoder.queries(texts, cut), context)
         return await self._embed_rows(rows, context)
 
@@ -140,6 +150,7 @@ class Pipeline:
         self, texts: Sequence[str], cut: Cut | None, context: Context
     ) -> Embedded:
         """The texts as they are."""
+        self._embed.turn_away(self._encoder.text_tokens(texts), context.deadline, context.origin)
         rows = await self._tokenize(self._encoder.documents(texts, cut), context)
         return await self._embed_rows(rows, context)
 
@@ -151,6 +162,7 @@ class Pipeline:
         context: Context,
     ) -> Ranked:
         """Every document's relevance to the query; equal scores keep the order they came in."""
+        self._turn_away_pairs(self._encoder.pair_tokens(query, documents), context)
         pairs = self._encoder.pairs(query, documents, max_tokens_per_doc)
         rows = await self._tokenize(pairs, context)
         self._demand.add("rerank", context.origin.lane, rows.total_tokens)
@@ -172,6 +184,9 @@ class Pipeline:
     async def search(self, plan: SearchPlan, context: Context) -> Found:
         if plan.rerank:
             self._demand.search_begins(context.origin.lane, plan.top_k)
+            if not plan.may_degrade:
+                tokens = self._demand.rerank_tokens(plan.top_k)
+                self._rerank.turn_away(tokens, context.deadline, context.origin)
         asked = await self.embed_queries([plan.query], Cut(), context)
         with context.timings.stage("retrieve"):
             k = plan.top_k if plan.rerank else plan.top_n
@@ -195,11 +210,20 @@ class Pipeline:
     async def _rerank_hits(self, plan: SearchPlan, hits: Sequence[Hit], context: Context) -> Ranked:
         if plan.may_degrade:
             context = replace(context, deadline=context.deadline.earlier(_TIME_TO_DEGRADE_S))
+            tokens = self._demand.rerank_tokens(len(hits))
+            self._rerank.turn_away(tokens, context.deadline, context.origin)
         texts = [hit.record.text for hit in hits]
         pairs = self._encoder.pairs(plan.query, texts, None, [hit.record.tokens for hit in hits])
         rows = await self._tokenize(pairs, context)
         self._demand.search_reranked(plan.top_k, rows.total_tokens)
         return await self._rank(rows, context)
+
+    def _turn_away_pairs(self, tokens: float, context: Context) -> None:
+        try:
+            self._rerank.turn_away(tokens, context.deadline, context.origin)
+        except Overloaded:
+            self._demand.add("rerank", context.origin.lane, tokens)  # it is asked for all the same
+            raise
 
     async def _tokenize(self, encoding: Awaitable[TokenRows], context: Context) -> TokenRows:
         with context.timings.stage("tokenize"):

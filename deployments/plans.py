@@ -44,11 +44,12 @@ class Plan(BaseModel):
 
 class Plans(BaseModel):
     """By name. A tenant whose plan is not here is on the default one, which limits nothing unless
-    it is here."""
+    it is here. All together have `requests_at_once` under way at a Router, by weight."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     plans: dict[PlanName, Plan] = {}
+    requests_at_once: int = Field(default=500, gt=0)
 
     def of(self, name: str) -> Plan:
         return self.plans.get(name) or self.plans.get(DEFAULT_PLAN) or _UNLIMITED

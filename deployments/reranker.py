@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from deployments.computed import Computed
 from deployments.configs import RerankerConfig
 from deployments.engine.base import PoolingEngine
+from deployments.errors import WinnowError
 from deployments.fair_queue import Origin
 from deployments.golden import anew
 from deployments.model_replica import Answers, ModelReplica
@@ -27,12 +28,11 @@ class Reranker(ModelReplica):
 
     async def rerank(
         self, rows: TokenRows, timeout_s: float, origin: Origin, contract: str
-    ) -> Computed:
-        """Relevance in [0, 1], [rows].
-
-        Raises Overloaded, DeadlineExceeded, StageUnavailable.
-        """
+    ) -> Computed | WinnowError:
+        """Relevance in [0, 1], [rows]; else as `submit`."""
         computed = await self.submit(rows, timeout_s, origin, contract)
+        if isinstance(computed, WinnowError):
+            return computed
         return replace(computed, values=relevance(computed.values))
 
 

@@ -93,7 +93,7 @@ class Router:
         """The plans, live. Serve calls it before and after the application is built."""
         self._plans = Plans.model_validate(user_config)
         if self._admission is not None:
-            self._admission.plans = self._plans
+            self._admission.configure(self._plans)
 
     def record_autoscaling_stats(self) -> Stats:
         """What arrives for the model stages; Serve asks for it."""
@@ -113,7 +113,7 @@ class Router:
         await control.start(Path(self._config.keys_file))
         limiter = _limiter(config, failures)
         self._admission = Admission(limiter, _replicas, control.meter.record)
-        self._admission.plans = self._plans
+        self._admission.configure(self._plans)
         return build_http_app(self._assemble(control=control, admission=self._admission))
 
 

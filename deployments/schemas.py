@@ -23,6 +23,8 @@ MAX_METADATA_BYTES = 16_384
 MAX_TOP_K = 1_000
 MAX_DEADLINE_MS = 120_000
 
+DeadlineMs = Annotated[int, Field(ge=1, le=MAX_DEADLINE_MS)]
+
 
 class Wire(BaseModel):
     """A body as it arrives: nothing is coerced, and a field that is not declared is an error."""
@@ -34,6 +36,8 @@ class WireQuery(BaseModel):
     """Query parameters as they arrive, as text; one that is not declared is an error."""
 
     model_config = ConfigDict(extra="forbid")
+
+    deadline_ms: DeadlineMs | None = None  # of every route (see `api.route`)
 
 
 def _readable(text: str) -> str:
@@ -51,7 +55,6 @@ Text = Annotated[
 ]
 DocumentId = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,256}$")]
 CollectionName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
-DeadlineMs = Annotated[int, Field(ge=1, le=MAX_DEADLINE_MS)]
 
 
 class Document(Wire):

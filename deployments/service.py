@@ -47,15 +47,19 @@ class Service:
     readiness: Callable[[], Awaitable[Readiness]]
     clock: Clock
 
-    def deadline(self, deadline_ms: int | None = None) -> Deadline:
-        timeout_s = DEFAULT_DEADLINE_S if deadline_ms is None else deadline_ms / 1000
-        return Deadline.after(timeout_s, self.clock)
+    def deadline(self, caller: Call, deadline_ms: int | None = None) -> Deadline:
+        """What the body says begins now, and what the query says began when the request came: the
+        earlier of both, if either says anything."""
+        if deadline_ms is None:
+            return caller.deadline or Deadline.after(DEFAULT_DEADLINE_S, self.clock)
+        deadline = Deadline.after(deadline_ms / 1000, self.clock)
+        return min(deadline, caller.deadline or deadline, key=lambda one: one.at_s)
 
     def context(
         self, caller: Call, deadline_ms: int | None = None, lane: Lane = "default"
     ) -> Context:
-        """Of a request that goes through the stages; its time begins now. Raises LaneNotAllowed."""
-        deadline = self.deadline(deadline_ms)
+        """Of a request that goes through the stages. Raises LaneNotAllowed."""
+        deadline = self.deadline(caller, deadline_ms)
         return Context(caller.origin(lane), deadline, Timings(self.clock), caller)
 
     def require_embed_model(self, name: str) -> None:

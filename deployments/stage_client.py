@@ -21,6 +21,7 @@ from deployments.deadline import Deadline, within
 from deployments.errors import (
     DeadlineExceeded,
     InternalError,
+    NotBegun,
     Overloaded,
     PayloadTooLarge,
     StageUnavailable,
@@ -30,6 +31,7 @@ from deployments.fair_queue import Origin
 from deployments.gatherer import Gatherer
 from deployments.hedge import Hedge
 from deployments.packer import Packer
+from deployments.refusals import Refusals
 from deployments.stage import StageStatus
 from deployments.stores.base import (
     Collection,
@@ -94,11 +96,14 @@ class StageClient:
             raise self._transport(failure) from None
 
     async def call_if_alive(self, method: str, *args: Any, deadline: Deadline) -> Any:
-        """One try, for what would answer otherwise when done a second time."""
-        try:
-            return await self._call_once(method, *args, deadline=deadline)
-        except (RayActorError, DeploymentUnavailableError):
-            raise self._lost() from None
+        """One try that is begun, for what would answer otherwise when done a second time."""
+        while True:
+            try:
+                return await self._call_once(method, *args, deadline=deadline)
+            except NotBegun:
+                await within(deadline, asyncio.sleep(_FIRST_PAUSE_S))
+            except (RayActorError, DeploymentUnavailableError):
+                raise self._lost() from None
 
     def _lost(self) -> StageUnavailable:
         return StageUnavailable(
@@ -139,8 +144,12 @@ class ModelStageClient(StageClient):
         self._method = method
         self._contract = contract
         self._packer = Packer(self._call_stage, calls.at_once, calls.tokens)
+        self._refusals = Refusals()
         self._hedge = Hedge(time.monotonic)
         self._status_hedge = Hedge(time.monotonic)
+
+    def turn_away(self, tokens: float, deadline: Deadline, origin: Origin) -> None:
+        self._refusals.check(tokens, deadline, origin)
 
     async def compute(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> Computed:
         """The model's results of `rows`, all by one model."""
@@ -165,13 +174,19 @@ class ModelStageClient(StageClient):
         return computed
 
     async def _call_stage(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> Computed:
-        def call() -> Awaitable[Computed]:
+        async def call() -> Computed:
             left_s = deadline.left_s()
-            return self._call_once(
+            answer: Computed | WinnowError = await self._call_once(
                 self._method, rows, left_s, origin, self._contract, deadline=deadline
             )
+            if isinstance(answer, WinnowError):
+                raise answer
+            return answer
 
-        computed: Computed = await self.persist(lambda: self._hedge.first(call), deadline)
+        try:
+            computed: Computed = await self.persist(lambda: self._hedge.first(call), deadline)
+        except Overloaded as refusal:
+            raise self._refusals.note(refusal, rows.total_tokens, deadline, origin) from None
         return computed
 
 

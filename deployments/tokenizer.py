@@ -14,7 +14,6 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
-from transformers import AutoTokenizer
 
 from deployments import document_tokens
 from deployments.errors import InvalidRequest
@@ -23,6 +22,8 @@ from deployments.token_rows import TokenRows
 
 # A text that will be cut is read this far at first: hardly any token is longer on average.
 _CHARACTERS_A_TOKEN = 16
+# About, for what may be refused before it is read.
+_MEAN_CHARACTERS_A_TOKEN = 4
 # Below this many characters a hop to another thread costs more than the work (about 0.1 ms).
 _CHARACTERS_ON_LOOP = 2_000
 
@@ -31,6 +32,9 @@ T = TypeVar("T")
 
 def load_tokenizer(directory: Path) -> Tokenizer:
     """The Rust tokenizer of a model directory, without padding or truncation."""
+    # It takes seconds, which what only puts the deployments together need not wait for.
+    from transformers import AutoTokenizer
+
     tokenizer: Tokenizer = AutoTokenizer.from_pretrained(directory).backend_tokenizer
     tokenizer.no_padding()
     tokenizer.no_truncation()
@@ -98,6 +102,9 @@ class EmbedEncoder:
 
     def documents(self, texts: Sequence[str], cut: Cut | None) -> TokenRows:
         return self._rows(texts, cut, 0)
+
+    def about_tokens(self, texts: Sequence[str]) -> float:
+        return sum(_about_tokens(len(text), self._max_model_len) for text in texts)
 
     def _rows(self, texts: Sequence[str], cut: Cut | None, starts: int) -> TokenRows:
         room = self._max_model_len - self._fixed_tokens
@@ -184,6 +191,10 @@ class RerankEncoder:
         starts = [len(head)] * len(bodies) if self._template.segments else None
         return TokenRows.between(head, bodies, self._suffix, starts)
 
+    def about_tokens(self, query: str, documents: Sequence[str]) -> float:
+        asked = len(query)
+        return sum(_about_tokens(asked + len(text), self._max_model_len) for text in documents)
+
     def _known(
         self, documents: Sequence[str], kept: Sequence[bytes | None]
     ) -> list[NDArray[np.int32] | None]:
@@ -215,6 +226,14 @@ class Encoder:
         self._rerank = rerank
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="tokenizer")
 
+    def text_tokens(self, texts: Sequence[str]) -> float:
+        """About how many tokens the rows of `texts` will have, without reading them."""
+        return self._embed.about_tokens(texts)
+
+    def pair_tokens(self, query: str, documents: Sequence[str]) -> float:
+        """About how many tokens the rows of these pairs will have, without reading them."""
+        return self._rerank.about_tokens(query, documents)
+
     async def queries(self, texts: Sequence[str], cut: Cut | None) -> TokenRows:
         return await self._run(texts, lambda: self._embed.queries(texts, cut))
 
@@ -241,6 +260,10 @@ class Encoder:
         if sum(map(len, texts)) < _CHARACTERS_ON_LOOP:
             return encode()
         return await asyncio.get_running_loop().run_in_executor(self._threads, encode)
+
+
+def _about_tokens(characters: int, most: int) -> float:
+    return min(characters / _MEAN_CHARACTERS_A_TOKEN, most)
 
 
 def _digest(*parts: str) -> bytes:

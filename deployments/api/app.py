@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, FastAPI, Response
 from deployments.api.auth import bearer
 from deployments.api.declared import Responses, declare_no_422, error_responses
 from deployments.api.failures import add_error_handlers
-from deployments.api.route import guard
+from deployments.api.route import deadline_query, guard
 from deployments.dialects import admin, cohere, native, openai, rerank_v1, usage
 from deployments.schemas import Readiness
 from deployments.service import Service
@@ -29,7 +29,7 @@ def build_http_app(service: Service) -> FastAPI:
         description="Of these documents, which few matter to this query?",
         lifespan=lifespan,
     )
-    guarded = guard(service.control.keys, service.admission)
+    guarded = guard(service.control.keys, service.admission, service.clock)
     for dialect in (openai, rerank_v1, cohere):
         _include(app, dialect.routes(service, guarded), error_responses(dialect.ErrorBody))
     for dialect in (native, usage, admin):
@@ -49,8 +49,9 @@ def build_http_app(service: Service) -> FastAPI:
 
 
 def _include(app: FastAPI, router: APIRouter, errors: Responses) -> None:
-    # The dependency is for the documentation: by then the route has checked the key.
-    app.include_router(router, dependencies=[Depends(bearer)], responses=errors)
+    # The dependencies are for the documentation: by then the route has looked at both.
+    both = [Depends(bearer), Depends(deadline_query)]
+    app.include_router(router, dependencies=both, responses=errors)
 
 
 def _add_probes(app: FastAPI, service: Service) -> None:

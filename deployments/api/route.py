@@ -1,23 +1,35 @@
 """What happens to a request before and after its route sees it: the key is checked, the plan lets
-it in, the body is read; what was served is billed before it leaves."""
+it in, the body is read, all in the time that its query allows; what was served is billed before it
+leaves."""
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request, Response
+from fastapi import Query, Request, Response
 from fastapi.routing import APIRoute
+from pydantic import TypeAdapter, ValidationError
 
-from deployments.admission import Admission
+from deployments.admission import Admission, Call
 from deployments.api.auth import authenticate
 from deployments.api.body import BoundedRequest
 from deployments.api.limits import limit_headers
+from deployments.deadline import Clock, Deadline, within
 from deployments.errors import InvalidRequest
+from deployments.schemas import MAX_DEADLINE_MS, DeadlineMs
 from deployments.tenancy import KeyRing, Scope
 
 Guard = Callable[[Scope], type[APIRoute]]
+Handle = Callable[[Request], Coroutine[Any, Any, Response]]
+
+_DEADLINE = "deadline_ms"
+_DEADLINE_MS: TypeAdapter[int] = TypeAdapter(DeadlineMs)
 
 
-def guard(keys: KeyRing, admission: Admission) -> Guard:
+async def deadline_query(deadline_ms: Annotated[DeadlineMs | None, Query()] = None) -> None:
+    """Every route takes it: how long its answer may take from when the request came."""
+
+
+def guard(keys: KeyRing, admission: Admission, clock: Clock) -> Guard:
     """The class of the routes that need one of `keys` with a scope.
 
     Not a dependency, because FastAPI reads the body before it asks those: a caller without a key
@@ -28,40 +40,57 @@ def guard(keys: KeyRing, admission: Admission) -> Guard:
         class GuardedRoute(APIRoute):
             needs = scope
 
-            def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-                return _guarded(super().get_route_handler(), scope, keys, admission)
+            def get_route_handler(self) -> Handle:
+                handle = super().get_route_handler()
+
+                async def guarded(request: Request) -> Response:
+                    tenant = await authenticate(request, keys)
+                    tenant.require(scope)
+                    return await _answer(request, admission.call(tenant), handle, clock)
+
+                return guarded
 
         return GuardedRoute
 
     return of
 
 
-def _guarded(
-    handle: Callable[[Request], Coroutine[Any, Any, Response]],
-    scope: Scope,
-    keys: KeyRing,
-    admission: Admission,
-) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-    async def guarded(request: Request) -> Response:
-        tenant = await authenticate(request, keys)
-        tenant.require(scope)
-        call = admission.call(tenant)
-        request.state.call = call
-        try:
-            await call.enter()
-            _require_each_once(request)
-            bounded = BoundedRequest(request.scope, request.receive)
-            # Read here, because FastAPI answers 400 to whatever goes wrong while it reads.
-            await bounded.body()
-            response = await handle(bounded)
-            call.served()
-        finally:
-            call.leave()
-        if call.limits:
-            response.headers.update(limit_headers(call))
-        return response
+async def _answer(request: Request, call: Call, handle: Handle, clock: Clock) -> Response:
+    request.state.call = call
+    came_s = clock()
+    try:
+        await call.enter()
+        _require_each_once(request)
+        call.deadline = _asked(request, came_s, clock)
+        answering = _read_and_handle(request, handle)
+        response = await (within(call.deadline, answering) if call.deadline else answering)
+        call.served()
+    finally:
+        call.leave()
+    if call.limits:
+        response.headers.update(limit_headers(call))
+    return response
 
-    return guarded
+
+async def _read_and_handle(request: Request, handle: Handle) -> Response:
+    bounded = BoundedRequest(request.scope, request.receive)
+    # Read here, because FastAPI answers 400 to whatever goes wrong while it reads.
+    await bounded.body()
+    return await handle(bounded)
+
+
+def _asked(request: Request, came_s: float, clock: Clock) -> Deadline | None:
+    given = request.query_params.get(_DEADLINE)
+    if given is None:
+        return None
+    try:
+        timeout_ms = _DEADLINE_MS.validate_strings(given)
+    except ValidationError:
+        raise InvalidRequest(
+            f"'{_DEADLINE}': must be a whole number of milliseconds from 1 to {MAX_DEADLINE_MS}",
+            param=_DEADLINE,
+        ) from None
+    return Deadline(came_s + timeout_ms / 1000, clock)
 
 
 def _require_each_once(request: Request) -> None:

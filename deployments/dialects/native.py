@@ -66,7 +66,7 @@ def _add_collection_writes(router: APIRouter, service: Service) -> None:
         body: Annotated[CreateRequest | None, Body()] = None,  # noqa: ARG001
     ) -> CollectionBody:
         """Create a collection, or find it there: 201 or 200; 409 if it is another model's."""
-        deadline = service.deadline()
+        deadline = service.deadline(caller)
         made = await library.create(caller.tenant, name, deadline)
         response.status_code = 201 if made else 200
         return _collection(await library.describe(caller.tenant, name, deadline))
@@ -74,7 +74,7 @@ def _add_collection_writes(router: APIRouter, service: Service) -> None:
     @router.delete("/v1/collections/{name}", status_code=204, tags=["collections"])
     async def drop(name: Name, caller: Caller) -> None:
         """Delete a collection with all it holds."""
-        await library.drop(caller.tenant, name, service.deadline())
+        await library.drop(caller.tenant, name, service.deadline(caller))
 
 
 def _add_collection_reads(router: APIRouter, service: Service) -> None:
@@ -83,13 +83,13 @@ def _add_collection_reads(router: APIRouter, service: Service) -> None:
     @router.get("/v1/collections", tags=["collections"])
     async def list_all(caller: Caller) -> CollectionList:
         """The caller's collections, by name."""
-        found = await library.all(caller.tenant, service.deadline())
+        found = await library.all(caller.tenant, service.deadline(caller))
         return CollectionList(collections=[_collection(one) for one in found])
 
     @router.get("/v1/collections/{name}", tags=["collections"])
     async def describe(name: Name, caller: Caller) -> CollectionBody:
         """Its number of documents and the model that made its vectors."""
-        return _collection(await library.describe(caller.tenant, name, service.deadline()))
+        return _collection(await library.describe(caller.tenant, name, service.deadline(caller)))
 
 
 def _add_document_writes(router: APIRouter, service: Service) -> None:
@@ -119,13 +119,15 @@ def _add_document_writes(router: APIRouter, service: Service) -> None:
     async def delete_many(name: Name, body: DeleteRequest, caller: Caller) -> DeleteResponse:
         """Delete documents by id or by metadata filter."""
         where = parse_filter(body.filter) if body.filter else None
-        deleted = await library.delete(caller.tenant, name, body.ids, where, service.deadline())
+        deleted = await library.delete(
+            caller.tenant, name, body.ids, where, service.deadline(caller)
+        )
         return DeleteResponse(deleted=deleted)
 
     @router.delete("/v1/collections/{name}/documents/{id:path}", tags=["documents"])
     async def delete_one(name: Name, id: Id, caller: Caller) -> DeleteResponse:
         """Delete one document; `deleted` is 0 if it was not there."""
-        deleted = await library.delete(caller.tenant, name, [id], None, service.deadline())
+        deleted = await library.delete(caller.tenant, name, [id], None, service.deadline(caller))
         return DeleteResponse(deleted=deleted)
 
 
@@ -137,7 +139,7 @@ def _add_document_reads(router: APIRouter, service: Service) -> None:
         name: Name, body: GetDocumentsRequest, caller: Caller
     ) -> GetDocumentsResponse:
         """Documents by id, in the order asked for."""
-        records = await library.get(caller.tenant, name, body.ids, service.deadline())
+        records = await library.get(caller.tenant, name, body.ids, service.deadline(caller))
         return GetDocumentsResponse(
             documents=[None if record is None else _document(record) for record in records]
         )
@@ -150,7 +152,7 @@ def _add_document_reads(router: APIRouter, service: Service) -> None:
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> DocumentPage:
         """All documents, a page at a time."""
-        page = await library.scan(caller.tenant, name, cursor, limit, service.deadline())
+        page = await library.scan(caller.tenant, name, cursor, limit, service.deadline(caller))
         return DocumentPage(
             documents=[_document(record) for record in page.records], cursor=page.cursor
         )
@@ -158,7 +160,7 @@ def _add_document_reads(router: APIRouter, service: Service) -> None:
     @router.get("/v1/collections/{name}/documents/{id:path}", tags=["documents"])
     async def get_one(name: Name, id: Id, caller: Caller) -> StoredDocument:
         """One document."""
-        return _document(await library.get_one(caller.tenant, name, id, service.deadline()))
+        return _document(await library.get_one(caller.tenant, name, id, service.deadline(caller)))
 
 
 def _add_search(router: APIRouter, service: Service) -> None:

@@ -33,6 +33,9 @@ def engine_arguments(config: EngineConfig) -> dict[str, Any]:
     for name in ("enable_prefix_caching", "block_size", "kv_cache_memory_bytes"):
         if arguments[name] is None:
             del arguments[name]
+    if config.tensor_parallel_size > 1:
+        # Ray gave the replica all of the engine's GPUs; vLLM's own use of Ray would ask for more.
+        arguments["distributed_executor_backend"] = "mp"
     return arguments | {"runner": "pooling", "disable_log_stats": True}
 
 
@@ -46,7 +49,9 @@ def _computes_in_bfloat16() -> bool:
 def quiet_environment() -> None:
     """vLLM reads these at import: no usage reports, and only its warnings in the replica's log."""
     os.environ["VLLM_NO_USAGE_STATS"] = "1"
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    # Its own logging configuration closes every handler there is. One of them is Serve's, without
+    # which the replica's log ends, and a Serve controller that comes back stops the replica.
+    os.environ["VLLM_CONFIGURE_LOGGING"] = "0"
 
 
 def embed_params() -> "PoolingParams":

@@ -16,6 +16,7 @@ class EngineConfig(BaseModel):
     """One engine. `model` is a directory or a Hub id; sizes in tokens count special tokens too.
 
     `dtype` auto is bfloat16 where the processor computes in it, else float32.
+    `tensor_parallel_size` is the number of GPUs it is spread over, all of one node.
     `threads` is the number of CPU threads of a CPU engine (None: every core).
     `hf_overrides` are changes to the model's own config, as vLLM takes them.
     """

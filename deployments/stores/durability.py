@@ -10,9 +10,11 @@ import ctypes
 import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
+
+from deployments.errors import StorageFull
 
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # File times come from a clock that ticks coarser than ours; a file this much older than the last
@@ -93,3 +95,14 @@ def is_out_of_space(error: BaseException) -> bool:
         return True
     text = str(error)
     return any(f"os error {code})" in text for code in _NO_SPACE)
+
+
+@contextlib.contextmanager
+def full_disk_told() -> Iterator[None]:
+    """Raises StorageFull for an error that says the disk or the quota is full."""
+    try:
+        yield
+    except (RuntimeError, OSError) as error:
+        if is_out_of_space(error):
+            raise StorageFull("the index has no space left") from error
+        raise

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,12 @@ from lancedb.expr import Expr, col, lit
 from lancedb.query import ColumnOrdering
 from lancedb.table import AsyncTable
 
-from deployments.errors import FingerprintMismatch, NotFound, StageUnavailable, StorageFull
+from deployments.errors import (
+    FingerprintMismatch,
+    NotBegun,
+    NotFound,
+    StageUnavailable,
+)
 from deployments.stores.base import (
     Collection,
     Durability,
@@ -31,7 +36,7 @@ from deployments.stores.base import (
     Record,
     VectorStore,
 )
-from deployments.stores.durability import Barrier, is_out_of_space, system_barrier
+from deployments.stores.durability import Barrier, full_disk_told, system_barrier
 from deployments.stores.group_commit import GroupCommit
 from deployments.stores.lancedb_filters import one_of, to_expression
 from deployments.stores.lancedb_rows import (
@@ -44,6 +49,7 @@ from deployments.stores.lancedb_rows import (
 )
 from deployments.stores.lancedb_tables import LanceTables, table_name
 from deployments.stores.maintenance_process import MaintenanceProcess
+from deployments.stores.ownership import ENDED
 from deployments.stores.records import (
     SCAN_RECORDS,
     check_choice,
@@ -90,6 +96,7 @@ class LanceDBStore(VectorStore):
         self._open: OrderedDict[Namespace, _OpenTable] = OrderedDict()
         self._changing_catalog = asyncio.Lock()
         self._opening = asyncio.Lock()
+        self._closed = False
 
     async def ensure(self, ns: Namespace, dimensions: int, fingerprint: str) -> bool:
         async with self._changing_catalog:
@@ -102,7 +109,7 @@ class LanceDBStore(VectorStore):
                         ns.collection, existing.fingerprint, fingerprint
                     )
                 return False
-            with _full_disk_told():
+            with full_disk_told():
                 await self._tables.create(ns, dimensions, fingerprint)
             return True
 
@@ -182,6 +189,7 @@ class LanceDBStore(VectorStore):
         return "fsync"
 
     async def close(self) -> None:
+        self._closed = True
         for table in list(self._open.values()):
             await table.writes.settle()
             table.engine.close()  # type: ignore[no-untyped-call]  # unannotated there
@@ -248,7 +256,7 @@ class LanceDBStore(VectorStore):
     @contextlib.asynccontextmanager
     async def _using(self, ns: Namespace) -> AsyncIterator[_OpenTable]:
         """The open table, and the engine's errors in our words."""
-        with _full_disk_told():
+        with full_disk_told():
             table = await self._table(ns)
             try:
                 yield table
@@ -260,6 +268,8 @@ class LanceDBStore(VectorStore):
                 raise ns.not_found() from None
 
     async def _table(self, ns: Namespace) -> _OpenTable:
+        if self._closed:
+            raise NotBegun(ENDED)
         if ns not in self._open:
             # In turn, so that none begun before a drop ends after it with a table that is gone.
             async with self._opening:
@@ -284,13 +294,3 @@ class LanceDBStore(VectorStore):
             idle = [ns for ns, table in self._open.items() if table.writes.idle]
             for ns in idle[:excess]:
                 del self._open[ns]
-
-
-@contextlib.contextmanager
-def _full_disk_told() -> Iterator[None]:
-    try:
-        yield
-    except (RuntimeError, OSError) as error:
-        if is_out_of_space(error):
-            raise StorageFull("the index has no space left") from error
-        raise

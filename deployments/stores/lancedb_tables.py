@@ -1,10 +1,9 @@
 """The tables of a LanceDB directory: one a (tenant, collection), opened, made, listed, dropped.
 
-Knows where a table lies on the disk and how to get it open after a power cut; knows no records.
+Knows where a table lies on the disk; knows no records.
 """
 
 import asyncio
-import logging
 import shutil
 import uuid
 from collections.abc import AsyncIterator
@@ -17,8 +16,8 @@ from lancedb.table import AsyncTable
 from deployments.stores.base import Namespace
 from deployments.stores.durability import Barrier
 from deployments.stores.lancedb_rows import table_schema
-
-_LOG = logging.getLogger(__name__)
+from deployments.stores.lancedb_torn import manifests, set_aside_torn_versions
+from deployments.stores.ownership import Ownership
 
 _SEPARATOR = ".."
 _DROPPED = ".dropped-"
@@ -34,6 +33,7 @@ class LanceTables:
         self.directory = directory
         self._barrier = barrier
         self._cache_bytes = cache_bytes
+        self._ownership = Ownership(directory / "owner.lock")
         self._connecting = asyncio.Lock()
         self._connection: lancedb.AsyncConnection | None = None
 
@@ -43,20 +43,18 @@ class LanceTables:
     async def open(self, ns: Namespace) -> AsyncTable:
         """The table at its newest whole version. Raises NotFound."""
         connection = await self.connect()
-        while True:
-            try:
-                table: AsyncTable = await connection.open_table(table_name(ns))
-                return table
-            except (ValueError, RuntimeError, OSError):
-                # Anything but a missing or a torn manifest is the caller's to see.
-                if not await asyncio.to_thread(_set_aside_torn_manifest, self.path(ns)):
-                    if await self.exists(ns):
-                        raise
-                    raise ns.not_found() from None
+        await asyncio.to_thread(set_aside_torn_versions, self.path(ns))
+        try:
+            table: AsyncTable = await connection.open_table(table_name(ns))
+            return table
+        except (ValueError, RuntimeError, OSError):
+            if await self.exists(ns):
+                raise
+            raise ns.not_found() from None
 
     async def exists(self, ns: Namespace) -> bool:
         """Whether a version of the table was ever committed."""
-        return bool(await asyncio.to_thread(_manifests, self.path(ns)))
+        return bool(await asyncio.to_thread(manifests, self.path(ns)))
 
     async def create(self, ns: Namespace, dimensions: int, fingerprint: str) -> None:
         connection = await self.connect()
@@ -92,12 +90,18 @@ class LanceTables:
         if self._connection is not None:
             self._connection.close()  # type: ignore[no-untyped-call]  # unannotated there
             self._connection = None
+        self._ownership.give_up()
 
     async def connect(self) -> lancedb.AsyncConnection:
-        """The connection, made at the first call. Raises OSError if there can be no directory."""
+        """The connection, made at the first call, once no other process works in the directory.
+
+        Raises OSError if there can be no directory.
+        """
         async with self._connecting:
             if self._connection is None:
-                await asyncio.to_thread(_prepare, self.directory)
+                self.directory.mkdir(parents=True, exist_ok=True)
+                await self._ownership.take()
+                await asyncio.to_thread(_bury, self.directory)
                 self._connection = await lancedb.connect_async(
                     str(self.directory),
                     read_consistency_interval=_CONSISTENCY,
@@ -119,28 +123,6 @@ def _tenant_part(tenant: str) -> str:
     return "".join(f".{letter.lower()}" if letter.isupper() else letter for letter in tenant)
 
 
-def _prepare(directory: Path) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
+def _bury(directory: Path) -> None:
     for grave in directory.glob(f"*{_DROPPED}*"):
         shutil.rmtree(grave, ignore_errors=True)
-
-
-def _manifests(table: Path) -> list[Path]:
-    """The manifests, newest first: version n is stored under 2^64 - 1 - n."""
-    return sorted((table / "_versions").glob("*.manifest"))
-
-
-def _set_aside_torn_manifest(table: Path) -> bool:
-    """Rename the newest manifest if a power cut left it empty; True if it did.
-
-    Such a version was never acknowledged: the barrier comes before the acknowledgement.
-    """
-    newest = next(iter(_manifests(table)), None)
-    if newest is None or newest.stat().st_size > 0:
-        return False
-    newest.rename(newest.with_name(newest.name + ".torn"))
-    _LOG.error(
-        "set aside an empty manifest: the last, unacknowledged write did not survive a power cut",
-        extra={"manifest": str(newest)},
-    )
-    return True
