@@ -1,56 +1,66 @@
-"""Search, embedding and rerank traffic for Locust, against a running service.
+"""The traffic of a scenario for Locust, for who wants its page, against a running service.
 
     locust -f loadtest/locustfile.py --host http://127.0.0.1:8000 --headless -u 8 -t 30s
 
-Needs WINNOW_API_KEY, and the `wikipedia` collection that `make demo` makes. Speaks HTTP alone.
+Needs WINNOW_API_KEY, whose tenant gets a collection to be searched and loses it at the end;
+WINNOW_SCENARIO names another than `steady`. Each user sends the next request of the trace when the
+last one was answered: its rate is what the service allows. `python -m loadtest.run` sends each when
+it is due, and shows the queue that this hides. Speaks HTTP alone.
 """
 
+import itertools
 import os
-import random
-from typing import Any
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any, ClassVar
 
 from locust import HttpUser, constant, events, task
 
-_COLLECTION = os.environ.get("WINNOW_COLLECTION", "wikipedia")
-_SUBJECTS = ("rivers", "composers", "vaccines", "planets", "bridges", "emperors", "enzymes", "jazz")
-_QUESTIONS = (
-    "What is the history of {subject}?",
-    "Which {subject} are the best known?",
-    "How do {subject} change over time?",
-    "Who first described {subject}?",
-)
+from cluster.client import WinnowClient
+from loadtest.run.open_loop import Request
+from loadtest.run.requests import Requests
+from loadtest.run.scenario import load_scenario
+from loadtest.run.service import Service, filled, served_models
+from loadtest.traffic import generate
 
 
-def _question() -> str:
-    return random.choice(_QUESTIONS).format(subject=random.choice(_SUBJECTS))
-
-
-class Searcher(HttpUser):
-    """An application that mostly searches."""
+class Client(HttpUser):
+    """An application of some tenant."""
 
     wait_time = constant(0)
+    requests: ClassVar[Iterator[Request]]
+    undo: ClassVar[ExitStack]
 
     def on_start(self) -> None:
         self.client.headers["authorization"] = f"Bearer {os.environ['WINNOW_API_KEY']}"
-        cards = self.client.get("/v1/models").json()["data"]
-        self._models = {card["task"]: card["id"] for card in cards}
+        self.client.headers["content-type"] = "application/json"
 
-    @task(6)
-    def search(self) -> None:
-        body = {"collection": _COLLECTION, "query": _question(), "top_k": 20, "top_n": 5}
-        with self.client.post("/v1/search", json=body, catch_response=True) as response:
-            if response.ok and not response.json()["results"]:
-                response.failure("no results")
+    @task
+    def send(self) -> None:
+        request = next(self.requests)
+        name = request.route  # else each collection would have a row of its own
+        self.client.post(request.path, data=request.body, name=name)
 
-    @task(3)
-    def embed(self) -> None:
-        body = {"model": self._models["embed"], "input": [_question() for _ in range(8)]}
-        self.client.post("/v1/embeddings", json=body | {"encoding_format": "base64"})
 
-    @task(1)
-    def rerank(self) -> None:
-        documents = [_question() for _ in range(10)]
-        self.client.post("/v1/rerank", json={"query": _question(), "documents": documents})
+@events.test_start.add_listener  # type: ignore[untyped-decorator] # Locust is not typed
+def prepare(environment: Any, **_: object) -> None:
+    """Something to find, and requests without end."""
+    scenario = load_scenario(os.environ.get("WINNOW_SCENARIO", "steady"))
+    trace = generate(scenario.traffic, scenario.seed)
+    service = Service(environment.host, dict.fromkeys(trace.names, os.environ["WINNOW_API_KEY"]))
+    first = time.time_ns() // 1000
+    models = served_models(WinnowClient(service.url, os.environ["WINNOW_API_KEY"]))
+    requests = Requests(models, first, collection=f"loadtest-{first}")
+    Client.undo = ExitStack()
+    Client.undo.enter_context(filled(service, requests, trace, scenario.documents))
+    endless = (requests.of(trace) for _ in itertools.count())
+    Client.requests = itertools.chain.from_iterable(endless)
+
+
+@events.test_stop.add_listener  # type: ignore[untyped-decorator] # Locust is not typed
+def clean_up(**_: object) -> None:
+    Client.undo.close()
 
 
 @events.quitting.add_listener  # type: ignore[untyped-decorator] # Locust is not typed

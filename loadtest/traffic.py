@@ -10,7 +10,7 @@ rate): the squared coefficient of variation of that draw.
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Self
 
@@ -126,6 +126,12 @@ class Trace:
             texts, items * each, np.where(self.is_route("search"), self.query_tokens, 0)
         )
         return embed, np.where(texts, 0, items * (self.query_tokens + each))
+
+    def until(self, seconds: float) -> "Trace":
+        """The part that comes before then."""
+        end = int(np.searchsorted(self.at_s, seconds))
+        columns = ("at_s", "tenants", "routes", "query_tokens", "items", "item_tokens")
+        return replace(self, **{name: getattr(self, name)[:end] for name in columns})
 
     def write(self, path: Path) -> None:
         with path.open("w") as file:

@@ -11,7 +11,9 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
+from collections.abc import Mapping
 from datetime import date
+from math import ceil
 from pathlib import Path
 from typing import Annotated
 
@@ -26,10 +28,12 @@ from loadtest.bench.workloads import WORKLOADS, Kind, Texts, Workload, bodies, d
 _PORT = 8090
 _KINDS: tuple[Kind, ...] = ("embed", "rerank", "search")
 _WARM_UP_S = 3
-# Enough that a run sends no text twice, which a cache would answer.
-_ROWS_PREPARED = {"embed": 24_000, "rerank": 12_000, "search": 40_000}
-_WARM_UP_PART = 0.25
+# More rows/s than any server here does, so that a run sends no text twice, which a cache would
+# answer.
+_FASTEST_ROWS_PER_S = {"embed": 1_200, "rerank": 500, "search": 2_000}
 _ENGINE_ROWS = 1_024
+# wrk counts whole answers: of fewer the figure would be too coarse.
+_FEWEST_REQUESTS = 20
 _DOCUMENTS = 500
 _EMBEDDER, _RERANKER = "all-MiniLM-L6-v2", "ms-marco-MiniLM-L-12-v2"
 _CORPUS = "wikipedia-summaries-en"
@@ -40,7 +44,8 @@ Measurements = dict[tuple[Workload, str], list[wrk.Measured]]
 def bench(
     rounds: Annotated[int, typer.Option(help="Every server is measured this often.")] = 2,
     seconds: Annotated[
-        int, typer.Option(help="How long each run lasts; large requests thrice.")
+        int,
+        typer.Option(help="How long each run lasts; large requests thrice, or longer if need be."),
     ] = 12,
     only: Annotated[str, typer.Option(help="Servers whose name contains this.")] = "",
     workloads: Annotated[str, typer.Option(help="Workloads whose name contains this.")] = "",
@@ -54,15 +59,18 @@ def bench(
         work = Path(directory)
         models, texts = _fetched(work)
         servers = [one for one in _servers(work, environments) if only in one.name]
-        limits = _limits(models, texts, work)
         chosen = [one for one in WORKLOADS if workloads in one.name]
+        if not servers or not chosen:
+            raise typer.BadParameter(f"no server is called {only!r} or no workload {workloads!r}")
+        limits = _limits(models, texts, work)
+        lasts_s = {one: _lasts_s(one, seconds, limits[one.kind]) for one in chosen}
         seen: Measurements = defaultdict(list)
         for number in range(rounds):
             for kind, driven in _by_kind(chosen).items():
                 for server in servers if number % 2 == 0 else servers[::-1]:
                     if kind in server.kinds:
                         console.print(f"round {number + 1} of {rounds}: {kind}, {server.name}")
-                        _measure(console, server, driven, models, texts[kind], seconds, work, seen)
+                        _measure(console, server, driven, models, texts[kind], lasts_s, work, seen)
     rows = [
         report.median_row(workload, server.name, seen[workload, server.name])
         for workload in chosen
@@ -105,6 +113,11 @@ def _limits(models: Models, texts: dict[Kind, Texts], work: Path) -> dict[Kind, 
     return {"embed": embed, "rerank": rerank, "search": rerank}
 
 
+def _lasts_s(workload: Workload, seconds: int, rows_per_s: float) -> int:
+    """`rows_per_s` is what the engine can do."""
+    return max(seconds * workload.slowness, ceil(_FEWEST_REQUESTS * workload.rows / rows_per_s))
+
+
 def _engine_alone(workload: Workload, models: Models, texts: Texts, work: Path) -> float:
     file = work / "engine.jsonl"
     _write(file, bodies(workload, "model", texts, _ENGINE_ROWS // workload.rows))
@@ -130,7 +143,7 @@ def _measure(  # noqa: PLR0913 # all that a run is made of
     driven: list[Workload],
     models: Models,
     texts: Texts,
-    seconds: int,
+    lasts_s: Mapping[Workload, int],
     work: Path,
     seen: Measurements,
 ) -> None:
@@ -138,19 +151,17 @@ def _measure(  # noqa: PLR0913 # all that a run is made of
     with server.serving(kind, models) as running:
         for workload in driven:
             warm_up, file = work / "warm-up.jsonl", work / "bodies.jsonl"
-            requests = _ROWS_PREPARED[kind] // workload.rows
-            made = bodies(workload, running.model, texts, requests)
-            first = int(requests * _WARM_UP_PART)
+            fastest = _FASTEST_ROWS_PER_S[kind] / workload.rows
+            first, requests = int(fastest * _WARM_UP_S), int(fastest * lasts_s[workload])
+            made = bodies(workload, running.model, texts, first + requests)
             _write(warm_up, made[:first])
             _write(file, made[first:])
             wrk.run(running.url, running.headers, warm_up, workload.connections, _WARM_UP_S)
             measured = wrk.run(
-                running.url,
-                running.headers,
-                file,
-                workload.connections,
-                seconds * workload.slowness,
+                running.url, running.headers, file, workload.connections, lasts_s[workload]
             )
+            if measured.requests > requests:
+                raise RuntimeError(f"{server.name} had texts twice in {workload.name}")
             seen[workload, server.name].append(measured)
             rows_per_s = measured.requests_per_s * workload.rows
             console.print(f"  {workload.name}: {rows_per_s:.0f} rows/s, {measured.failed} failed")

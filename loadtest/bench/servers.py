@@ -5,6 +5,7 @@ Each runs in a process group of its own and alone on the machine.
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -56,6 +57,8 @@ class Winnow:
 
     @contextlib.contextmanager
     def serving(self, kind: Kind, models: Models) -> Iterator[Running]:
+        # Its cache of embeddings is there, and would know the texts of the round before.
+        shutil.rmtree(self._state, ignore_errors=True)
         up = ("up", "--profile", self._profile, "--port", str(self._port))
         winnow(self._state, *up, quiet=True)
         try:

@@ -13,6 +13,8 @@ from typing import Any, Literal
 from tokenizers import Tokenizer
 
 _LARGE_ROWS = 100
+# Texts that overlap differ as much as a cache can tell, and there are more of them.
+_OVERLAPS = 3
 
 Kind = Literal["embed", "rerank", "search"]
 
@@ -77,7 +79,7 @@ class Texts:
         encodings = self._tokenizer.encode_batch(self._corpus, add_special_tokens=False)
         for text, encoding in zip(self._corpus, encodings, strict=True):
             offsets = encoding.offsets
-            for first in range(0, len(offsets) - tokens, tokens):
+            for first in range(0, len(offsets) - tokens, tokens // _OVERLAPS):
                 pieces.append(text[offsets[first][0] : offsets[first + tokens - 1][1]])
         return pieces
 

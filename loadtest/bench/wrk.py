@@ -16,6 +16,7 @@ _TIMEOUT_S = 120
 class Measured:
     """`failed` counts answers of another status than 2xx, and broken connections."""
 
+    requests: int
     requests_per_s: float
     p50_ms: float
     p99_ms: float
@@ -33,6 +34,7 @@ def run(
     done = subprocess.run([*command, url, str(bodies)], capture_output=True, text=True, check=True)
     seen = json.loads(done.stdout.splitlines()[-1])
     return Measured(
+        requests=seen["requests"],
         requests_per_s=seen["requests"] / (seen["duration_us"] / 1e6),
         p50_ms=seen["p50_us"] / 1e3,
         p99_ms=seen["p99_us"] / 1e3,

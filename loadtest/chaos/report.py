@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from loadtest.chaos.load import Outcome
+from loadtest.run.open_loop import Outcome
 
-_COLUMNS = (
+COLUMNS = (
     "fault",
     "sent",
     "failed",
@@ -48,29 +48,25 @@ class Row:
 def row_of(
     fault: str, outcomes: Sequence[Outcome], began_s: float, repaired_s: float | None, end_s: float
 ) -> Row:
-    """`began_s` is when the fault struck, `end_s` when it was last looked at."""
-    before = [one for one in outcomes if one.due_s < began_s]
-    during = [one for one in outcomes if began_s <= one.due_s < end_s]
-    answered = sorted(one.ended_s for one in outcomes if one.problem is None)
+    """`began_s` is when the fault struck, `end_s` when it was last looked at. What was under way as
+    it struck is counted with what came after."""
+    before = [one for one in outcomes if one.ended_s < began_s]
+    during = [one for one in outcomes if one.ended_s >= began_s and one.due_s < end_s]
+    answered = sorted(one.ended_s for one in outcomes if not one.failed)
     times = [began_s, *(at for at in answered if began_s < at < end_s), end_s]
     return Row(
         fault,
         len(during),
-        sum(one.problem is not None for one in during),
-        sum(one.problem is None and one.tries > 1 for one in during),
+        sum(one.failed for one in during),
+        sum(not one.failed and one.tries > 1 for one in during),
         float(np.diff(times).max()),
         _p99_ms(before),
         _p99_ms(during),
         None if repaired_s is None else repaired_s - began_s,
-        tuple(sorted({one.problem for one in during if one.problem})),
+        tuple(sorted({one.answer.message for one in during if one.failed})),
     )
 
 
-def as_table(rows: Sequence[Row]) -> str:
-    lines = [_COLUMNS, ("---",) * len(_COLUMNS), *(tuple(row.cells()) for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def _p99_ms(outcomes: Sequence[Outcome]) -> float:
-    took = [1000 * (one.ended_s - one.due_s) for one in outcomes if one.problem is None]
+    took = [1000 * one.latency_s for one in outcomes if not one.failed]
     return float(np.percentile(took, 99)) if took else float("nan")

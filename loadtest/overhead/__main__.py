@@ -18,7 +18,6 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
 import psutil
 import typer
 import yaml
@@ -45,6 +44,7 @@ _PATIENCE_S = 60
 def overhead(
     rounds: Annotated[int, typer.Option(help="Every server is measured this often.")] = 3,
     seconds: Annotated[int, typer.Option(help="How long each run lasts.")] = 8,
+    routers: Annotated[int, typer.Option(help="Router replicas of Winnow's.")] = 1,
     output: Annotated[Path, typer.Option()] = Path("loadtest/results/overhead"),
 ) -> None:
     """Measure all and write OUTPUT.json."""
@@ -53,7 +53,7 @@ def overhead(
     with tempfile.TemporaryDirectory(prefix="w-over-", dir="/tmp") as directory:
         work = Path(directory)
         bodies = {rerank: _bodies(work, rerank) for rerank in (True, False)}
-        with _winnow(work) as headers, _bare():
+        with _winnow(work, routers) as headers, _bare():
             winnow = f"http://127.0.0.1:{_PORT}"
             targets = {
                 "FastAPI alone": (f"http://127.0.0.1:{_BARE_PORT}/search", bodies[True]),
@@ -68,7 +68,7 @@ def overhead(
                 for name, (url, file) in targets.items():
                     seen[name].append(wrk.run(url, headers, file, _CONNECTIONS, seconds))
             _profile(targets["Winnow"], headers, output)
-    _report(console, seen, output)
+    _report(console, seen, routers, output)
 
 
 def _bodies(work: Path, rerank: bool) -> Path:
@@ -81,7 +81,7 @@ def _bodies(work: Path, rerank: bool) -> Path:
 
 
 @contextmanager
-def _winnow(work: Path) -> Iterator[dict[str, str]]:
+def _winnow(work: Path, routers: int) -> Iterator[dict[str, str]]:
     profile = load_profile("local")
     [app] = profile["applications"]
     app["import_path"] = "loadtest.overhead.apps:winnow"
@@ -89,7 +89,7 @@ def _winnow(work: Path) -> Iterator[dict[str, str]]:
     for limits in ("embed_calls", "rerank_calls"):
         del app["args"]["router"][limits]
     for deployment in app["deployments"]:
-        deployment["num_replicas"] = 1
+        deployment["num_replicas"] = routers if deployment["name"] == "Router" else 1
         if "user_config" in deployment:
             deployment["user_config"] = {}
     file = work / "overhead.yaml"
@@ -108,13 +108,9 @@ def _add_two_hops(state: State) -> None:
     running = state.running()
     if running is None:
         raise RuntimeError("Winnow is not running")
-    path = f"http://127.0.0.1:{running.dashboard_port}/api/serve/applications/"
-    headers = {"authorization": f"Bearer {state.ray_token()}"}
-    deployed = httpx.get(path, headers=headers, trust_env=False).raise_for_status().json()
-    apps = [app["deployed_app_config"] for app in deployed["applications"].values()]
-    bare = {"name": "bare", "route_prefix": "/bare", "args": {}}
-    apps.append(bare | {"import_path": "loadtest.overhead.apps:two_hops"})
     serve = ServeApi(running.dashboard_port, state.ray_token())
+    bare = {"name": "bare", "route_prefix": "/bare", "args": {}}
+    apps = [*serve.configurations(), bare | {"import_path": "loadtest.overhead.apps:two_hops"}]
     serve.deploy({"applications": apps})
     until = time.monotonic() + _PATIENCE_S
     while serve.application("bare").status != "RUNNING" and time.monotonic() < until:
@@ -138,7 +134,7 @@ def _profile(target: tuple[str, Path], headers: dict[str, str], output: Path) ->
     py_spy = shutil.which("py-spy", path=str(Path(sys.executable).parent)) or shutil.which("py-spy")
     if py_spy is None:
         return
-    [router] = [
+    router, *_ = [
         str(process.pid)
         for process in psutil.process_iter()
         if process.name().startswith("ray::Serve")
@@ -152,7 +148,9 @@ def _profile(target: tuple[str, Path], headers: dict[str, str], output: Path) ->
         wrk.run(target[0], headers, target[1], _CONNECTIONS, 8)
 
 
-def _report(console: Console, seen: dict[str, list[wrk.Measured]], output: Path) -> None:
+def _report(
+    console: Console, seen: dict[str, list[wrk.Measured]], routers: int, output: Path
+) -> None:
     medians = {
         name: {
             "requests_per_s": statistics.median(one.requests_per_s for one in runs),
@@ -173,6 +171,7 @@ def _report(console: Console, seen: dict[str, list[wrk.Measured]], output: Path)
         "date": date.today().isoformat(),
         "processor": machine.processor(),
         "connections": _CONNECTIONS,
+        "routers": routers,
         "medians": medians,
     }
     output.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")

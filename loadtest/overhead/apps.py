@@ -80,12 +80,19 @@ class FreeIndex:
 
 
 def winnow(config: AppConfig) -> Application:
-    """As cluster.app:build."""
-    embedder = serve.deployment(name="Embedder")(FreeEmbedder).bind(config.embedder)
+    return graph(config, FreeEmbedder, FreeReranker)
+
+
+def graph(
+    config: AppConfig, embedder: type[Embedder], reranker: type[Reranker], *embedder_options: object
+) -> Application:
+    """As cluster.app:build, with other engines and an index that is free; `embedder_options` follow
+    the embedder's configuration."""
+    embed = serve.deployment(name="Embedder")(embedder).bind(config.embedder, *embedder_options)
     index = serve.deployment(name="Index")(FreeIndex).bind(config.reranker)
-    reranker = serve.deployment(name="Reranker")(FreeReranker).bind(config.reranker)
+    rerank = serve.deployment(name="Reranker")(reranker).bind(config.reranker)
     return serve.deployment()(Router).bind(
-        config.router, config.embedder, config.reranker, embedder, index, reranker
+        config.router, config.embedder, config.reranker, embed, index, rerank
     )
 
 

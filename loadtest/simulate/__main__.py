@@ -20,6 +20,7 @@ from rich.progress import track
 from cluster.state import State
 from loadtest.bench import machine
 from loadtest.simulate import check as reality
+from loadtest.simulate import choice as choices
 from loadtest.simulate import compare as policies
 from loadtest.simulate import measure as engines
 from loadtest.simulate import report, scenarios
@@ -99,6 +100,17 @@ def compare(
     report.plot_scored(scored, output.with_suffix(".png"))
     rules = policies.RULES.model_dump()
     _write(output, {"rules": rules, "scored": [asdict(one) for one in scored]})
+
+
+@app.command()
+def choice(
+    seconds: Annotated[float, typer.Option(help="Of virtual time.")] = 300,
+    output: Annotated[Path, typer.Option()] = _RESULTS / "replica-choice.json",
+) -> None:
+    """Replicas chosen by calls, as Serve does, against by tokens."""
+    chosen = list(choices.compare((0.5, 0.7, 0.85), seconds))
+    Console(width=120).print(report.chosen_table(chosen))
+    _write(output, {"chosen": [asdict(one) for one in chosen]})
 
 
 def _score_all(jobs: Sequence[tuple[policies.Contender, str]]) -> list[policies.Scored]:

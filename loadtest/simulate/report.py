@@ -10,6 +10,7 @@ from rich.table import Table
 
 from loadtest.simulate.cell import STAGES, Outcome
 from loadtest.simulate.check import Compared
+from loadtest.simulate.choice import Chosen
 from loadtest.simulate.compare import Scored
 
 _BIN_S = 10.0
@@ -85,6 +86,19 @@ def compared_table(compared: Sequence[Compared]) -> Table:
             "{:.2f} / {:.2f}".format(*one.requests_per_s),
             "{:.0f} / {:.0f}".format(*(1000 * s for s in one.p50_s)),
             "{:.0f} / {:.0f}".format(*(1000 * s for s in one.p99_s)),
+        )
+    return table
+
+
+def chosen_table(chosen: Sequence[Chosen]) -> Table:
+    names = ("load", "calls", "replica by", "small: p50 ms", "small: p99 ms", "all: p99 ms")
+    table = Table(*names)
+    for one in chosen:
+        table.add_row(
+            f"{one.load:g}",
+            "packed" if one.packed else "one a request",
+            one.busy_by,
+            *(f"{1000 * s:.0f}" for s in (one.small_p50_s, one.small_p99_s, one.p99_s)),
         )
     return table
 

@@ -7,6 +7,7 @@ measurements (loadtest/simulate/measure.py), or assumed, which `source` then say
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,11 @@ class ServiceTimes(BaseModel):
         """Of full batches of equal rows."""
         attention = self.square_s * row_tokens
         return batch_tokens / (self.batch_s + (self.token_s + attention) * batch_tokens)
+
+    def stretched(self, factor: float) -> Self:
+        """Every batch takes `factor` times as long."""
+        terms = {name: factor * getattr(self, name) for name in ("batch_s", "token_s", "square_s")}
+        return self.model_copy(update=terms)
 
     @classmethod
     def fit(cls, samples: Sequence[Sample], source: str) -> "ServiceTimes":

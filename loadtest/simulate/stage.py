@@ -1,11 +1,13 @@
 """A model stage in virtual time: replicas that start, serve, retire or are lost.
 
 Each replica's queue is the service's own Batcher; only the engine is a sleep. A replica is chosen
-as Serve does, the less busy of two at random. A GPU is paid from when its replica is asked for.
+as Serve does, the less busy of two at random: by calls, as Serve counts, or by tokens. A GPU is
+paid from when its replica is asked for.
 """
 
 import asyncio
 import random
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -36,12 +38,14 @@ class StageSpec(BaseModel):
     highest: int = Field(default=1000, gt=0)
     start_up_s: float = Field(default=120, ge=0)
     gpus: float = Field(default=1.0, gt=0)
+    busy_by: Literal["calls", "tokens"] = "calls"
 
 
 class Replica:
     def __init__(self, spec: StageSpec, clock: Clock, asked_s: float) -> None:
         self.asked_s = asked_s
         self.calls = 0
+        self.tokens = 0
         self.serving = False
         self.lost = False
         self.batcher = Batcher(self._compute, clock, spec.limits)
@@ -97,12 +101,14 @@ class SimulatedStage:
                 await within(deadline, self._some_serve.wait())
                 replica = self._choose()
                 replica.calls += 1
+                replica.tokens += rows.total_tokens
                 try:
                     return await replica.batcher.submit(rows, deadline.left_s(), origin)
                 except StageUnavailable:
                     await asyncio.sleep(_RETRY_S)
                 finally:
                     replica.calls -= 1
+                    replica.tokens -= rows.total_tokens
                     self._leave_if_done(replica)
         finally:
             self.calls -= 1
@@ -110,7 +116,8 @@ class SimulatedStage:
     def _choose(self) -> Replica:
         serving = self.serving
         two = self._random.sample(serving, min(2, len(serving)))
-        return min(two, key=lambda replica: replica.calls)
+        by_tokens = self.spec.busy_by == "tokens"
+        return min(two, key=lambda one: one.tokens if by_tokens else one.calls)
 
     def resize(self, target: int) -> None:
         """Starting replicas go first; those that serve finish what they have."""

@@ -1,0 +1,212 @@
+"""`python -m loadtest.overload`: a local cluster that gets more than it can do, and neighbours.
+
+Measures what it does at most, with as many requests at a time as fill its batches; sends that much,
+twice and five times as much; then sees how one tenant's flood and a bulk ingestion touch others.
+Prints tables, and writes them to loadtest/results/. With --paced the engines only keep time, and so
+take nothing from one another's cores nor from the Router's: what is left is Winnow's own.
+"""
+
+import argparse
+import asyncio
+import itertools
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from cluster.profile import application, load_profile
+from loadtest.bench import machine
+from loadtest.chaos.stand import Stand
+from loadtest.markdown import as_table
+from loadtest.overload.figures import Figures, problems
+from loadtest.overload.load import Kind, Sending, closed_loop, open_loop
+from loadtest.overload.memory import DEPLOYMENTS, watched
+from loadtest.run.open_loop import Request
+from loadtest.run.requests import Requests
+from loadtest.run.service import Service, fill, local_service, served_models
+from loadtest.traffic import Trace
+
+KINDS = {
+    "embed": Kind("embed", 32, 30),
+    "rerank": Kind("rerank", 20, 40),
+    "search": Kind("search", 20, 40),
+}
+_TIMES = (1.0, 2.0, 5.0)
+_DEADLINE_S = 2.0
+_AT_ONCE = 16
+_WARM_UP_S = 5.0
+_SETTLE_S = 10.0
+_DOCUMENTS = 200
+_TENANTS = ("noisy", "b", "c")
+_QUIET = ("b", "c")
+_NOISY_TIMES = 10.0
+# Of its share, so that the quiet ones alone do not queue for one another.
+_QUIET_PART = 0.5
+_INGESTED = 100_000
+_UPSERT = Kind("ingest", 64, 30)
+_UPSERTS_AT_ONCE = 4
+_RESULTS = Path(__file__).parents[1] / "results"
+
+
+class Bench:
+    """One service, and requests that never say the same twice."""
+
+    def __init__(self, service: Service, seconds: float) -> None:
+        assert service.stand is not None
+        self.service = service
+        self.stand: Stand = service.stand
+        self.seconds = seconds
+        self.requests = Requests(served_models(service.clients()[0]), 0)
+        self._measured: dict[str, float] = {}
+
+    async def overload(self, name: str) -> list[dict[str, Any]]:
+        """A row for each of `_TIMES`."""
+        kind, at_most = KINDS[name], await self._at_most(name)
+        rows: list[dict[str, Any]] = []
+        for times in _TIMES:
+            trace = kind.trace({"noisy": times * at_most}, self.seconds)
+            async with watched(self.stand, _SETTLE_S if times == _TIMES[-1] else 1) as memory:
+                figures = await self._send(trace)
+            rows.append(
+                {"kind": name, "times": times, "capacity_per_s": at_most}
+                | {"figures": asdict(figures), "memory": asdict(memory)}
+                | {"cells": _overload_cells(name, times, at_most, figures, memory.cells())}
+            )
+        return rows
+
+    async def neighbours(self, name: str) -> list[dict[str, Any]]:
+        """The quiet tenants alone, beside one that floods, and beside a bulk ingestion."""
+        share = await self._at_most(name) / len(_TENANTS)
+        quiet = dict.fromkeys(_QUIET, _QUIET_PART * share)
+        seconds = 2 * self.seconds
+        alone = await self._sent(KINDS[name].trace(quiet, seconds))
+        flood = {"noisy": _NOISY_TIMES * share} | quiet
+        beside = await self._sent(KINDS[name].trace(flood, seconds))
+        ingesting = asyncio.create_task(self._ingest(seconds))
+        await asyncio.sleep(1)
+        beside_bulk = await self._sent(KINDS[name].trace(quiet, seconds - 2))
+        stored_per_s = await ingesting
+        first = Figures.of(alone, _QUIET)
+        rows = [_neighbour_row(name, "alone", first, first)]
+        noisy = f"beside one at {_NOISY_TIMES:g}x its share"
+        rows.append(_neighbour_row(name, noisy, Figures.of(beside, _QUIET), first))
+        bulk = f"beside an ingestion, {stored_per_s:.0f} documents/s"
+        rows.append(_neighbour_row(name, bulk, Figures.of(beside_bulk, _QUIET), first))
+        minutes = _INGESTED / stored_per_s / 60
+        _say(f"{name}: 100,000 documents would take {minutes:.0f} minutes at that rate")
+        return rows
+
+    async def _at_most(self, name: str) -> float:
+        """Requests a second, with as many at a time as fill its batches."""
+        if name not in self._measured:
+            endless = self._endless(KINDS[name])
+            await closed_loop(self.service, endless, _AT_ONCE, _WARM_UP_S)
+            full = await closed_loop(self.service, endless, _AT_ONCE, self.seconds)
+            self._measured[name] = Figures.of(full).served_per_s
+            _say(f"{name}: {self._measured[name]:.1f} requests/s at most")
+        return self._measured[name]
+
+    async def _ingest(self, seconds: float) -> float:
+        """As fast as it goes for so long; returns documents stored a second."""
+        upserts = self._endless(_UPSERT)
+        done = await closed_loop(self.service, upserts, _UPSERTS_AT_ONCE, seconds)
+        return Figures.of(done).served * _UPSERT.items / (done.ended_s - done.began_s)
+
+    async def _send(self, trace: Trace) -> Figures:
+        return Figures.of(await self._sent(trace))
+
+    async def _sent(self, trace: Trace) -> Sending:
+        sending = await open_loop(self.service, self.requests, trace, _DEADLINE_S)
+        for problem in problems(sending.outcomes)[:5]:
+            _say(f"    {problem}")
+        return sending
+
+    def _endless(self, kind: Kind) -> Iterator[Request]:
+        traces = (kind.trace({"noisy": 1_000.0}, 1, seed) for seed in itertools.count())
+        return itertools.chain.from_iterable(map(self.requests.of, traces))
+
+
+_OVERLOAD = (
+    *("requests", "load", "sent/s", "served in time/s", "of the most"),
+    *("p50 / p99 ms", "refused", "refused in, p50 / p99 ms", "late", "lost"),
+    *("client, cores", *(f"{name} MiB before, most, after" for name in DEPLOYMENTS)),
+)
+_NEIGHBOURS = (
+    *("requests", "the others", "sent/s", "served", "refused", "late"),
+    *("p50 / p99 ms", "p99 of alone"),
+)
+
+
+def _overload_cells(
+    name: str, times: float, at_most: float, one: Figures, memory: list[str]
+) -> list[str]:
+    return [
+        *(name, f"{times:g}x", f"{one.offered_per_s:.1f}", f"{one.served_per_s:.1f}"),
+        *(f"{one.served_per_s / at_most:.2f}", str(one.latency), str(one.refused)),
+        *(str(one.refusal), str(one.late), str(one.lost), f"{one.client_cores:.2f}", *memory),
+    ]
+
+
+def _neighbour_row(name: str, how: str, one: Figures, alone: Figures) -> dict[str, Any]:
+    ratio = one.latency.p99 / alone.latency.p99
+    counts = [str(count) for count in (one.served, one.refused, one.late)]
+    cells = [name, how, f"{one.offered_per_s:.1f}", *counts, str(one.latency), f"{ratio:.2f}"]
+    return {"kind": name, "beside": how, "figures": asdict(one), "ratio": ratio, "cells": cells}
+
+
+async def measure(
+    bench: Bench, kinds: list[str], neighbours: list[str]
+) -> dict[str, list[dict[str, Any]]]:
+    return {
+        "overload": [row for name in kinds for row in await bench.overload(name)],
+        "neighbours": [row for name in neighbours for row in await bench.neighbours(name)],
+    }
+
+
+def _profile(paced: bool) -> dict[str, Any]:
+    """The local one without its cache of embeddings."""
+    profile = load_profile("local")
+    app = application(profile)
+    app["args"]["router"]["embed_cache"] = {"max_bytes": 0}
+    if paced:
+        app["import_path"] = "loadtest.overload.apps:paced"
+    return profile
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m loadtest.overload")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement")
+    parser.add_argument("--kinds", nargs="*", choices=list(KINDS), default=list(KINDS))
+    parser.add_argument("--neighbours", nargs="*", choices=list(KINDS), default=["embed", "search"])
+    parser.add_argument("--paced", action="store_true", help="engines that only keep time")
+    options = parser.parse_args()
+    with local_service(_profile(options.paced), dict.fromkeys(_TENANTS, "default")) as service:
+        bench = Bench(service, options.seconds)
+        for client in service.clients():
+            fill(client, bench.requests, [40] * _DOCUMENTS)
+        found = asyncio.run(measure(bench, options.kinds, options.neighbours))
+    about = {"machine": machine.processor(), "seconds": options.seconds, "deadline_s": _DEADLINE_S}
+    of = "-paced" if options.paced else ""
+    for name, columns in (("overload", _OVERLOAD), ("neighbours", _NEIGHBOURS)):
+        if found[name]:
+            table = as_table(columns, [row.pop("cells") for row in found[name]])
+            _write(f"{name}{of}", table, about | {"rows": found[name]})
+
+
+def _write(name: str, table: str, document: dict[str, Any]) -> None:
+    sys.stdout.write(f"{table}\n\n")
+    (_RESULTS / f"{name}.md").write_text(f"{table}\n")
+    # It writes null for what there was nothing of.
+    options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+    (_RESULTS / f"{name}.json").write_bytes(orjson.dumps(document, option=options))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""Winnow with engines that compute nothing at a set pace, so that two cores can hold several."""
+
+import asyncio
+
+import numpy as np
+from ray.serve import Application
+
+from cluster.config import AppConfig
+from deployments.computed import Computed
+from deployments.configs import EmbedderConfig, RerankerConfig
+from deployments.embedder import Embedder
+from deployments.engine.base import PoolingEngine
+from deployments.reranker import Reranker
+from deployments.token_rows import TokenRows
+from loadtest.overhead.apps import FreeEngine, graph
+
+# Of one replica, where nothing else is said.
+TOKENS_PER_S = 4_000
+
+
+class PacedEngine(FreeEngine):
+    def __init__(self, width: int, tokens_per_s: float = TOKENS_PER_S) -> None:
+        super().__init__(width)
+        self._tokens_per_s = tokens_per_s
+
+    async def embed(self, rows: TokenRows) -> Computed:
+        await asyncio.sleep(rows.total_tokens / self._tokens_per_s)
+        return await super().embed(rows)
+
+    async def score(self, rows: TokenRows) -> Computed:
+        await asyncio.sleep(rows.total_tokens / self._tokens_per_s)
+        return Computed.anew(np.zeros(len(rows), np.float32))
+
+
+class PacedEmbedder(Embedder):
+    async def __init__(  # type: ignore[misc] # Serve awaits it
+        self, config: EmbedderConfig, tokens_per_s: float = TOKENS_PER_S
+    ) -> None:
+        engine: PoolingEngine = PacedEngine(config.dimensions, tokens_per_s)
+        self.attach("embed", config, "paced", engine, lambda one: one.embed)
+
+
+class PacedReranker(Reranker):
+    async def __init__(  # type: ignore[misc] # Serve awaits it
+        self, config: RerankerConfig, tokens_per_s: float = TOKENS_PER_S
+    ) -> None:
+        engine: PoolingEngine = PacedEngine(1, tokens_per_s)
+        self.attach("rerank", config, "paced", engine, lambda one: one.score)
+
+
+def winnow(config: AppConfig) -> Application:
+    return graph(config, PacedEmbedder, PacedReranker)

@@ -1,0 +1,92 @@
+"""What a choice of replica by tokens would gain over Serve's by calls: the same trace through both,
+with calls packed to about equal size and with a call a request.
+
+One Router that knows the tokens of every call under way is the best that a choice by tokens could
+be; several Routers would know less.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deployments.batcher import BatchLimits
+from deployments.configs import CallLimits
+from loadtest.simulate.cell import STAGES, CellSpec, Outcome, simulate
+from loadtest.simulate.policies import FixedPolicy
+from loadtest.simulate.service_times import ServiceTimes
+from loadtest.simulate.stage import StageSpec
+from loadtest.traffic import Lengths, Sent, Tenant, Trace, Traffic, generate
+
+_REPLICAS = 8
+_BATCH_TOKENS = 4096
+# A large model on one GPU: assumed, since none was there to be measured.
+_TIMES = ServiceTimes(source="assumed", batch_s=0.01, token_s=1e-4)
+_ROW_TOKENS, _SIGMA = 180, 0.5
+# Most requests are small, most work is in the large ones.
+_MIX = (
+    Sent(route="rerank", share=0.9, items=8, item=Lengths(median=_ROW_TOKENS, sigma=_SIGMA)),
+    Sent(route="rerank", share=0.1, items=300, item=Lengths(median=_ROW_TOKENS, sigma=_SIGMA)),
+)
+_SMALL_ITEMS = 8
+_UNPACKED = CallLimits(tokens=10**9, at_once=10**6)
+
+BusyBy = Literal["calls", "tokens"]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Latencies of the small requests and of all, seconds."""
+
+    load: float
+    packed: bool
+    busy_by: BusyBy
+    small_p50_s: float
+    small_p99_s: float
+    p99_s: float
+
+
+def compare(loads: Sequence[float], seconds: float) -> Iterator[Chosen]:
+    """`loads` are shares of what the replicas can do."""
+    for load in loads:
+        trace = _trace(load, seconds)
+        for packed in (True, False):
+            for busy_by in ("calls", "tokens"):
+                outcome = _play(trace, packed, busy_by)
+                small = outcome.latency_s[trace.items == _SMALL_ITEMS]
+                yield Chosen(
+                    load,
+                    packed,
+                    busy_by,
+                    _percentile(small, 50),
+                    _percentile(small, 99),
+                    outcome.percentile_s(99),
+                )
+
+
+def _trace(load: float, seconds: float) -> Trace:
+    tenants = tuple(Tenant(name=name) for name in "abcdefgh")
+    once = Traffic(duration_s=seconds, requests_per_s=1, tenants=tenants, mix=_MIX)
+    can = _REPLICAS * _TIMES.tokens_per_s(_BATCH_TOKENS, _ROW_TOKENS)
+    each = sum(sent.share * sent.items for sent in _MIX) * (
+        _ROW_TOKENS * np.exp(_SIGMA**2 / 2) + _MIX[0].query.median
+    )
+    return generate(once.model_copy(update={"requests_per_s": load * can / each}), seed=21)
+
+
+def _play(trace: Trace, packed: bool, busy_by: BusyBy) -> Outcome:
+    stage = StageSpec(
+        times=_TIMES,
+        limits=BatchLimits(max_batch_tokens=_BATCH_TOKENS),
+        calls=CallLimits(tokens=_BATCH_TOKENS, at_once=8) if packed else _UNPACKED,
+        replicas=_REPLICAS,
+        busy_by=busy_by,
+    )
+    spec = CellSpec(stages=dict.fromkeys(STAGES, stage))
+    return simulate(spec, {name: FixedPolicy() for name in STAGES}, trace)
+
+
+def _percentile(latency_s: NDArray[np.float64], percent: float) -> float:
+    return float(np.nanpercentile(latency_s, percent))
