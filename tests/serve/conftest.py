@@ -1,5 +1,6 @@
-"""One real cluster a run. The folders run in the order of their names: `local`, then `qwen3` on
-the same cluster, `restart`, which kills it, `scaling` and `shared`, which start it anew."""
+"""One real cluster a run, for all folders but `autoscaler`, `chaos` and `cut_off`, which have their
+own. Its profile changes from folder to folder, each time in half a minute or more: the order in
+pyproject.toml keeps those together that share one."""
 
 import uuid
 from collections.abc import Iterator

@@ -102,7 +102,7 @@ class TestService:
 
     def plan(self, **limits: Any) -> None:
         """What everyone's plan allows from now on."""
-        self.admission.plans = Plans(plans={"default": Plan.model_validate(limits)})
+        self.admission.configure(Plans(plans={"default": Plan.model_validate(limits)}))
 
     async def new_key(self, tenant: str, *scopes: Scope) -> str:
         """A key of a tenant, which is made if need be."""

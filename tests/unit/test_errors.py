@@ -21,6 +21,11 @@ def test_error_survives_pickling(kind: type[WinnowError]) -> None:
     assert (error.message, error.param, str(error)) == ("change this", "query", "change this")
 
 
+def test_what_a_refusal_says_of_time_survives_as_well() -> None:
+    error = pickle.loads(pickle.dumps(errors.Overloaded("busy", retry_after_s=2.0, token_s=0.1)))
+    assert (error.retry_after_s, error.token_s) == (2.0, 0.1)
+
+
 @pytest.mark.parametrize("kind", _CLASSES)
 def test_status_and_code_are_drawn_in_the_docstring(kind: type[WinnowError]) -> None:
     assert kind.code

@@ -1,6 +1,7 @@
 """Turns: nothing lost, order kept, shares by weight, floors held, nobody starved."""
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -71,8 +72,31 @@ def test_a_newcomer_waits_for_no_backlog() -> None:
     assert "quiet" in served_shares(queue, 2)
 
 
-def test_leaving_and_coming_back_gains_nothing() -> None:
+def test_who_had_less_than_its_share_goes_first_until_its_credit_is_used() -> None:
     queue: FairQueue[str] = FairQueue()
+    queue.credit_tokens = 100
+    queue.push("steady", 10**6, Origin("steady"))
+    for _ in range(20):
+        served_shares(queue, 20)
+        queue.push("now and then", 60, Origin("now and then"))
+        left = 6
+        while left:
+            mine = queue.head() == "now and then"
+            left -= mine
+            queue.serve(10, leaves=mine and not left)
+    served_shares(queue, 50)
+    assert queue.tokens_until_done(150, Origin("seldom")) == 100 + 2 * 50
+    queue.push("seldom", 10**6, Origin("seldom"))
+    first = served_shares(queue, 10)
+    assert first == {"seldom": 100}
+    after = served_shares(queue, 200)
+    assert after["seldom"] == pytest.approx(after["steady"], abs=20)
+
+
+@pytest.mark.parametrize("credit", [0, 100])
+def test_leaving_and_coming_back_gains_nothing(credit: int) -> None:
+    queue: FairQueue[str] = FairQueue()
+    queue.credit_tokens = credit
     queue.push("steady", 10**6, Origin("steady"))
     queue.push("hopper", 10**6, Origin("hopper"))
     served: Counter[str] = Counter()
@@ -126,16 +150,51 @@ def test_a_lower_lane_alone_runs_up_no_debt() -> None:
     assert served["bulk"] / sum(served.values()) == pytest.approx(0.05, abs=0.01)
 
 
-def test_ahead_is_the_higher_lanes_and_the_own_share() -> None:
+def test_what_goes_first_is_the_own_backlog_and_the_others_shares_meanwhile() -> None:
+    queue: FairQueue[str] = FairQueue()
+    assert queue.tokens_until_done(10, Origin("quiet")) == 10
+    queue.push("x", 1_000, Origin("noisy"))
+    assert queue.tokens_until_done(10, Origin("quiet")) == 20
+    assert queue.tokens_until_done(10, Origin("heavy", weight=4)) == pytest.approx(12.5)
+    assert queue.tokens_until_done(10, Origin("noisy")) == 1_010
+    queue.push("y", 100, Origin("quiet"))
+    assert queue.tokens_until_done(10, Origin("quiet")) == 220
+    assert queue.tokens_until_done(10, Origin("noisy")) == 1_110, "no more than all that waits"
+
+
+def test_lanes_wait_for_higher_ones_and_for_the_floors_of_lower_ones() -> None:
     queue: FairQueue[str] = FairQueue()
     queue.push("x", 1_000, Origin("noisy"))
-    assert queue.ahead_tokens(Origin("quiet")) == 0
-    assert queue.ahead_tokens(Origin("noisy")) == 1_000
-    queue.push("y", 100, Origin("quiet"))
-    assert queue.ahead_tokens(Origin("quiet")) == 200
-    assert queue.ahead_tokens(Origin("noisy")) == 1_100
-    assert queue.ahead_tokens(Origin("any", "bulk")) == 1_100
-    assert queue.ahead_tokens(Origin("any", "interactive")) == 0
+    assert queue.tokens_until_done(10, Origin("any", "interactive")) == pytest.approx(12.5)
+    assert queue.tokens_until_done(500, Origin("any", "bulk")) == 1_500
+    assert queue.tokens_until_done(10, Origin("any", "bulk")) == pytest.approx(200)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(_ORIGINS, st.integers(1, 50)), max_size=30), _ORIGINS, st.integers(1, 50))
+def test_nothing_is_done_later_than_was_foreseen_unless_others_come(
+    waiting: list[tuple[Origin, int]], origin: Origin, tokens: int
+) -> None:
+    """But for a turn of each who waits, and of a lower lane's first in 20. A tenant has one weight
+    in a lane."""
+    weights: dict[tuple[str, str], float] = {}
+
+    def weighed(one: Origin) -> Origin:
+        return replace(one, weight=weights.setdefault((one.tenant, one.lane), one.weight))
+
+    queue: FairQueue[int] = FairQueue()
+    left = [size for _, size in waiting] + [tokens]
+    for number, (one, size) in enumerate(waiting):
+        queue.push(number, size, weighed(one), 50)
+    foreseen = queue.tokens_until_done(tokens, weighed(origin))
+    queue.push(len(waiting), tokens, weighed(origin), 50)
+    served = 0
+    while left[-1]:
+        item = queue.head()
+        left[item] -= 1
+        queue.serve(1, leaves=not left[item])
+        served += 1
+    assert served <= foreseen + len(weights) + 20
 
 
 def test_what_left_is_forgotten() -> None:

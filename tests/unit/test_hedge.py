@@ -113,3 +113,28 @@ async def test_patience_follows_how_long_calls_take() -> None:
     for _ in range(50):
         await patient.first(taking(5))
     assert 18 < patient.patience_s < 21
+
+
+async def test_stuck_replicas_do_not_make_the_next_callers_wait_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hedge, "_LEAST_PATIENCE_S", 0.02)
+    clock = Clock()
+    hedged = Hedge(clock)
+    for _ in range(10):
+        calls = 0
+
+        async def call() -> int:
+            nonlocal calls
+            calls += 1
+            if calls == 1:
+                await asyncio.Event().wait()
+            clock.now_s += 0.001
+            return 1
+
+        asking = asyncio.create_task(hedged.first(call))
+        await asyncio.sleep(0.005)
+        clock.now_s += 2  # while the first is stuck
+        assert await asking == 1
+        assert calls == 2
+    assert hedged.patience_s == pytest.approx(0.02)

@@ -80,6 +80,18 @@ async def test_what_arrives_meanwhile_goes_together() -> None:
     assert [len(rows) for _, rows in stage.calls] == [1, 8]
 
 
+async def test_nothing_waits_long_for_a_call_that_is_slow_to_return() -> None:
+    stage = Stage(delay_s=5)
+    packer = Packer(stage.call, 1, call_tokens=1_000)
+    waiting = [asyncio.create_task(packer.submit(rows_of(2), soon(), _ME)) for _ in range(3)]
+    await asyncio.sleep(0.1)
+    assert [len(rows) for _, rows in stage.calls] == [1, 2]
+    for one in waiting:
+        one.cancel()
+    await asyncio.sleep(0.01)
+    assert not packer._lines
+
+
 async def test_a_large_request_becomes_calls_of_about_equal_size() -> None:
     stage = Stage()
     packer = Packer(stage.call, 1, call_tokens=1_000)
@@ -87,6 +99,23 @@ async def test_a_large_request_becomes_calls_of_about_equal_size() -> None:
     assert len(answer) == 100
     assert [len(rows) for _, rows in stage.calls] == [20] * 5
     assert stage.most_at_once == 5
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(1, 10), min_size=1, max_size=12), st.integers(1, 3))
+def test_what_one_call_can_hold_is_not_cut(sizes: list[int], at_once: int) -> None:
+    """Half a request is of no use when the call with the other half is refused."""
+    stage = Stage()
+
+    async def run() -> None:
+        packer = Packer(stage.call, at_once, call_tokens=30)
+        requests = [TokenRows.pack([[number] * 3] * size) for number, size in enumerate(sizes)]
+        await asyncio.gather(*(packer.submit(rows, soon(), _ME) for rows in requests))
+
+    asyncio.run(run())
+    found = [{row[0] for row in rows} for _, rows in stage.calls]
+    assert sum(map(len, found)) == len(sizes)
+    assert all(rows.total_tokens < 60 for _, rows in stage.calls)
 
 
 async def test_parts_by_different_models_have_no_fingerprint() -> None:

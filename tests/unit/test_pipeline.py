@@ -8,6 +8,7 @@ import pytest
 
 from deployments.computed import Computed
 from deployments.context import Context
+from deployments.counted_stage import CountedStage
 from deployments.deadline import Deadline
 from deployments.demand import Demand
 from deployments.errors import DeadlineExceeded, InternalError, Overloaded, StageUnavailable
@@ -23,12 +24,15 @@ DEADLINE_S = 10.0
 
 
 class Letters:
-    """A TextEncoder: a token a letter. Notes the kept tokens that pairs came with."""
+    """A TextEncoder: a token a letter. Notes the kept tokens that pairs came with, and how many
+    texts it has read."""
 
     def __init__(self) -> None:
         self.kept: Sequence[bytes | None] = ()
+        self.read = 0
 
     async def queries(self, texts: Sequence[str], cut: Cut | None) -> TokenRows:  # noqa: ARG002
+        self.read += len(texts)
         return TokenRows.pack([list(text.encode()) for text in texts])
 
     async def documents(self, texts: Sequence[str], cut: Cut | None) -> TokenRows:
@@ -44,16 +48,28 @@ class Letters:
         self.kept = kept
         return await self.queries([query + text for text in documents], None)
 
+    def text_tokens(self, texts: Sequence[str]) -> float:
+        return sum(map(len, texts))
+
+    def pair_tokens(self, query: str, documents: Sequence[str]) -> float:
+        return self.text_tokens([query + text for text in documents])
+
     async def keep(self, documents: Sequence[str]) -> list[bytes]:
         return [text.encode() for text in documents]
 
 
 @dataclass
 class Stage:
-    """A ModelStage: the longest row gets the most. `failure` is raised instead, if there is one."""
+    """A ModelStage: the longest row gets the most. `failure` is raised instead, if there is one;
+    `refusal` before that."""
 
     failure: Exception | None = None
+    refusal: Overloaded | None = None
     deadlines: list[Deadline] = field(default_factory=list)
+
+    def turn_away(self, tokens: float, deadline: Deadline, origin: Origin) -> None:  # noqa: ARG002
+        if self.refusal:
+            raise self.refusal
 
     async def compute(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> Computed:  # noqa: ARG002
         self.deadlines.append(deadline)
@@ -86,11 +102,12 @@ class Unmetered:
 class Stand:
     encoder: Letters = field(default_factory=Letters)
     shelf: Shelf = field(default_factory=Shelf)
+    embed: Stage = field(default_factory=Stage)
     rerank: Stage = field(default_factory=Stage)
     demand: Demand = field(default_factory=lambda: Demand(lambda: 0.0))
 
     def pipeline(self) -> Pipeline:
-        return Pipeline(self.encoder, Stage(), self.shelf, self.rerank, self.demand)
+        return Pipeline(self.encoder, self.embed, self.shelf, self.rerank, self.demand)
 
 
 def plan(*, rerank: bool = True, may_degrade: bool = False) -> SearchPlan:
@@ -165,3 +182,26 @@ async def test_rerank_work_is_foreseen_when_a_search_begins() -> None:
     await pipeline.rerank("q", ["a", "bbb", "cc"], None, context())
     assert foreseen > 0
     assert stand.demand.to_stats()["rerank_interactive_tokens_per_s"] == 2 * foreseen
+
+
+async def test_what_would_be_refused_is_not_read_but_counts_as_asked_for() -> None:
+    demand = Demand(lambda: 0.0)
+    full = Stage(refusal=Overloaded("full"))
+    encoder = Letters()
+    pipeline = Pipeline(encoder, CountedStage("embed", full, demand), Shelf(), full, demand)
+    with pytest.raises(Overloaded):
+        await pipeline.embed_documents(["a" * 40], None, context())
+    with pytest.raises(Overloaded):
+        await pipeline.rerank("q" * 4, ["a" * 36], None, context())
+    assert encoder.read == 0
+    asked = demand.to_stats()
+    assert asked["embed_interactive_tokens_per_s"] == asked["rerank_interactive_tokens_per_s"] == 40
+
+
+async def test_a_search_that_could_not_be_reranked_is_not_embedded_unless_it_may_degrade() -> None:
+    stand = Stand(rerank=Stage(refusal=Overloaded("full"), failure=Overloaded("full")))
+    pipeline = stand.pipeline()
+    with pytest.raises(Overloaded):
+        await pipeline.search(plan(), context())
+    assert not stand.embed.deadlines
+    assert (await pipeline.search(plan(may_degrade=True), context())).degraded == ("rerank",)

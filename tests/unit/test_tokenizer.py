@@ -13,7 +13,7 @@ from cluster.config import AppConfig
 from cluster.profile import application, load_profile
 from deployments.errors import InvalidRequest
 from deployments.prompts import DEFAULT_INSTRUCTION, Cut
-from deployments.tokenizer import EmbedEncoder, RerankEncoder, load_tokenizer
+from deployments.tokenizer import EmbedEncoder, Encoder, RerankEncoder, load_tokenizer
 from tests.models import model_directory
 
 # Lone surrogates are refused at the edge.
@@ -186,3 +186,10 @@ def test_tokens_kept_for_another_reader_are_read_anew() -> None:
         ours.pairs("who?", documents, None)
     )
     assert ours.unread(documents, kept) == ["A cat."]
+
+
+def test_before_it_is_read_a_text_counts_no_more_than_the_model_reads() -> None:
+    encoder = Encoder(embed_encoder("local", 64), rerank_encoder("local", 64), threads=1)
+    assert encoder.text_tokens(["a" * 40, "b" * 20]) == 15
+    assert encoder.text_tokens(["a" * 1_000_000] * 3) == 3 * 64
+    assert encoder.pair_tokens("q" * 20, ["a" * 20, "b" * 1_000_000]) == 10 + 64

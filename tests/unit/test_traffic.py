@@ -92,3 +92,12 @@ def test_a_trace_comes_back_from_its_file(tmp_path: Path) -> None:
 def test_a_swing_without_a_day_is_refused() -> None:
     with pytest.raises(ValidationError, match="day_s"):
         _traffic(swing=0.5)
+
+
+def test_the_part_until_a_time_is_the_beginning_of_the_whole() -> None:
+    trace = generate(_traffic(duration_s=20), 1)
+    part = trace.until(5)
+    assert 50 < len(part) < len(trace)
+    assert part.at_s[-1] < 5 <= trace.at_s[len(part)]
+    assert np.array_equal(part.item_tokens, trace.item_tokens[: len(part)])
+    assert len(trace.until(100)) == len(trace)

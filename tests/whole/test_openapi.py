@@ -53,13 +53,17 @@ def test_every_answer_is_declared(
             continue
 
         @given(case=operation.as_strategy(generation_mode=mode))
-        @settings(_SETTINGS, max_examples=120)
+        @settings(_SETTINGS, max_examples=50)
         def ask(case: AnyCase) -> None:
             # A query parameter that nobody asked for is passed over, as is usual in HTTP.
             assume(set(case.query or {}) <= {parameter.name for parameter in case.operation.query})
-            _give_time(case)
             if mode is GenerationMode.POSITIVE:
+                _give_time(case)
                 _aim(case, whole)
+            else:
+                # A list of one reads in a query as what is in it.
+                assume(not any(isinstance(one, list) for one in (case.query or {}).values()))
+                assume(not _short(case))
             case.call_and_validate(headers={"authorization": f"Bearer {whole.keys['alice']}"})
 
         ask()
@@ -83,11 +87,15 @@ def _reads_anything(operation: Operation) -> bool:
 
 
 def _give_time(case: AnyCase) -> None:
-    """A valid deadline of some milliseconds would end at a 504."""
-    if isinstance(case.body, dict):
-        given = case.body.get("deadline_ms")
-        if type(given) is int and 1 <= given < 1_000:
-            del case.body["deadline_ms"]
+    for place in _short(case):
+        del place["deadline_ms"]
+
+
+def _short(case: AnyCase) -> list[Any]:
+    """Where the case has a deadline of some milliseconds, which would end at a 504."""
+    places: list[Any] = [one for one in (case.body, case.query) if isinstance(one, dict)]
+    given = [(place, str(place.get("deadline_ms"))) for place in places]
+    return [place for place, ms in given if ms.isdigit() and 1 <= int(ms) < 1_000]
 
 
 def _aim(case: AnyCase, whole: WholeApp) -> None:

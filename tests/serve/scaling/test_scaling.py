@@ -8,53 +8,18 @@ from typing import Any
 import pytest
 import yaml
 
-from cluster.profile import load_profile
 from cluster.serve_api import ServeApi
+from loadtest.scaled import scaled_profile
 from tests.serve.cluster import Cluster
-from tests.serve.scaling.apps import RERANK_TOKENS_PER_S
 
 _MOST = 4
 _SEARCHES_PER_S = 8.0
-_RULES = {
-    "replica_tokens_per_s": RERANK_TOKENS_PER_S,
-    "start_up_s": 5,
-    "drain_s": 5,
-    "trend_s": 0,
-    "up_delay_s": 2,
-    "down_delay_s": 6,
-}
-
-
-def _profile() -> dict[str, Any]:
-    """The local profile, its model stages scaled from 1 to `_MOST`."""
-    profile = load_profile("local")
-    [app] = profile["applications"]
-    app["import_path"] = "tests.serve.scaling.apps:winnow"
-    app["args"]["router"]["embed_cache"] = {"max_bytes": 0}
-    stages = {"Embedder": {"stage": "embed"}, "Reranker": {"stage": "rerank"}}
-    app["autoscaling_policy"] = {
-        "policy_function": "deployments.autoscaling:TokenScaling",
-        "policy_kwargs": {"stages": {name: one | _RULES for name, one in stages.items()}},
-    }
-    for deployment in app["deployments"]:
-        if deployment["name"] == "Index":
-            continue
-        del deployment["num_replicas"]
-        deployment["autoscaling_config"] = {
-            "min_replicas": 1,
-            "max_replicas": 1 if deployment["name"] == "Router" else _MOST,
-            "metrics_interval_s": 1,
-            "look_back_period_s": 3,
-            "upscale_delay_s": 0,
-            "downscale_delay_s": 0,
-        }
-    return profile
 
 
 @pytest.fixture
 def scaled(any_cluster: Cluster, tmp_path: Path) -> Cluster:
     file = tmp_path / "scaled.yaml"
-    file.write_text(yaml.safe_dump(_profile()))
+    file.write_text(yaml.safe_dump(scaled_profile(_MOST)))
     return any_cluster.use(str(file))
 
 

@@ -24,13 +24,15 @@ _EMBED = {"model": "all-MiniLM-L6-v2", "input": ["a cat"]}
 def shared(
     any_cluster: Cluster, tmp_path: Path, postgres_url: str, redis_server: RedisServer
 ) -> Cluster:
-    """The `local` profile with two Routers, which share both stores."""
+    """Two Routers that share both stores, before engines that only keep time."""
     profile = load_profile("local")
-    control = application(profile)["args"]["router"]["control"]
+    app = application(profile)
+    app["import_path"] = "loadtest.paced:winnow"
+    control = app["args"]["router"]["control"]
     for name, url in (("database_url_file", postgres_url), ("redis_url_file", redis_server.url)):
         (tmp_path / name).write_text(f"{url}\n")
         control[name] = str(tmp_path / name)
-    [router] = [one for one in application(profile)["deployments"] if one["name"] == "Router"]
+    [router] = [one for one in app["deployments"] if one["name"] == "Router"]
     router["num_replicas"] = 2
     router["user_config"] = {"plans": {"small": {"requests_per_min": _PER_MIN}}}
     path = tmp_path / "shared.yaml"

@@ -9,6 +9,7 @@ from httpx import ASGITransport, AsyncClient
 
 from deployments.api.limits import duration
 from deployments.fair_queue import Origin
+from deployments.plans import Plans
 from tests.unit.service import TestService
 
 EMBED = {"model": "embedder", "input": ["a", "b", "c"]}
@@ -109,7 +110,34 @@ async def test_so_many_at_once_and_a_place_is_given_back(
     assert (await embed(service)).status_code == 200
     assert (await running[1]).status_code == 200
     assert (await service.post("/v1/embeddings", json={})).status_code == 400
-    assert not service.admission._running
+    assert not service.admission.places.of("tenant")
+
+
+async def test_a_router_holds_no_more_than_its_places_and_keeps_everyones_share(
+    service: TestService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.admission.configure(Plans(requests_at_once=4))
+    other = await service.new_key("other")
+    leave = asyncio.Event()
+    embed_documents = service.pipeline.embed_documents
+
+    async def slow(*arguments: Any) -> Any:
+        await leave.wait()
+        return await embed_documents(*arguments)
+
+    monkeypatch.setattr(service.pipeline, "embed_documents", slow)
+    running = [asyncio.create_task(embed(service)) for _ in range(4)]
+    while service.admission.places.of("tenant") < 4:
+        await asyncio.sleep(0)
+    refused = await embed(service)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
+    assert refused.headers["retry-after"] == "1"
+    running += [asyncio.create_task(embed(service, key=other)) for _ in range(2)]
+    while service.admission.places.of("other") < 2:
+        await asyncio.sleep(0)
+    assert (await embed(service, key=other)).status_code == 503
+    leave.set()
+    assert {one.status_code for one in await asyncio.gather(*running)} == {200}
 
 
 async def test_the_plan_gives_weight_and_lane(service: TestService) -> None:

@@ -26,6 +26,12 @@ from tests.whole.app import handle
 class Encoder:
     """A token a text."""
 
+    def text_tokens(self, texts: Sequence[str]) -> float:
+        return len(texts)
+
+    def pair_tokens(self, query: str, documents: Sequence[str]) -> float:  # noqa: ARG002
+        return 2 * len(documents)
+
     async def queries(self, texts: Sequence[str], *_: object) -> TokenRows:
         return TokenRows.pack([[1]] * len(texts))
 
@@ -38,7 +44,11 @@ class Encoder:
         return [b""] * len(documents)
 
 
-class Embedder:
+class Idle:
+    def turn_away(self, tokens: float, _: Deadline, __: Origin) -> None: ...
+
+
+class Embedder(Idle):
     async def status(self, _: Deadline) -> StageStatus:
         return StageStatus("embedder", FINGERPRINT, 0, 0)
 
@@ -47,7 +57,7 @@ class Embedder:
         return Computed.anew(vectors).by(FINGERPRINT)
 
 
-class Reranker:
+class Reranker(Idle):
     async def compute(self, rows: TokenRows, _: Deadline, __: Origin) -> Computed:
         return Computed.anew(np.full(len(rows), 0.5, np.float32)).by(FINGERPRINT)
 

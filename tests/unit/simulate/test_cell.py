@@ -8,8 +8,11 @@ import pytest
 
 from deployments.batcher import BatchLimits
 from deployments.configs import CallLimits
+from deployments.deadline import Deadline
 from deployments.demand import Stage
+from deployments.fair_queue import Origin
 from deployments.scaling import ScalingRules
+from deployments.token_rows import TokenRows
 from loadtest.simulate import virtual_time
 from loadtest.simulate.cell import CellSpec, Outcome, simulate
 from loadtest.simulate.policies import FixedPolicy, Policy, TokenPolicy
@@ -157,3 +160,33 @@ def test_no_fitted_term_is_below_zero() -> None:
     samples = [Sample((10,), 0.011), Sample((100,), 0.09), Sample((200,), 0.16)]
     found = ServiceTimes.fit(samples, "")
     assert min(found.batch_s, found.token_s, found.square_s) >= 0
+
+
+@pytest.mark.parametrize("busy_by", ["calls", "tokens"])
+def test_a_replica_is_chosen_by_what_the_stage_counts(busy_by: str) -> None:
+    """One replica has a large call, the other two small ones: which is less busy?"""
+
+    async def chosen() -> list[int]:
+        clock = asyncio.get_running_loop().time
+        spec = _cell(replicas=2).stages["embed"].model_copy(update={"busy_by": busy_by})
+        stage = SimulatedStage(spec, clock, seed=1)
+        large, small = stage.serving
+        large.calls, large.tokens = 1, 1000
+        small.calls, small.tokens = 2, 20
+        rows = TokenRows(np.zeros(10, np.int32), np.array([10], np.int32))
+        call = asyncio.create_task(
+            stage.call(rows, Deadline.after(60, clock), Origin("a", "default"))
+        )
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        grown = [large.calls - 1, small.calls - 2]
+        await call
+        return grown
+
+    assert virtual_time.run(chosen()) == ([1, 0] if busy_by == "calls" else [0, 1])
+
+
+def test_stretched_times_stretch_every_batch() -> None:
+    times = ServiceTimes(source="", batch_s=0.004, token_s=2e-4, square_s=1e-7)
+    lengths = np.array([10, 250, 32], np.int32)
+    assert times.stretched(1.5).seconds(lengths) == pytest.approx(1.5 * times.seconds(lengths))

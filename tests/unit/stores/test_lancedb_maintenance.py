@@ -146,7 +146,7 @@ async def test_a_drop_ends_maintenance_first(tmp_path: Path) -> None:
     assert not store._maintenance._running
     with pytest.raises(NotFound):
         await store.describe(NS)
-    assert list(tmp_path.iterdir()) == []
+    assert [one.name for one in tmp_path.iterdir()] == ["owner.lock"]
     await store.close()
 
 

@@ -1,0 +1,16 @@
+"""A cluster of several nodes, apart from the one that the other folders share: this folder's name
+comes before theirs, so that the two never stand at once."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from loadtest.nodes.stand import Stand, group
+
+
+@pytest.fixture(scope="package")
+def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    large = group("pair", most=1, gpus=2) | {"labels": {"winnow/gpu": "large"}}
+    stand = Stand(tmp_path_factory.mktemp("nodes"), [group("shared", most=2), large])
+    yield stand
+    stand.down()
