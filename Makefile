@@ -4,6 +4,8 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 PROFILE ?= local
+SCENARIO ?= steady
+SCALE ?= 1
 
 # An NVIDIA GPU with a driver for CUDA 13 gets the CUDA build of vLLM, any other machine the CPU
 # build; VARIANT=cpu or VARIANT=cuda decides otherwise.
@@ -23,8 +25,8 @@ TORCH := --require-hashes -r requirements/torch-cpu.txt
 RESOLVE := uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-header --quiet \
   --python-platform x86_64-manylinux_2_28
 
-.PHONY: demo test check install up down smoke lock loadtest bench overhead chaos clean \
-  simulate compare-policies check-simulator
+.PHONY: demo test check install up down smoke lock loadtest locust bench overhead chaos overload clean \
+  simulate compare-policies check-simulator nodes
 
 demo: install ## start Winnow, ingest a corpus, run three searches
 	$(BIN)/winnow up --profile $(PROFILE)
@@ -48,9 +50,12 @@ down: ## stop everything; documents stay in .winnow/
 smoke:
 	$(BIN)/winnow smoke
 
-loadtest: ## 30 s of search, embed and rerank traffic against the running service
-	WINNOW_API_KEY=$$(cat .winnow/api_key) $(BIN)/locust -f loadtest/locustfile.py --headless \
-	  --host $$($(BIN)/winnow url) --users 8 --spawn-rate 8 --run-time 30s --only-summary
+loadtest: install ## a load test of a cluster of its own: SCENARIO, of loadtest/scenarios, at SCALE times its rate
+	$(BIN)/python -m loadtest.run $(SCENARIO) --scale $(SCALE)
+
+locust: install ## the traffic of SCENARIO from Locust, against the running service
+	WINNOW_SCENARIO=$(SCENARIO) WINNOW_API_KEY=$$(cat .winnow/api_key) $(BIN)/locust \
+	  -f loadtest/locustfile.py --host $$($(BIN)/winnow url) --users 8 --autostart --run-time 60s
 
 # Peers that cannot share this project's packages.
 BENCH_PEERS := .bench/infinity .bench/plain
@@ -72,6 +77,12 @@ check-simulator: install ## the same load on a local cluster and in the simulato
 
 chaos: install ## kill and stop what a cluster is made of, under load (about ten minutes)
 	$(BIN)/python -m loadtest.chaos
+
+nodes: install ## load on one stage, then the other, on nodes that come and go (about four minutes)
+	$(BIN)/python -m loadtest.nodes
+
+overload: install ## more than a cluster can do, and noisy neighbours (about ten minutes)
+	$(BIN)/python -m loadtest.overload
 
 .bench/%: loadtest/bench/requirements-%.txt
 	$(PYTHON) -m venv --clear $@
