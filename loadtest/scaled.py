@@ -2,8 +2,9 @@
 
 from typing import Any, Literal
 
-from cluster.profile import application, load_profile
+from cluster.profile import application
 from loadtest.paced import TOKENS_PER_S
+from loadtest.uncached import uncached_profile
 
 Stage = Literal["embed", "rerank"]
 
@@ -21,10 +22,9 @@ _RULES = {
 
 def scaled_profile(most: int) -> dict[str, Any]:
     """Each model stage has 1 to `most` replicas."""
-    profile = load_profile("local")
+    profile = uncached_profile()
     app = application(profile)
     app["import_path"] = "loadtest.paced:winnow"
-    app["args"]["router"]["embed_cache"] = {"max_bytes": 0}
     app["autoscaling_policy"] = {
         "policy_function": "deployments.autoscaling:TokenScaling",
         "policy_kwargs": {

@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from cluster.profile import application, load_profile
+from cluster.profile import application
 from loadtest.bench import machine
 from loadtest.chaos.stand import Stand
 from loadtest.markdown import as_table
@@ -28,6 +28,7 @@ from loadtest.run.open_loop import Request
 from loadtest.run.requests import Requests
 from loadtest.run.service import Service, fill, local_service, served_models
 from loadtest.traffic import Trace
+from loadtest.uncached import uncached_profile
 
 KINDS = {
     "embed": Kind("embed", 32, 30),
@@ -167,12 +168,9 @@ async def measure(
 
 
 def _profile(paced: bool) -> dict[str, Any]:
-    """The local one without its cache of embeddings."""
-    profile = load_profile("local")
-    app = application(profile)
-    app["args"]["router"]["embed_cache"] = {"max_bytes": 0}
+    profile = uncached_profile()
     if paced:
-        app["import_path"] = "loadtest.overload.apps:paced"
+        application(profile)["import_path"] = "loadtest.overload.apps:paced"
     return profile
 
 

@@ -32,6 +32,7 @@ from loadtest.simulate.policies import FixedPolicy
 from loadtest.simulate.service_times import ServiceTimes, StageTimes, read_times
 from loadtest.simulate.stage import StageSpec
 from loadtest.traffic import ROUTES, Lengths, Route, Sent, Tenant, Trace, Traffic, generate
+from loadtest.uncached import uncached_profile
 
 _ROOT = Path(__file__).parents[2]
 _TENANT = "a"
@@ -57,7 +58,7 @@ class Compared:
 
 def check(seconds: float, loads: tuple[float, ...]) -> tuple[StageTimes, list[Compared]]:
     """Pairs are (measured, predicted)."""
-    with local_service(_profile(), {_TENANT: "default"}) as service:
+    with local_service(uncached_profile(), {_TENANT: "default"}) as service:
         times = _times()
         requests = Requests(served_models(service.clients()[0]), first=0)
         for route in _ROUTES:
@@ -80,13 +81,6 @@ def check(seconds: float, loads: tuple[float, ...]) -> tuple[StageTimes, list[Co
                 seen = asyncio.run(_drive(service, requests, trace))
                 compared.append(_compare(loaded, trace, seen, _predict(times, trace)))
     return times, compared
-
-
-def _profile() -> dict[str, Any]:
-    """The local one without its cache of embeddings."""
-    profile = load_profile("local")
-    application(profile)["args"]["router"]["embed_cache"] = {"max_bytes": 0}
-    return profile
 
 
 def _times() -> StageTimes:

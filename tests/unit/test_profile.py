@@ -7,8 +7,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from cluster.profile import application, load_profile, localise, models
+from cluster.profile import application, load_profile, localise, models, profile_names
 from cluster.state import State
+from deployments.schemas import MAX_DEADLINE_MS
 
 
 def _local(**engine: Any) -> dict[str, Any]:
@@ -53,6 +54,13 @@ def test_relative_paths_lie_in_the_state_directory(tmp_path: Path) -> None:
     assert args["router"]["embed_cache"]["directory"] == str(tmp_path / "embed_cache")
     assert args["index"]["directory"] == str(tmp_path / "index")
     assert args["index"]["api_key_file"] == "/etc/key"
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_a_router_that_leaves_may_finish_the_longest_request(name: str) -> None:
+    deployments = application(load_profile(name))["deployments"]
+    [router] = [one for one in deployments if one["name"] == "Router"]
+    assert router["graceful_shutdown_timeout_s"] > MAX_DEADLINE_MS / 1_000
 
 
 @pytest.mark.parametrize(

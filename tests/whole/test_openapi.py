@@ -62,7 +62,7 @@ def test_every_answer_is_declared(
                 _aim(case, whole)
             else:
                 # A list of one reads in a query as what is in it.
-                assume(not any(isinstance(one, list) for one in (case.query or {}).values()))
+                assume(not any(map(_is_list_of_one, (case.query or {}).values())))
                 assume(not _short(case))
             case.call_and_validate(headers={"authorization": f"Bearer {whole.keys['alice']}"})
 
@@ -84,6 +84,10 @@ def test_without_a_key_every_route_but_the_probes_says_401(document: BaseSchema)
 
 def _reads_anything(operation: Operation) -> bool:
     return bool(operation.body or operation.path_parameters or operation.query)
+
+
+def _is_list_of_one(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 1
 
 
 def _give_time(case: AnyCase) -> None:

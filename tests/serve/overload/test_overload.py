@@ -12,12 +12,13 @@ import httpx
 import pytest
 import yaml
 
-from cluster.profile import load_profile
+from cluster.profile import application
 from loadtest.overload.figures import Figures
 from loadtest.overload.load import Kind, open_loop
 from loadtest.paced import TOKENS_PER_S
 from loadtest.run.requests import Requests
 from loadtest.run.service import Service
+from loadtest.uncached import uncached_profile
 from tests.serve.cluster import Cluster, post
 from tests.serve.overload.apps import COMPUTED
 
@@ -33,10 +34,9 @@ _DEADLINE_S = 1.0
 
 @pytest.fixture
 def paced(any_cluster: Cluster, tmp_path: Path) -> Cluster:
-    profile = load_profile("local")
-    [app] = profile["applications"]
+    profile = uncached_profile()
+    app = application(profile)
     app["import_path"] = "tests.serve.overload.apps:winnow"
-    app["args"]["router"]["embed_cache"] = {"max_bytes": 0}
     [router] = [one for one in app["deployments"] if one["name"] == "Router"]
     router["user_config"] = {"plans": {"single": {"concurrent_requests": 1}}}
     file = tmp_path / "paced.yaml"

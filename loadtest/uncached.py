@@ -1,0 +1,11 @@
+"""The local profile without its cache of embeddings, for load whose texts may repeat."""
+
+from typing import Any
+
+from cluster.profile import application, load_profile
+
+
+def uncached_profile() -> dict[str, Any]:
+    profile = load_profile("local")
+    application(profile)["args"]["router"]["embed_cache"] = {"max_bytes": 0}
+    return profile
