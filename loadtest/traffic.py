@@ -25,6 +25,7 @@ ROUTES: tuple[Route, ...] = ("search", "embed", "rerank", "ingest")
 LANES = {"search": "interactive", "embed": "default", "rerank": "default", "ingest": "bulk"}
 
 _BURST_S = 5
+_COLUMNS = ("at_s", "tenants", "routes", "query_tokens", "items", "item_tokens")
 
 
 class _Strict(BaseModel):
@@ -130,8 +131,17 @@ class Trace:
     def until(self, seconds: float) -> "Trace":
         """The part that comes before then."""
         end = int(np.searchsorted(self.at_s, seconds))
-        columns = ("at_s", "tenants", "routes", "query_tokens", "items", "item_tokens")
-        return replace(self, **{name: getattr(self, name)[:end] for name in columns})
+        return replace(self, **{name: getattr(self, name)[:end] for name in _COLUMNS})
+
+    def beside(self, other: "Trace") -> "Trace":
+        """Both at once; their tenants are not the same ones."""
+        shifted = replace(other, tenants=other.tenants + np.int32(len(self.names)))
+        order = np.argsort(np.concatenate([self.at_s, other.at_s]), kind="stable")
+        columns = {
+            name: np.concatenate([getattr(self, name), getattr(shifted, name)])[order]
+            for name in _COLUMNS
+        }
+        return Trace(self.names + other.names, **columns)
 
     def write(self, path: Path) -> None:
         with path.open("w") as file:

@@ -80,15 +80,16 @@ class Bench:
 
     async def neighbours(self, name: str) -> list[dict[str, Any]]:
         """The quiet tenants alone, beside one that floods, and beside a bulk ingestion."""
-        share = await self._at_most(name) / len(_TENANTS)
-        quiet = dict.fromkeys(_QUIET, _QUIET_PART * share)
+        kind, share = KINDS[name], await self._at_most(name) / len(_TENANTS)
         seconds = 2 * self.seconds
-        alone = await self._sent(KINDS[name].trace(quiet, seconds))
-        flood = {"noisy": _NOISY_TIMES * share} | quiet
-        beside = await self._sent(KINDS[name].trace(flood, seconds))
-        ingesting = asyncio.create_task(self._ingest(seconds))
+        # The very same requests each time, so that only what is beside them differs.
+        quiet = kind.trace(dict.fromkeys(_QUIET, _QUIET_PART * share), seconds)
+        flood = kind.trace({"noisy": _NOISY_TIMES * share}, seconds, seed=2)
+        alone = await self._sent(quiet)
+        beside = await self._sent(quiet.beside(flood))
+        ingesting = asyncio.create_task(self._ingest(seconds + 2))
         await asyncio.sleep(1)
-        beside_bulk = await self._sent(KINDS[name].trace(quiet, seconds - 2))
+        beside_bulk = await self._sent(quiet)
         stored_per_s = await ingesting
         first = Figures.of(alone, _QUIET)
         rows = [_neighbour_row(name, "alone", first, first)]

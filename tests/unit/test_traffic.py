@@ -101,3 +101,15 @@ def test_the_part_until_a_time_is_the_beginning_of_the_whole() -> None:
     assert part.at_s[-1] < 5 <= trace.at_s[len(part)]
     assert np.array_equal(part.item_tokens, trace.item_tokens[: len(part)])
     assert len(trace.until(100)) == len(trace)
+
+
+def test_two_traces_side_by_side_keep_their_requests() -> None:
+    quiet = generate(_traffic(duration_s=20, tenants=(Tenant(name="b"), Tenant(name="c"))), 1)
+    flood = generate(_traffic(duration_s=20, tenants=(Tenant(name="noisy"),)), 2)
+    both = quiet.beside(flood)
+    assert (np.diff(both.at_s) >= 0).all()
+    assert both.names == ("b", "c", "noisy")
+    for one, mine in ((quiet, both.tenants < 2), (flood, both.tenants == 2)):
+        assert np.array_equal(both.at_s[mine], one.at_s)
+        assert np.array_equal(both.item_tokens[mine], one.item_tokens)
+    assert np.array_equal(both.tenants[both.tenants < 2], quiet.tenants)
