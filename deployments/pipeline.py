@@ -58,6 +58,10 @@ class ModelStage(Protocol):
 
 
 class RetrieveStage(Protocol):
+    def turn_away(self, deadline: Deadline, origin: Origin) -> None:
+        """Before a query is embedded: raises Overloaded if its search would be refused now."""
+        ...
+
     async def search(self, search: Search, deadline: Deadline, origin: Origin) -> list[Hit]: ...
 
 
@@ -187,6 +191,7 @@ class Pipeline:
             if not plan.may_degrade:
                 tokens = self._demand.rerank_tokens(plan.top_k)
                 self._rerank.turn_away(tokens, context.deadline, context.origin)
+        self._retrieve.turn_away(context.deadline, context.origin)
         asked = await self.embed_queries([plan.query], Cut(), context)
         with context.timings.stage("retrieve"):
             k = plan.top_k if plan.rerank else plan.top_n

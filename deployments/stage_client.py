@@ -28,7 +28,7 @@ from deployments.errors import (
     WinnowError,
 )
 from deployments.fair_queue import Origin
-from deployments.gatherer import Gatherer
+from deployments.gatherer import Gatherer, Limits
 from deployments.hedge import Hedge
 from deployments.packer import Packer
 from deployments.refusals import Refusals
@@ -50,8 +50,7 @@ logger = logging.getLogger(__name__)
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 1.0
 # One is answered while the next travels.
-_SEARCH_CALLS_AT_ONCE = 2
-_SEARCHES_A_CALL = 64
+_SEARCHES = Limits(calls=16, calls_a_tenant=2, questions=64)
 
 _LOST = (RayActorError, DeploymentUnavailableError, StageUnavailable)
 
@@ -196,8 +195,11 @@ class IndexClient(StageClient):
     def __init__(self, stage: str, handle: DeploymentHandle[Any]) -> None:
         super().__init__(stage, handle)
         self._searches: Gatherer[Search, list[Hit] | None] = Gatherer(
-            self._search, _SEARCH_CALLS_AT_ONCE, _SEARCHES_A_CALL
+            stage, self._search, _SEARCHES
         )
+
+    def turn_away(self, deadline: Deadline, origin: Origin) -> None:
+        self._searches.turn_away(deadline, origin)
 
     async def search(self, search: Search, deadline: Deadline, origin: Origin) -> list[Hit]:
         hits = await within(deadline, self._searches.ask(search, deadline, origin))

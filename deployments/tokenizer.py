@@ -32,13 +32,19 @@ T = TypeVar("T")
 
 def load_tokenizer(directory: Path) -> Tokenizer:
     """The Rust tokenizer of a model directory, without padding or truncation."""
-    # It takes seconds, which what only puts the deployments together need not wait for.
-    from transformers import AutoTokenizer
-
-    tokenizer: Tokenizer = AutoTokenizer.from_pretrained(directory).backend_tokenizer
+    file = directory / "tokenizer.json"
+    tokenizer = Tokenizer.from_file(str(file)) if file.is_file() else _converted(directory)
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
+
+
+def _converted(directory: Path) -> Tokenizer:
+    """Of a directory that has an older form of the vocabulary only."""
+    # It brings torch: seconds, and some hundred MB, that a Router need not have.
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(directory).backend_tokenizer
 
 
 class _Pieces:

@@ -73,6 +73,7 @@ async def test_embed(embedder: tuple[PoolingEngine, EmbedEncoder]) -> None:
 
 
 async def test_score(reranker: tuple[PoolingEngine, RerankEncoder]) -> None:
+    """The checkpoint's own logits, in any order, and other ones without segments."""
     engine, encoder = reranker
     query = "How many people live in Berlin?"
     documents = [
@@ -87,11 +88,7 @@ async def test_score(reranker: tuple[PoolingEngine, RerankEncoder]) -> None:
     assert np.allclose(logits, [9.0851, -3.9343], atol=0.03)
     backwards = (await engine.score(encoder.pairs(query, documents[::-1], None))).values
     assert np.allclose(backwards[::-1], logits, atol=0.03)
-
-
-async def test_segments_matter(reranker: tuple[PoolingEngine, RerankEncoder]) -> None:
-    engine, encoder = reranker
-    rows = encoder.pairs("How many people live in Berlin?", ["Three and a half million."], None)
+    rows = encoder.pairs(query, ["Three and a half million."], None)
     with_segments = (await engine.score(rows)).values
     without = (await engine.score(TokenRows(rows.ids, rows.lengths))).values
     assert abs(with_segments[0] - without[0]) > 0.05

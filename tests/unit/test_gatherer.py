@@ -1,4 +1,5 @@
-"""Questions asked one by one travel together, each gets its own answer, and tenants take turns."""
+"""Questions of a tenant travel together, each gets its own answer, tenants do not wait for one
+another, and what cannot be answered in time is refused."""
 
 import asyncio
 from collections.abc import Sequence
@@ -6,9 +7,9 @@ from collections.abc import Sequence
 import pytest
 
 from deployments.deadline import Deadline
-from deployments.errors import NotFound
+from deployments.errors import NotFound, Overloaded
 from deployments.fair_queue import Origin
-from deployments.gatherer import Gatherer
+from deployments.gatherer import Gatherer, Limits
 
 A, B = Origin("a"), Origin("b")
 SOON = Deadline(1.0, lambda: 0.0)
@@ -36,7 +37,7 @@ def stage() -> Stage:
 
 
 async def test_what_waits_goes_together(stage: Stage) -> None:
-    gatherer = Gatherer(stage.answer, 1, 100)
+    gatherer = Gatherer("retrieve", stage.answer, Limits(4, 1, 100))
     asked = [asyncio.create_task(gatherer.ask(number, SOON, A)) for number in range(0, 20, 2)]
     await asyncio.sleep(0)
     stage.open.set()
@@ -45,7 +46,7 @@ async def test_what_waits_goes_together(stage: Stage) -> None:
 
 
 async def test_so_many_calls_at_once_of_so_many_questions(stage: Stage) -> None:
-    gatherer = Gatherer(stage.answer, 2, 3)
+    gatherer = Gatherer("retrieve", stage.answer, Limits(4, 2, 3))
     asked = [asyncio.create_task(gatherer.ask(number, SOON, A)) for number in range(0, 20, 2)]
     await asyncio.sleep(0.01)
     assert stage.calls == [[0], [2]]
@@ -56,7 +57,7 @@ async def test_so_many_calls_at_once_of_so_many_questions(stage: Stage) -> None:
 
 async def test_each_hears_its_own_error(stage: Stage) -> None:
     stage.open.set()
-    gatherer = Gatherer(stage.answer, 1, 100)
+    gatherer = Gatherer("retrieve", stage.answer, Limits(4, 1, 100))
     asked = [gatherer.ask(number, SOON, A) for number in (2, 3, 4)]
     two, three, four = await asyncio.gather(*asked, return_exceptions=True)
     assert (two, four) == (4, 8)
@@ -67,24 +68,92 @@ async def test_all_hear_that_the_call_failed() -> None:
     async def fail(numbers: Sequence[int], _: Deadline) -> list[int | Exception]:
         raise ConnectionError(f"{len(numbers)} lost")
 
-    gatherer = Gatherer(fail, 1, 100)
+    gatherer = Gatherer("retrieve", fail, Limits(4, 1, 100))
     asked = [gatherer.ask(number, SOON, A) for number in range(3)]
     answers = await asyncio.gather(*asked, return_exceptions=True)
     assert [str(answer) for answer in answers] == ["1 lost", "2 lost", "2 lost"]
 
 
-async def test_tenants_take_turns(stage: Stage) -> None:
-    gatherer = Gatherer(stage.answer, 1, 2)
+async def test_a_call_is_of_one_tenant_and_waits_for_no_other(stage: Stage) -> None:
+    gatherer = Gatherer("retrieve", stage.answer, Limits(4, 1, 100))
+    asked = [asyncio.create_task(gatherer.ask(number, SOON, A)) for number in (0, 2, 4)]
+    asked += [asyncio.create_task(gatherer.ask(number, SOON, B)) for number in (100, 102)]
+    await asyncio.sleep(0.01)
+    assert stage.calls == [[0], [100]]
+    stage.open.set()
+    assert await asyncio.gather(*asked) == [0, 4, 8, 200, 204]
+    assert stage.calls[2:] == [[2, 4], [102]]
+
+
+async def test_where_all_calls_are_under_way_tenants_take_turns(stage: Stage) -> None:
+    gatherer = Gatherer("retrieve", stage.answer, Limits(1, 2, 1))
     asked = [asyncio.create_task(gatherer.ask(number, SOON, A)) for number in (0, 2, 4, 6)]
-    asked.append(asyncio.create_task(gatherer.ask(100, SOON, B)))
-    await asyncio.sleep(0)
+    asked += [asyncio.create_task(gatherer.ask(number, SOON, B)) for number in (100, 102)]
+    await asyncio.sleep(0.01)
     stage.open.set()
     await asyncio.gather(*asked)
-    assert stage.calls[1] == [2, 100]
+    assert stage.calls == [[0], [2], [100], [4], [102], [6]]
+
+
+class Slow:
+    """Its calls come back, one by one, when they are let."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.calls: list[int] = []
+        self._waiting: list[asyncio.Future[None]] = []
+
+    def deadline(self, left_s: float) -> Deadline:
+        return Deadline(self.now_s + left_s, lambda: self.now_s)
+
+    async def answer(self, numbers: Sequence[int], _: Deadline) -> list[int]:
+        self.calls.append(len(numbers))
+        self._waiting.append(asyncio.get_running_loop().create_future())
+        await self._waiting[-1]
+        return list(numbers)
+
+    async def let_one_back(self, after_s: float) -> None:
+        self.now_s += after_s
+        self._waiting.pop(0).set_result(None)
+        await asyncio.sleep(0.01)
+
+
+async def test_what_cannot_be_answered_in_time_is_refused_and_no_other_tenants() -> None:
+    slow = Slow()
+    gatherer = Gatherer("retrieve", slow.answer, Limits(4, 1, 100))
+    first = asyncio.create_task(gatherer.ask(1, slow.deadline(9), A))
+    await asyncio.sleep(0.01)
+    await slow.let_one_back(after_s=1)
+    assert await first == 1
+    under_way = asyncio.create_task(gatherer.ask(2, slow.deadline(9), A))
+    await asyncio.sleep(0.01)
+    with pytest.raises(Overloaded) as refusal:
+        await gatherer.ask(3, slow.deadline(1), A)
+    # The one under way, and one more, less nine tenths of the time it had.
+    assert refusal.value.retry_after_s == pytest.approx(2 - 0.9)
+    with pytest.raises(Overloaded):
+        gatherer.turn_away(slow.deadline(1), A)
+    gatherer.turn_away(slow.deadline(3), A)
+    gatherer.turn_away(slow.deadline(1), B)
+    await slow.let_one_back(after_s=1)
+    assert await under_way == 2
+    gatherer.turn_away(slow.deadline(1), A)  # none under way: a call shows how long they take now
+
+
+async def test_calls_that_take_long_are_made_smaller_and_short_ones_larger() -> None:
+    slow = Slow()
+    gatherer = Gatherer("retrieve", slow.answer, Limits(4, 1, 64))
+    asked = [asyncio.create_task(gatherer.ask(n, slow.deadline(900), A)) for n in range(400)]
+    await asyncio.sleep(0.01)
+    for took_s in (0.1, 1.0, 0.25, 0.25, 0.125, 0.25):
+        await slow.let_one_back(took_s)
+    assert slow.calls == [1, 64, 16, 16, 16, 32, 32]
+    for one in asked:
+        one.cancel()
 
 
 async def test_who_has_gone_is_not_asked_for(stage: Stage) -> None:
-    gatherer = Gatherer(stage.answer, 1, 100)
+    gatherer = Gatherer("retrieve", stage.answer, Limits(4, 1, 100))
     first, gone, last = (asyncio.create_task(gatherer.ask(number, SOON, A)) for number in (0, 2, 4))
     await asyncio.sleep(0)
     gone.cancel()
@@ -96,6 +165,6 @@ async def test_who_has_gone_is_not_asked_for(stage: Stage) -> None:
 
 async def test_a_call_has_the_time_of_whoever_has_most(stage: Stage) -> None:
     stage.open.set()
-    gatherer = Gatherer(stage.answer, 1, 100)
+    gatherer = Gatherer("retrieve", stage.answer, Limits(4, 1, 100))
     await asyncio.gather(*(gatherer.ask(0, limit, A) for limit in (SOON, LATER, SOON)))
     assert stage.deadlines == [SOON, LATER]

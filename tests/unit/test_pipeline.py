@@ -83,6 +83,11 @@ class Shelf:
 
     def __init__(self) -> None:
         self.asked: list[Search] = []
+        self.full = False
+
+    def turn_away(self, deadline: Deadline, origin: Origin) -> None:  # noqa: ARG002
+        if self.full:
+            raise Overloaded("full")
 
     async def search(self, search: Search, deadline: Deadline, origin: Origin) -> list[Hit]:  # noqa: ARG002
         self.asked.append(search)
@@ -205,3 +210,11 @@ async def test_a_search_that_could_not_be_reranked_is_not_embedded_unless_it_may
         await pipeline.search(plan(), context())
     assert not stand.embed.deadlines
     assert (await pipeline.search(plan(may_degrade=True), context())).degraded == ("rerank",)
+
+
+async def test_a_search_that_could_not_be_retrieved_is_not_embedded() -> None:
+    stand = Stand()
+    stand.shelf.full = True
+    with pytest.raises(Overloaded):
+        await stand.pipeline().search(plan(), context())
+    assert not stand.embed.deadlines

@@ -1,6 +1,7 @@
 """Templates applied piece by piece give the ids of the model cards' own whole-string code."""
 
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -148,6 +149,22 @@ def test_a_long_text_is_cut_as_if_it_had_been_read_whole(
         [whole] = encoder._pieces.texts([text])
         room = min(max_tokens, 512) - encoder._fixed_tokens
         assert ours[len(encoder._prefix) : -1] == whole[:room]
+
+
+def test_a_vocabulary_of_the_older_form_reads_the_same(tmp_path: Path) -> None:
+    whole = model_directory("all-MiniLM-L6-v2")
+    new, old = load_tokenizer(whole), load_tokenizer(_older(whole, tmp_path))
+    for text in ("Grüße aus Köln, 漢字!", "[SEP] <|im_end|> WORDS\n\tand spaces"):
+        assert old.encode(text).ids == new.encode(text).ids
+
+
+def _older(model: Path, directory: Path) -> Path:
+    vocabulary = load_tokenizer(model).get_vocab()
+    words = sorted(vocabulary, key=lambda word: vocabulary[word])
+    (directory / "vocab.txt").write_text("\n".join(words) + "\n")
+    for name in ("config.json", "tokenizer_config.json"):
+        (directory / name).write_bytes((model / name).read_bytes())
+    return directory
 
 
 @pytest.mark.parametrize("keep", ["start", "end"])
