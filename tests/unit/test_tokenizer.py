@@ -1,5 +1,7 @@
 """Templates applied piece by piece give the ids of the model cards' own whole-string code."""
 
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -156,6 +158,17 @@ def test_a_vocabulary_of_the_older_form_reads_the_same(tmp_path: Path) -> None:
     new, old = load_tokenizer(whole), load_tokenizer(_older(whole, tmp_path))
     for text in ("Grüße aus Köln, 漢字!", "[SEP] <|im_end|> WORDS\n\tand spaces"):
         assert old.encode(text).ids == new.encode(text).ids
+
+
+def test_a_router_needs_no_torch() -> None:
+    """It takes seconds to import, and some hundred MB in each Router."""
+    program = (
+        "import sys; from pathlib import Path; import deployments.router;"
+        "from deployments.tokenizer import load_tokenizer; load_tokenizer(Path(sys.argv[1]));"
+        "assert not {'torch', 'transformers'} & set(sys.modules)"
+    )
+    model = str(model_directory("all-MiniLM-L6-v2"))
+    subprocess.run([sys.executable, "-c", program, model], check=True)
 
 
 def _older(model: Path, directory: Path) -> Path:
