@@ -1,10 +1,10 @@
 """Questions of many requests into few calls, each call of one tenant.
 
 For a stage whose work is a list of small questions, such as the index. A question goes at once
-while fewer than `calls_a_tenant` calls of its tenant are under way; else it waits, and goes with
-all that waits when one returns, as far as a call of `_LONGEST_CALL_S` has room for. Nobody's answer
-thus waits for another tenant's larger collection. Calls are bounded for all together too; then
-tenants have turns by the time that their calls take.
+while fewer than `calls_a_tenant` calls of its tenant are under way, or none where they take long;
+else it waits, and goes with all that waits when one returns, as far as a call of `_LONGEST_CALL_S`
+has room for. Nobody's answer thus waits for another tenant's larger collection. Calls are bounded
+for all together too; then tenants have turns by the time that their calls take.
 
 How long calls take is learnt, for each tenant and lane. What could not be answered in time is
 refused when it comes: late answers are of no use, and would keep those from being in time that
@@ -28,6 +28,8 @@ Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 
 _LONGEST_CALL_S = 0.25
+# Longer ones leave no time between them that a second could use: it would only slow others down.
+_SHORT_CALL_S = 0.05
 # Of the time that is left.
 _TIME_TO_USE = 0.9
 _SHORTEST_CALL_S = 0.001
@@ -65,8 +67,12 @@ class _Line(Generic[Question, Answer]):
     turn: int = 0
     call_s: float = 0.0
 
-    def estimate_s(self, calls_at_once: int) -> float:
+    def calls_at_once(self, most: int) -> int:
+        return most if self.call_s < _SHORT_CALL_S else 1
+
+    def estimate_s(self, most_calls: int) -> float:
         """About how long until one more question is answered."""
+        calls_at_once = self.calls_at_once(most_calls)
         if self.under_way < calls_at_once and not self.waiting:
             return self.call_s
         rounds = math.ceil((len(self.waiting) + 1) / self.most / calls_at_once)
@@ -141,7 +147,8 @@ class Gatherer(Generic[Question, Answer]):
         return self._lines[origin]
 
     def _line_up(self, line: _Line[Question, Answer]) -> None:
-        if line.waiting and not line.turn and line.under_way < self._limits.calls_a_tenant:
+        calls_at_once = line.calls_at_once(self._limits.calls_a_tenant)
+        if line.waiting and not line.turn and line.under_way < calls_at_once:
             line.turn = math.ceil(max(line.call_s, _SHORTEST_CALL_S) / _SHORTEST_CALL_S)
             self._turns.push(line, line.turn, line.origin)
 
