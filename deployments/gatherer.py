@@ -3,7 +3,8 @@
 For a stage whose work is a list of small questions, such as the index. A question goes at once
 while fewer than `calls_a_tenant` calls of its tenant are under way, or none where they take long;
 else it waits, and goes with all that waits when one returns, as far as a call of `_LONGEST_CALL_S`
-has room for. Nobody's answer thus waits for another tenant's larger collection. Calls are bounded
+has room for, or of `_LONGEST_BESIDE_S` while others ask too. Nobody's answer thus waits for another
+tenant's larger collection, and what serves them both is not kept busy for long. Calls are bounded
 for all together too; then tenants have turns by the time that their calls take.
 
 How long calls take is learnt, for each tenant and lane. What could not be answered in time is
@@ -27,7 +28,11 @@ from deployments.fair_queue import FairQueue, Origin
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 
+# The longer, the more questions it takes to read a collection once; but others' calls wait for the
+# same processors.
 _LONGEST_CALL_S = 0.25
+_LONGEST_BESIDE_S = 0.1
+_BESIDE_FOR_S = 1.0
 # Longer ones leave no time between them that a second could use: it would only slow others down.
 _SHORT_CALL_S = 0.05
 # Of the time that is left.
@@ -86,12 +91,12 @@ class _Line(Generic[Question, Answer]):
                 together.append(asked)
         return together
 
-    def learn(self, questions: int, took_s: float, most: int) -> None:
+    def learn(self, questions: int, took_s: float, longest_s: float, most: int) -> None:
         before = self.call_s or took_s
         told_s = min(took_s, _LONGEST_TOLD * before)
         self.call_s = before + _WEIGHT_OF_LAST * (told_s - before)
-        if took_s > _LONGEST_CALL_S or questions >= self.most:
-            fitting = int(questions * _LONGEST_CALL_S / max(took_s, _SHORTEST_CALL_S))
+        if took_s > longest_s or questions >= self.most:
+            fitting = int(questions * longest_s / max(took_s, _SHORTEST_CALL_S))
             self.most = min(most, max(1, fitting))
 
 
@@ -111,6 +116,8 @@ class Gatherer(Generic[Question, Answer]):
         # Those with questions that may be sent.
         self._turns: FairQueue[_Line[Question, Answer]] = FairQueue()
         self._under_way: set[asyncio.Task[None]] = set()
+        self._asked_last: Origin | None = None
+        self._others_asked_s = -math.inf
 
     def turn_away(self, deadline: Deadline, origin: Origin) -> None:
         """Raises Overloaded if a question would not be answered in time."""
@@ -131,6 +138,9 @@ class Gatherer(Generic[Question, Answer]):
         """Raises what the call raises, or gives for an answer; Overloaded as `turn_away`."""
         self.turn_away(deadline, origin)
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        if self._asked_last not in (None, origin):
+            self._others_asked_s = deadline.clock()
+        self._asked_last = origin
         line = self._line(origin)
         line.waiting.append(_Asked(question, deadline, answer))
         self._line_up(line)
@@ -186,7 +196,10 @@ class Gatherer(Generic[Question, Answer]):
         except Exception as failure:  # everyone in the call must hear of it
             answers = [failure] * len(together)
         else:
-            line.learn(len(together), latest.clock() - began_s, self._limits.questions)
+            ended_s = latest.clock()
+            alone = ended_s - self._others_asked_s > _BESIDE_FOR_S
+            longest_s = _LONGEST_CALL_S if alone else _LONGEST_BESIDE_S
+            line.learn(len(together), ended_s - began_s, longest_s, self._limits.questions)
         for asked, answer in zip(together, answers, strict=True):
             if asked.answer.done():
                 continue

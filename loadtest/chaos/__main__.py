@@ -80,7 +80,9 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="a few faults only")
     parser.add_argument("--only", action="append", help="faults whose name holds this; may recur")
     parser.add_argument("--save", default="chaos", help="name of the files in loadtest/results/")
+    parser.add_argument("--scale", type=float, default=1.0, help="times the usual requests/s")
     options = parser.parse_args()
+    rates = {route: options.scale * rate for route, rate in RATES.items()}
     faults = [
         fault
         for fault in (SHORT if options.short else ALL)
@@ -91,13 +93,13 @@ def main() -> None:
         stand = Stand(Path(directory))
         try:
             stand.up()
-            rows = asyncio.run(measure(stand, faults))
+            rows = asyncio.run(measure(stand, faults, rates))
         finally:
             stand.down()
     table = as_table(COLUMNS, [row.cells() for row in rows])
     sys.stdout.write(f"{table}\n")
     (_RESULTS / f"{options.save}.md").write_text(f"{table}\n")
-    document = {"requests_per_s": RATES, "rows": [row.as_json() for row in rows]}
+    document = {"requests_per_s": rates, "rows": [row.as_json() for row in rows]}
     (_RESULTS / f"{options.save}.json").write_text(json.dumps(document, indent=1))
 
 

@@ -148,6 +148,10 @@ async def test_calls_that_take_long_are_made_smaller_and_short_ones_larger() -> 
     for took_s in (0.1, 1.0, 0.25, 0.25, 0.125, 0.25):
         await slow.let_one_back(took_s)
     assert slow.calls == [1, 64, 16, 16, 16, 32, 32]
+    asked.append(asyncio.create_task(gatherer.ask(1_000, slow.deadline(900), B)))
+    await asyncio.sleep(0.01)
+    await slow.let_one_back(0.25)
+    assert slow.calls[-2:] == [1, 12], "another tenant asks as well"
     for one in asked:
         one.cancel()
 
