@@ -57,7 +57,7 @@ async def _measure(
         await asyncio.sleep(before_s)
         began_s = time.monotonic()
         is_repaired = await asyncio.to_thread(fault.strike, stand)
-        repaired_s = await wait_for_repair(is_repaired, began_s, _PATIENCE_S)
+        repaired_s = await wait_for_repair(is_repaired, time.monotonic(), _PATIENCE_S)
         await asyncio.sleep(_AFTER_S)
         end_s = time.monotonic()
     return row_of(fault.name, loop.outcomes, began_s, repaired_s, end_s)

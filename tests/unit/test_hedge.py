@@ -1,4 +1,4 @@
-"""A call that is stuck is made once more; slow ones and failures are not."""
+"""A call that is stuck is made again, twice at most; slow ones and failures are not."""
 
 import asyncio
 import contextlib
@@ -54,6 +54,29 @@ async def test_another_is_asked_when_one_is_stuck(impatient: Hedge) -> None:
     assert replicas.cancelled == 1
 
 
+async def test_a_third_is_asked_when_the_second_is_stuck_and_no_fourth(
+    impatient: Hedge,
+) -> None:
+    assert await impatient.first(Replicas(None, None, 3).call) == 3
+    replicas = Replicas(None, None, None, 4)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(impatient.first(replicas.call), 0.2)
+
+
+async def test_a_stuck_call_is_made_again_when_others_have_earned_it(impatient: Hedge) -> None:
+    for _ in range(10):
+        await impatient.first(Replicas(None, 2).call)
+    late = asyncio.create_task(impatient.first(Replicas(None, 2).call))
+    await asyncio.sleep(0.1)
+    late.cancel()
+    stuck = asyncio.create_task(impatient.first(Replicas(None, 2).call))
+    await asyncio.sleep(0.1)
+    assert not stuck.done()
+    for _ in range(20):
+        await impatient.first(Replicas(1).call)
+    assert await asyncio.wait_for(stuck, 1) == 2
+
+
 async def test_a_failure_is_the_callers_to_see(impatient: Hedge) -> None:
     async def fail() -> int:
         raise StageUnavailable("gone")
@@ -80,12 +103,12 @@ async def test_a_second_call_that_fails_leaves_the_first_its_chance(impatient: H
     assert tries == 2
 
 
-async def test_a_caller_that_gives_up_takes_both_calls_with_it(impatient: Hedge) -> None:
-    replicas = Replicas(None, None)
+async def test_a_caller_that_gives_up_takes_all_calls_with_it(impatient: Hedge) -> None:
+    replicas = Replicas(None, None, None)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(impatient.first(replicas.call), 0.1)
     await asyncio.sleep(0)
-    assert replicas.cancelled == 2
+    assert replicas.cancelled == 3
 
 
 async def test_only_a_small_share_of_calls_is_made_twice(impatient: Hedge) -> None:
