@@ -39,8 +39,8 @@ _SHORT_CALL_S = 0.05
 _TIME_TO_USE = 0.9
 _SHORTEST_CALL_S = 0.001
 _WEIGHT_OF_LAST = 0.3
-# Of what calls took before: one that waited for a replica to start says little of the next.
-_LONGEST_TOLD = 4.0
+# One that takes longer has waited for a replica to start, and says nothing of the next.
+_LONGEST_TOLD_S = 1.0
 _MOST_LINES = 1_000
 
 
@@ -92,8 +92,8 @@ class _Line(Generic[Question, Answer]):
         return together
 
     def learn(self, questions: int, took_s: float, longest_s: float, most: int) -> None:
-        before = self.call_s or took_s
-        told_s = min(took_s, _LONGEST_TOLD * before)
+        told_s = min(took_s, _LONGEST_TOLD_S)
+        before = self.call_s or told_s
         self.call_s = before + _WEIGHT_OF_LAST * (told_s - before)
         if took_s > longest_s or questions >= self.most:
             fitting = int(questions * longest_s / max(took_s, _SHORTEST_CALL_S))

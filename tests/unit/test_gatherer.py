@@ -140,6 +140,20 @@ async def test_what_cannot_be_answered_in_time_is_refused_and_no_other_tenants()
     gatherer.turn_away(slow.deadline(1), A)  # none under way: a call shows how long they take now
 
 
+async def test_a_call_that_waited_for_a_replica_closes_the_stage_to_nobody_with_time() -> None:
+    slow = Slow()
+    gatherer = Gatherer("retrieve", slow.answer, Limits(4, 1, 100))
+    for _ in range(3):
+        waited = asyncio.create_task(gatherer.ask(1, slow.deadline(30), A))
+        await asyncio.sleep(0.01)
+        await slow.let_one_back(after_s=20)
+        await waited
+    under_way = asyncio.create_task(gatherer.ask(2, slow.deadline(30), A))
+    await asyncio.sleep(0.01)
+    gatherer.turn_away(slow.deadline(5), A)
+    under_way.cancel()
+
+
 async def test_calls_that_take_long_are_made_smaller_and_short_ones_larger() -> None:
     slow = Slow()
     gatherer = Gatherer("retrieve", slow.answer, Limits(4, 1, 64))
