@@ -18,6 +18,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -181,7 +182,8 @@ class Gatherer(Generic[Question, Answer]):
             self._send()
 
         line.under_way += 1
-        task = asyncio.create_task(self._carry(together, line))
+        # In no request's context: Serve would end the call for all when that one's client is gone.
+        task = asyncio.create_task(self._carry(together, line), context=Context())
         self._under_way.add(task)
         task.add_done_callback(returned)
 

@@ -15,6 +15,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from dataclasses import dataclass, field
 
 from deployments.computed import Computed
@@ -85,7 +86,8 @@ class Packer:
 
     def _start(self, items: list[Portion], origin: Origin, line: _Line) -> None:
         line.under_way += 1
-        task = asyncio.create_task(self._carry(items, origin, line))
+        # In no request's context: Serve would end the call for all when that one's client is gone.
+        task = asyncio.create_task(self._carry(items, origin, line), context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -3,6 +3,7 @@ another, and what cannot be answered in time is refused."""
 
 import asyncio
 from collections.abc import Sequence
+from contextvars import ContextVar
 
 import pytest
 
@@ -186,3 +187,19 @@ async def test_a_call_has_the_time_of_whoever_has_most(stage: Stage) -> None:
     gatherer = Gatherer("retrieve", stage.answer, Limits(4, 1, 100))
     await asyncio.gather(*(gatherer.ask(0, limit, A) for limit in (SOON, LATER, SOON)))
     assert stage.deadlines == [SOON, LATER]
+
+
+async def test_a_call_is_made_in_no_requests_context() -> None:
+    """Serve ends what was called in the context of a request whose client is gone."""
+    request = ContextVar("request", default="none")
+    seen: list[str] = []
+
+    async def answer(numbers: Sequence[int], _: Deadline) -> list[int]:
+        seen.append(request.get())
+        await asyncio.sleep(0)
+        return list(numbers)
+
+    request.set("first")
+    gatherer = Gatherer("retrieve", answer, Limits(4, 1, 100))
+    await asyncio.gather(*(gatherer.ask(number, SOON, A) for number in range(3)))
+    assert seen == ["none", "none"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextvars import ContextVar
 
 import numpy as np
 import pytest
@@ -166,3 +167,19 @@ async def test_a_call_ends_when_its_last_caller_has_gone() -> None:
     with pytest.raises(asyncio.CancelledError):
         await blocking
     assert not packer._lines
+
+
+async def test_a_call_is_made_in_no_requests_context() -> None:
+    """Serve ends what was called in the context of a request whose client is gone."""
+    request = ContextVar("request", default="none")
+    seen: list[str] = []
+    stage = Stage()
+
+    async def call(rows: TokenRows, deadline: Deadline, origin: Origin) -> Computed:
+        seen.append(request.get())
+        return await stage.call(rows, deadline, origin)
+
+    request.set("first")
+    packer = Packer(call, 1, 100)
+    await asyncio.gather(*(packer.submit(rows_of(3), soon(), _ME) for _ in range(3)))
+    assert seen == ["none", "none"]
