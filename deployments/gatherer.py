@@ -67,21 +67,25 @@ class _Line(Generic[Question, Answer]):
     `turn` is what it pays for the turn that it waits for, 0 if it waits for none."""
 
     origin: Origin
-    most: int
+    limits: Limits
+    most: int = field(init=False)
     waiting: deque[_Asked[Question, Answer]] = field(default_factory=deque)
     under_way: int = 0
     turn: int = 0
     call_s: float = 0.0
 
-    def calls_at_once(self, most: int) -> int:
-        return most if self.call_s < _SHORT_CALL_S else 1
+    def __post_init__(self) -> None:
+        self.most = self.limits.questions
 
-    def estimate_s(self, most_calls: int) -> float:
+    @property
+    def calls_at_once(self) -> int:
+        return self.limits.calls_a_tenant if self.call_s < _SHORT_CALL_S else 1
+
+    def estimate_s(self) -> float:
         """About how long until one more question is answered."""
-        calls_at_once = self.calls_at_once(most_calls)
-        if self.under_way < calls_at_once and not self.waiting:
+        if self.under_way < self.calls_at_once and not self.waiting:
             return self.call_s
-        rounds = math.ceil((len(self.waiting) + 1) / self.most / calls_at_once)
+        rounds = math.ceil((len(self.waiting) + 1) / self.most / self.calls_at_once)
         return (1 + rounds) * self.call_s
 
     def take(self) -> list[_Asked[Question, Answer]]:
@@ -92,13 +96,13 @@ class _Line(Generic[Question, Answer]):
                 together.append(asked)
         return together
 
-    def learn(self, questions: int, took_s: float, longest_s: float, most: int) -> None:
+    def learn(self, questions: int, took_s: float, longest_s: float) -> None:
         told_s = min(took_s, _LONGEST_TOLD_S)
         before = self.call_s or told_s
         self.call_s = before + _WEIGHT_OF_LAST * (told_s - before)
         if took_s > longest_s or questions >= self.most:
             fitting = int(questions * longest_s / max(took_s, _SHORTEST_CALL_S))
-            self.most = min(most, max(1, fitting))
+            self.most = min(self.limits.questions, max(1, fitting))
 
 
 class Gatherer(Generic[Question, Answer]):
@@ -125,7 +129,7 @@ class Gatherer(Generic[Question, Answer]):
         line = self._lines.get(origin)
         if line is None:
             return
-        wait_s = line.estimate_s(self._limits.calls_a_tenant)
+        wait_s = line.estimate_s()
         left_s = deadline.left_s()
         # A call tells how long they take now; else one slow call would close the stage for good.
         if line.under_way and wait_s > _TIME_TO_USE * left_s:
@@ -154,13 +158,12 @@ class Gatherer(Generic[Question, Answer]):
                 self._lines = {
                     one: line for one, line in self._lines.items() if line.under_way or line.waiting
                 }
-            self._lines[origin] = _Line(origin, self._limits.questions)
+            self._lines[origin] = _Line(origin, self._limits)
         return self._lines[origin]
 
     def _line_up(self, line: _Line[Question, Answer]) -> None:
-        calls_at_once = line.calls_at_once(self._limits.calls_a_tenant)
-        if line.waiting and not line.turn and line.under_way < calls_at_once:
-            line.turn = math.ceil(max(line.call_s, _SHORTEST_CALL_S) / _SHORTEST_CALL_S)
+        if line.waiting and not line.turn and line.under_way < line.calls_at_once:
+            line.turn = max(1, math.ceil(line.call_s / _SHORTEST_CALL_S))
             self._turns.push(line, line.turn, line.origin)
 
     def _send(self) -> None:
@@ -201,7 +204,7 @@ class Gatherer(Generic[Question, Answer]):
             ended_s = latest.clock()
             alone = ended_s - self._others_asked_s > _BESIDE_FOR_S
             longest_s = _LONGEST_CALL_S if alone else _LONGEST_BESIDE_S
-            line.learn(len(together), ended_s - began_s, longest_s, self._limits.questions)
+            line.learn(len(together), ended_s - began_s, longest_s)
         for asked, answer in zip(together, answers, strict=True):
             if asked.answer.done():
                 continue
