@@ -21,10 +21,10 @@ from cluster.commands import (
     url,
 )
 from cluster.commands.session import CommandError, open_console
+from cluster.fit_check import PlacementError
+from cluster.local.serve_api import DeployRefusedError
 from cluster.models.errors import ModelError
-from cluster.placement import PlacementError
 from cluster.profile import UnknownProfileError
-from cluster.serve_api import DeployRefusedError
 
 app = typer.Typer(
     help="Winnow: retrieve-then-rerank search as a cluster.",

@@ -6,7 +6,7 @@ resources) and what may be turned live (batch limits) stand in the profile's `de
 
 from pydantic import BaseModel, ConfigDict
 
-from deployments.configs import EmbedderConfig, IndexConfig, RerankerConfig, RouterConfig
+from deployments.config import EmbedderConfig, IndexConfig, RerankerConfig, RouterConfig
 
 
 class AppConfig(BaseModel):

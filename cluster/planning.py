@@ -1,9 +1,9 @@
 """How many replicas and GPUs a load needs, from tokens: the arithmetic behind `winnow plan`.
 
-Sizes a stage by the rule it is scaled by (deployments/scaling.py): R + headroom * sqrt(R) replicas
-for R replicas' worth of work. What one replica does is measured, where a measurement is given, or
-else assumed: 2 FLOP a parameter and token, at a share of the GPU's dense bfloat16 peak. Attention,
-retrieval and the Routers are not counted.
+Sizes a stage by the rule it is scaled by (deployments/autoscaling/policy.py): R + headroom *
+sqrt(R) replicas for R replicas' worth of work. What one replica does is measured, where a
+measurement is given, or else assumed: 2 FLOP a parameter and token, at a share of the GPU's dense
+bfloat16 peak. Attention, retrieval and the Routers are not counted.
 
 Pure: knows no command line, no file and no cluster.
 """
@@ -15,7 +15,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from deployments.scaling import staffed
+from deployments.autoscaling.policy import staffed
 
 StageName = Literal["embed", "rerank"]
 

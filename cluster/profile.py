@@ -13,10 +13,10 @@ from typing import Any
 import yaml
 
 from cluster.config import AppConfig
-from cluster.placement import check_engine
-from cluster.state import State
-from deployments.plans import Plans
-from deployments.scaling import ScalingConfig
+from cluster.fit_check import check_engine
+from cluster.local.state import State
+from deployments.autoscaling.policy import ScalingConfig
+from deployments.tenants.plans import Plans
 
 Resolve = Callable[[str], str]
 

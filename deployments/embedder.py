@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from deployments.computed import Computed
-from deployments.configs import EmbedderConfig
+from deployments.batching.model_replica import Answers, ModelReplica
+from deployments.config import EmbedderConfig
 from deployments.engine.base import PoolingEngine
+from deployments.engine.golden import anew
 from deployments.errors import WinnowError
-from deployments.fair_queue import Origin
-from deployments.golden import anew
-from deployments.model_replica import Answers, ModelReplica
-from deployments.prompts import Cut
-from deployments.token_rows import TokenRows
-from deployments.tokenizer import EmbedEncoder, load_tokenizer
+from deployments.request.origin import Origin
+from deployments.rows.model_output import ModelOutput
+from deployments.rows.token_rows import TokenRows
+from deployments.text.prompts import Cut
+from deployments.text.tokenizer import EmbedEncoder, load_tokenizer
 
 
 class Embedder(ModelReplica):
@@ -27,7 +27,7 @@ class Embedder(ModelReplica):
 
     async def embed(
         self, rows: TokenRows, timeout_s: float, origin: Origin, contract: str
-    ) -> Computed | WinnowError:
+    ) -> ModelOutput | WinnowError:
         """Unit vectors, [rows, dimensions]; else as `submit`."""
         return await self.submit(rows, timeout_s, origin, contract)
 

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from deployments.configs import IndexConfig
+from deployments.config import IndexConfig
 from deployments.errors import (
     FingerprintMismatch,
     InternalError,
@@ -148,12 +148,12 @@ def _too_large(param: str) -> PayloadTooLarge:
 def build_store(config: IndexConfig) -> VectorStore:
     """Open the store. Imports its client late, so that only the one in use is loaded."""
     if config.engine == "lancedb":
-        from deployments.stores.lancedb_store import LanceDBStore
+        from deployments.stores.lancedb.store import LanceDBStore
 
         if config.directory is None:
             raise StageUnavailable("the lancedb index needs a directory")
         return LanceDBStore(Path(config.directory))
-    from deployments.stores.qdrant_store import QdrantStore
+    from deployments.stores.qdrant.store import QdrantStore
 
     if config.url is None:
         raise StageUnavailable("the qdrant index needs a url")

@@ -8,7 +8,7 @@ from typing import Literal
 
 from ray.serve import metrics
 
-from deployments.batcher import Batch
+from deployments.rows.batch import Batch
 
 Source = Literal["computed", "prefix_cache", "embedding_cache"]
 

@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.computed import Computed
-from deployments.configs import RerankerConfig
+from deployments.batching.model_replica import Answers, ModelReplica
+from deployments.config import RerankerConfig
 from deployments.engine.base import PoolingEngine
+from deployments.engine.golden import anew
 from deployments.errors import WinnowError
-from deployments.fair_queue import Origin
-from deployments.golden import anew
-from deployments.model_replica import Answers, ModelReplica
-from deployments.token_rows import TokenRows
-from deployments.tokenizer import RerankEncoder, load_tokenizer
+from deployments.request.origin import Origin
+from deployments.rows.model_output import ModelOutput
+from deployments.rows.token_rows import TokenRows
+from deployments.text.tokenizer import RerankEncoder, load_tokenizer
 
 
 class Reranker(ModelReplica):
@@ -28,7 +28,7 @@ class Reranker(ModelReplica):
 
     async def rerank(
         self, rows: TokenRows, timeout_s: float, origin: Origin, contract: str
-    ) -> Computed | WinnowError:
+    ) -> ModelOutput | WinnowError:
         """Relevance in [0, 1], [rows]; else as `submit`."""
         computed = await self.submit(rows, timeout_s, origin, contract)
         if isinstance(computed, WinnowError):

@@ -13,33 +13,33 @@ from fastapi import FastAPI
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from deployments.admission import Admission
-from deployments.api.app import build_http_app
-from deployments.cached_embed import CachedEmbed
-from deployments.checkpoint import locate
-from deployments.configs import (
+from deployments.autoscaling.arrivals import Arrivals
+from deployments.autoscaling.signals import Stats
+from deployments.calls.client import IndexClient, ModelStageClient
+from deployments.config import (
     ControlConfig,
     EmbedCacheConfig,
     EmbedderConfig,
     RerankerConfig,
     RouterConfig,
 )
-from deployments.control.control import Control
-from deployments.counted_stage import CountedStage
-from deployments.demand import Demand
-from deployments.library import Library
+from deployments.engine.weights import locate
 from deployments.metrics import FailureMetrics, TenantMetrics, TokenMetrics
-from deployments.pipeline import ModelStage, Pipeline
-from deployments.plans import Plans
-from deployments.quota.embedded import EmbeddedLimiter
-from deployments.quota.limiter import FallbackLimiter, Limiter
-from deployments.quota.shared import SharedLimiter
-from deployments.readiness import Ask, readiness
-from deployments.service import EmbedModel, RerankModel, Service
-from deployments.signals import Stats
-from deployments.stage_client import IndexClient, ModelStageClient
-from deployments.tokenizer import EmbedEncoder, Encoder, RerankEncoder, load_tokenizer
-from deployments.vector_cache import VectorCache
+from deployments.pipeline.collections import Collections
+from deployments.pipeline.counted_stage import CountedStage
+from deployments.pipeline.embedding_cache import CachedEmbedStage
+from deployments.pipeline.pipeline import ModelStage, Pipeline
+from deployments.pipeline.vector_cache import VectorCache
+from deployments.tenants.admission import Admission
+from deployments.tenants.plans import Plans
+from deployments.tenants.rate_limits.limiter import FallbackLimiter, Limiter
+from deployments.tenants.rate_limits.local import EmbeddedLimiter
+from deployments.tenants.rate_limits.redis import SharedLimiter
+from deployments.tenants.tenant_store import TenantStore
+from deployments.text.tokenizer import EmbedEncoder, Encoder, RerankEncoder, load_tokenizer
+from deployments.web.app import build_http_app
+from deployments.web.readiness import Ask, readiness
+from deployments.web.service import EmbedModel, RerankModel, Service
 
 
 @serve.ingress()
@@ -60,7 +60,7 @@ class Router:
         rerank = ModelStageClient(
             "rerank", reranker, "rerank", reranker_config.contract(), config.rerank_calls
         )
-        self._demand = Demand(time.monotonic)
+        self._demand = Arrivals(time.monotonic)
         pipeline = Pipeline(
             _encoder(embedder_config, reranker_config, config.tokenizer_threads),
             _remembering(CountedStage("embed", embed, self._demand), config.embed_cache),
@@ -79,7 +79,7 @@ class Router:
         self._assemble = partial(
             Service,
             pipeline=pipeline,
-            library=Library(pipeline, embed, retrieve, embedder_config.dimensions),
+            collections=Collections(pipeline, embed, retrieve, embedder_config.dimensions),
             embed_model=EmbedModel(
                 embedder_config.name, embedder_config.dimensions, embedder_config.min_dimensions
             ),
@@ -102,7 +102,7 @@ class Router:
     # The hook by which Serve takes an app that is built after the constructor (Ray 2.60).
     async def __serve_build_asgi_app__(self) -> FastAPI:
         config, failures = self._config.control, FailureMetrics()
-        control = await Control.open(
+        control = await TenantStore.open(
             _secret(config.database_url_file),
             Path(config.directory),
             self._models,
@@ -142,7 +142,7 @@ def _remembering(embed: ModelStage, config: EmbedCacheConfig) -> ModelStage:
         return embed
     metrics = TokenMetrics("embed")
     cache = VectorCache(Path(config.directory), config.max_bytes)
-    return CachedEmbed(embed, cache, lambda spared: metrics.add(spared, "embedding_cache"))
+    return CachedEmbedStage(embed, cache, lambda spared: metrics.add(spared, "embedding_cache"))
 
 
 def _encoder(embedder: EmbedderConfig, reranker: RerankerConfig, threads: int) -> Encoder:

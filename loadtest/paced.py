@@ -6,12 +6,12 @@ import numpy as np
 from ray.serve import Application
 
 from cluster.config import AppConfig
-from deployments.computed import Computed
-from deployments.configs import EmbedderConfig, RerankerConfig
+from deployments.config import EmbedderConfig, RerankerConfig
 from deployments.embedder import Embedder
 from deployments.engine.base import PoolingEngine
 from deployments.reranker import Reranker
-from deployments.token_rows import TokenRows
+from deployments.rows.model_output import ModelOutput
+from deployments.rows.token_rows import TokenRows
 from loadtest.overhead.apps import FreeEngine, graph
 
 # Of one replica, where nothing else is said.
@@ -23,13 +23,13 @@ class PacedEngine(FreeEngine):
         super().__init__(width)
         self._tokens_per_s = tokens_per_s
 
-    async def embed(self, rows: TokenRows) -> Computed:
+    async def embed(self, rows: TokenRows) -> ModelOutput:
         await asyncio.sleep(rows.total_tokens / self._tokens_per_s)
         return await super().embed(rows)
 
-    async def score(self, rows: TokenRows) -> Computed:
+    async def score(self, rows: TokenRows) -> ModelOutput:
         await asyncio.sleep(rows.total_tokens / self._tokens_per_s)
-        return Computed.anew(np.zeros(len(rows), np.float32))
+        return ModelOutput.anew(np.zeros(len(rows), np.float32))
 
 
 class PacedEmbedder(Embedder):

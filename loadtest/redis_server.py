@@ -11,7 +11,7 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-from cluster.ports import free_ports
+from cluster.local.ports import free_ports
 
 _PATIENCE_S = 10.0
 

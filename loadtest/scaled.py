@@ -26,7 +26,7 @@ def scaled_profile(most: int) -> dict[str, Any]:
     app = application(profile)
     app["import_path"] = "loadtest.paced:winnow"
     app["autoscaling_policy"] = {
-        "policy_function": "deployments.autoscaling:TokenScaling",
+        "policy_function": "deployments.autoscaling.serve_policy:TokenScaling",
         "policy_kwargs": {
             "stages": {name: {"stage": stage} | _RULES for stage, name in STAGES.items()}
         },

@@ -1,7 +1,7 @@
 """`winnow down`: stop the local cluster to its last process; the index stays."""
 
 from cluster.commands.session import open_console, open_state
-from cluster.head import stop
+from cluster.local.head import stop
 
 
 def down() -> None:

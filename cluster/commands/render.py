@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from cluster import block_yaml
-from cluster.placement import check_fits
-from cluster.pods import load_cluster_spec
+from cluster.fit_check import check_fits
+from cluster.kubernetes import block_yaml
+from cluster.kubernetes.rayservice import render_rayservice
+from cluster.node_groups import load_cluster_spec
 from cluster.profile import application, load_profile
-from cluster.rayservice import render_rayservice
 
 _HEADER = "# Made by 'winnow render' from cluster/profiles and k8s/cluster.yaml; change those.\n"
 

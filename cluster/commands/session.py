@@ -6,9 +6,9 @@ from pathlib import Path
 from rich.console import Console
 
 from cluster.client import WinnowClient
-from cluster.head import is_alive
-from cluster.serve_api import ServeApi
-from cluster.state import RunningCluster, State
+from cluster.local.head import is_alive
+from cluster.local.serve_api import ServeApi
+from cluster.local.state import RunningCluster, State
 
 _DEFAULT_STATE = ".winnow"
 _STATE_VARIABLE = "WINNOW_STATE"

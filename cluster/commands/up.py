@@ -9,13 +9,13 @@ from rich.status import Status
 
 from cluster.client import WinnowClient
 from cluster.commands.session import CommandError, open_console, open_serve, open_state
-from cluster.head import is_alive, start_head, stop
+from cluster.local.head import is_alive, start_head, stop
+from cluster.local.ports import is_free
+from cluster.local.serve_api import ApplicationState, ServeApi
+from cluster.local.state import RunningCluster, State
 from cluster.models.pull import default_cache, resolve
-from cluster.pods import ClusterSpec, load_cluster_spec
-from cluster.ports import is_free
+from cluster.node_groups import ClusterSpec, load_cluster_spec
 from cluster.profile import application, load_profile, localise
-from cluster.serve_api import ApplicationState, ServeApi
-from cluster.state import RunningCluster, State
 
 _POLL_S = 0.5
 

@@ -69,7 +69,7 @@ def _made(name: str, catalog: Catalog, cache: Path, progress: Console) -> Path:
 
 def _snapshot(model: str, revision: str | None) -> str:
     # Imported here because it is slow to import, and only Hub ids need it.
-    from deployments.checkpoint import locate
+    from deployments.engine.weights import locate
 
     try:
         return str(locate(model, revision, weights=True))

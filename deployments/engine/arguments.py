@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from deployments.computed import Computed
 from deployments.engine.base import EngineConfig
-from deployments.token_rows import TokenRows
+from deployments.rows.model_output import ModelOutput
+from deployments.rows.token_rows import TokenRows
 
 if TYPE_CHECKING:
     from vllm import PoolingParams, PoolingRequestOutput
@@ -86,14 +86,14 @@ def prompts(rows: TokenRows) -> "Iterator[TokensInput]":
         yield tokens_input(ids, cache_salt=owner)
 
 
-def computed(outputs: "Sequence[PoolingRequestOutput[Any]]") -> Computed:
+def computed(outputs: "Sequence[PoolingRequestOutput[Any]]") -> ModelOutput:
     """`values` are float32 [rows, width]."""
     vectors = [output.outputs.data.numpy() for output in outputs]
     cached = [output.num_cached_tokens for output in outputs]
     values = np.stack(vectors).astype(np.float32, copy=False)
-    return Computed(values, np.array(cached, np.int32))
+    return ModelOutput(values, np.array(cached, np.int32))
 
 
-def logits(scored: Computed) -> Computed:
+def logits(scored: ModelOutput) -> ModelOutput:
     """`values` [rows, 1] as [rows]."""
-    return Computed(scored.values.reshape(len(scored)), scored.cached_tokens)
+    return ModelOutput(scored.values.reshape(len(scored)), scored.cached_tokens)

@@ -8,8 +8,8 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from deployments.computed import Computed
-from deployments.token_rows import TokenRows
+from deployments.rows.model_output import ModelOutput
+from deployments.rows.token_rows import TokenRows
 
 
 class EngineConfig(BaseModel):
@@ -49,11 +49,11 @@ class PoolingEngine(Protocol):
     replaced.
     """
 
-    async def embed(self, rows: TokenRows) -> Computed:
+    async def embed(self, rows: TokenRows) -> ModelOutput:
         """Unit vectors, [rows, dimensions]."""
         ...
 
-    async def score(self, rows: TokenRows) -> Computed:
+    async def score(self, rows: TokenRows) -> ModelOutput:
         """Relevance logits, [rows]: their sigmoid is the relevance score."""
         ...
 

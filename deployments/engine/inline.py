@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from deployments.computed import Computed
 from deployments.engine.arguments import (
     computed,
     embed_params,
@@ -26,7 +25,8 @@ from deployments.engine.arguments import (
 )
 from deployments.engine.base import EngineConfig
 from deployments.errors import StageUnavailable
-from deployments.token_rows import TokenRows
+from deployments.rows.model_output import ModelOutput
+from deployments.rows.token_rows import TokenRows
 
 if TYPE_CHECKING:
     from vllm import PoolingParams
@@ -43,10 +43,10 @@ class InlineEngine:
         # The engine is built where it will run: torch's thread settings belong to the thread.
         self._engine = self._thread.submit(_load, config).result()
 
-    async def embed(self, rows: TokenRows) -> Computed:
+    async def embed(self, rows: TokenRows) -> ModelOutput:
         return await self._run(rows, itertools.repeat(embed_params(), len(rows)))
 
-    async def score(self, rows: TokenRows) -> Computed:
+    async def score(self, rows: TokenRows) -> ModelOutput:
         return logits(await self._run(rows, score_params(rows)))
 
     async def check_health(self) -> None:
@@ -56,12 +56,12 @@ class InlineEngine:
     def close(self) -> None:
         self._thread.shutdown(wait=True, cancel_futures=True)
 
-    async def _run(self, rows: TokenRows, params: "Iterable[PoolingParams]") -> Computed:
+    async def _run(self, rows: TokenRows, params: "Iterable[PoolingParams]") -> ModelOutput:
         await self.check_health()
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._step_through, rows, params)
 
-    def _step_through(self, rows: TokenRows, params: "Iterable[PoolingParams]") -> Computed:
+    def _step_through(self, rows: TokenRows, params: "Iterable[PoolingParams]") -> ModelOutput:
         try:
             order = [
                 self._engine.add_request(str(next(self._request_ids)), prompt, one)

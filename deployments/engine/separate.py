@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from deployments.computed import Computed
 from deployments.engine.arguments import (
     computed,
     embed_params,
@@ -22,7 +21,8 @@ from deployments.engine.arguments import (
 )
 from deployments.engine.base import EngineConfig
 from deployments.errors import StageUnavailable
-from deployments.token_rows import TokenRows
+from deployments.rows.model_output import ModelOutput
+from deployments.rows.token_rows import TokenRows
 
 if TYPE_CHECKING:
     from vllm import PoolingParams, PoolingRequestOutput
@@ -43,10 +43,10 @@ class SeparateEngine:
         self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(config)))
         self._request_ids = itertools.count()
 
-    async def embed(self, rows: TokenRows) -> Computed:
+    async def embed(self, rows: TokenRows) -> ModelOutput:
         return await self._run(rows, itertools.repeat(embed_params(), len(rows)))
 
-    async def score(self, rows: TokenRows) -> Computed:
+    async def score(self, rows: TokenRows) -> ModelOutput:
         return logits(await self._run(rows, score_params(rows)))
 
     async def check_health(self) -> None:
@@ -60,7 +60,7 @@ class SeparateEngine:
     def close(self) -> None:
         self._engine.shutdown()
 
-    async def _run(self, rows: TokenRows, params: "Iterable[PoolingParams]") -> Computed:
+    async def _run(self, rows: TokenRows, params: "Iterable[PoolingParams]") -> ModelOutput:
         from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
         try:

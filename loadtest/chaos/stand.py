@@ -11,11 +11,11 @@ import psutil
 import yaml
 
 from cluster.client import WinnowClient
-from cluster.head import is_alive, processes
-from cluster.ports import free_ports
+from cluster.local.head import is_alive, processes
+from cluster.local.ports import free_ports
+from cluster.local.serve_api import ApplicationState, ServeApi
+from cluster.local.state import RunningCluster, State
 from cluster.profile import application, load_profile
-from cluster.serve_api import ApplicationState, ServeApi
-from cluster.state import RunningCluster, State
 from loadtest.command_line import winnow
 from loadtest.redis_server import RedisServer, redis_binary
 

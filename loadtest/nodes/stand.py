@@ -11,11 +11,11 @@ from typing import Any
 
 import yaml
 
-from cluster.nodes_api import NodesApi
-from cluster.ports import free_ports
+from cluster.local.nodes_api import NodesApi
+from cluster.local.ports import free_ports
+from cluster.local.serve_api import ServeApi
+from cluster.local.state import RunningCluster, State
 from cluster.profile import application
-from cluster.serve_api import ServeApi
-from cluster.state import RunningCluster, State
 from loadtest.command_line import winnow
 from loadtest.scaled import STAGES, Stage, scaled_profile
 

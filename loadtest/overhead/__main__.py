@@ -24,9 +24,9 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from cluster.local.serve_api import ServeApi
+from cluster.local.state import State
 from cluster.profile import load_profile
-from cluster.serve_api import ServeApi
-from cluster.state import State
 from loadtest.bench import machine, wrk
 from loadtest.bench.servers import wait
 from loadtest.command_line import winnow

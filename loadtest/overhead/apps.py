@@ -16,15 +16,15 @@ from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
 from cluster.config import AppConfig
-from deployments.computed import Computed
-from deployments.configs import EmbedderConfig, RerankerConfig
+from deployments.config import EmbedderConfig, RerankerConfig
 from deployments.embedder import Embedder
 from deployments.engine.base import PoolingEngine
 from deployments.reranker import Reranker
 from deployments.router import Router
+from deployments.rows.model_output import ModelOutput
+from deployments.rows.token_rows import TokenRows
 from deployments.stores.base import Hit, Record, Search
-from deployments.token_rows import TokenRows
-from deployments.tokenizer import RerankEncoder, load_tokenizer
+from deployments.text.tokenizer import RerankEncoder, load_tokenizer
 from loadtest.overhead.answer import ANSWER, DOCUMENTS
 
 
@@ -34,11 +34,11 @@ class FreeEngine:
     def __init__(self, width: int) -> None:
         self._vector = np.full(width, width**-0.5, np.float32)
 
-    async def embed(self, rows: TokenRows) -> Computed:
-        return Computed.anew(np.tile(self._vector, (len(rows), 1)))
+    async def embed(self, rows: TokenRows) -> ModelOutput:
+        return ModelOutput.anew(np.tile(self._vector, (len(rows), 1)))
 
-    async def score(self, rows: TokenRows) -> Computed:
-        return Computed.anew(np.zeros(len(rows), np.float32))
+    async def score(self, rows: TokenRows) -> ModelOutput:
+        return ModelOutput.anew(np.zeros(len(rows), np.float32))
 
     async def check_health(self) -> None:
         return

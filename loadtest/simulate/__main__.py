@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from cluster.state import State
+from cluster.local.state import State
 from loadtest.bench import machine
 from loadtest.simulate import check as reality
 from loadtest.simulate import choice as choices

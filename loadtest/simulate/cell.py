@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from deployments.deadline import Clock, Deadline
-from deployments.demand import Demand, Stage
+from deployments.autoscaling.arrivals import Arrivals, Stage
+from deployments.autoscaling.policy import StageLoad, StageSize, stage_load
+from deployments.autoscaling.signals import Stats
+from deployments.calls.call_batches import CallBatches
 from deployments.errors import WinnowError
-from deployments.fair_queue import Origin
-from deployments.packer import Packer
-from deployments.scaling import StageLoad, StageSize, stage_load
-from deployments.signals import Stats
-from deployments.token_rows import TokenRows
+from deployments.request.deadline import Clock, Deadline
+from deployments.request.origin import Origin
+from deployments.rows.token_rows import TokenRows
 from loadtest.simulate import virtual_time
 from loadtest.simulate.policies import Policy, Seen
 from loadtest.simulate.stage import SimulatedStage, StageSpec
@@ -96,13 +96,13 @@ class _Cell:
         self._policies = policies
         self._trace = trace
         self._clock: Clock = asyncio.get_running_loop().time
-        self._demand = Demand(self._clock)
+        self._demand = Arrivals(self._clock)
         self.stages = {
             name: SimulatedStage(spec.stages[name], self._clock, seed + number)
             for number, name in enumerate(STAGES)
         }
         self._packers = {
-            name: Packer(stage.call, stage.spec.calls.at_once, stage.spec.calls.tokens)
+            name: CallBatches(stage.call, stage.spec.calls.at_once, stage.spec.calls.tokens)
             for name, stage in self.stages.items()
         }
         self._reported: tuple[Stats, dict[Stage, list[Stats]]] | None = None

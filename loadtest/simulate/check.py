@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.profile import application, load_profile
-from deployments.batcher import BatchLimits
-from deployments.configs import CallLimits
-from deployments.demand import Stage
+from deployments.autoscaling.arrivals import Stage
+from deployments.batching.batcher import BatchLimits
+from deployments.config import CallLimits
 from loadtest.run.open_loop import OpenLoop
 from loadtest.run.requests import Requests
 from loadtest.run.service import Service, local_service, served_models

@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.batcher import BatchLimits
-from deployments.configs import CallLimits
+from deployments.batching.batcher import BatchLimits
+from deployments.config import CallLimits
 from loadtest.simulate.cell import STAGES, CellSpec, Outcome, simulate
 from loadtest.simulate.policies import FixedPolicy
 from loadtest.simulate.service_times import ServiceTimes

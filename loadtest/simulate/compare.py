@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from ray.serve.config import AutoscalingConfig
 
-from deployments.batcher import BatchLimits
-from deployments.configs import CallLimits
-from deployments.demand import Stage
-from deployments.scaling import ScalingRules
+from deployments.autoscaling.arrivals import Stage
+from deployments.autoscaling.policy import ScalingRules
+from deployments.batching.batcher import BatchLimits
+from deployments.config import CallLimits
 from loadtest.simulate.cell import STAGES, CellSpec, simulate
 from loadtest.simulate.policies import (
     ForesightPolicy,

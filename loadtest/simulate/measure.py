@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from cluster.local.state import State
 from cluster.models.pull import default_cache, resolve
 from cluster.profile import application, load_profile, localise
-from cluster.state import State
-from deployments.configs import EmbedderConfig, ModelConfig, RerankerConfig
+from deployments.config import EmbedderConfig, ModelConfig, RerankerConfig
 from deployments.engine.build import build_engine
-from deployments.token_rows import TokenRows
+from deployments.rows.token_rows import TokenRows
 from loadtest.bench import machine
 from loadtest.simulate.service_times import Sample, ServiceTimes, StageTimes
 

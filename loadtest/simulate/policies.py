@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ray.serve.autoscaling_policy import _apply_delay_logic, _apply_scaling_factors
 from ray.serve.config import AutoscalingConfig
 
-from deployments.scaling import ScalingRules, StageLoad, StageScaler, StageSize
+from deployments.autoscaling.policy import ScalingRules, StageLoad, StageScaler, StageSize
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ engine's times are assumed, since no GPU was there to be measured.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deployments.batcher import BatchLimits
-from deployments.configs import CallLimits
-from deployments.demand import Stage
-from deployments.scaling import ScalingRules
+from deployments.autoscaling.arrivals import Stage
+from deployments.autoscaling.policy import ScalingRules
+from deployments.batching.batcher import BatchLimits
+from deployments.config import CallLimits
 from loadtest.simulate.cell import CellSpec, Event, Outcome, simulate
 from loadtest.simulate.policies import TokenPolicy
 from loadtest.simulate.service_times import ServiceTimes

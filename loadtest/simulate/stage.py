@@ -12,14 +12,14 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from deployments.batcher import Batcher, BatchLimits
-from deployments.computed import Computed
-from deployments.configs import CallLimits
-from deployments.deadline import Clock, Deadline, within
+from deployments.autoscaling.signals import StageSignals, Stats
+from deployments.batching.batcher import Batcher, BatchLimits
+from deployments.config import CallLimits
 from deployments.errors import StageUnavailable
-from deployments.fair_queue import Origin
-from deployments.signals import StageSignals, Stats
-from deployments.token_rows import TokenRows
+from deployments.request.deadline import Clock, Deadline, within
+from deployments.request.origin import Origin
+from deployments.rows.model_output import ModelOutput
+from deployments.rows.token_rows import TokenRows
 from loadtest.simulate.service_times import ServiceTimes
 
 _RETRY_S = 0.05
@@ -58,7 +58,7 @@ class Replica:
         measured = batcher.throughput.tokens_per_s
         return StageSignals(batcher.lane_tokens, batcher.oldest_wait_s(), measured).to_stats()
 
-    async def _compute(self, rows: TokenRows) -> Computed:
+    async def _compute(self, rows: TokenRows) -> ModelOutput:
         if not self.lost:
             # Batches in several slots take turns on the one engine.
             begins = max(self._clock(), self._busy_until)
@@ -66,7 +66,7 @@ class Replica:
             await asyncio.sleep(self._busy_until - self._clock())
         if self.lost:
             raise StageUnavailable("the replica was lost")
-        return Computed.anew(np.zeros(len(rows), np.float32)).by("model")
+        return ModelOutput.anew(np.zeros(len(rows), np.float32)).by("model")
 
 
 class SimulatedStage:
@@ -93,7 +93,7 @@ class SimulatedStage:
     def queued_tokens(self) -> int:
         return sum(replica.batcher.queued_tokens for replica in self._replicas)
 
-    async def call(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> Computed:
+    async def call(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> ModelOutput:
         """Raises Overloaded and DeadlineExceeded; a lost replica's work goes to another."""
         self.calls += 1
         try:

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from cluster.profile import application, load_profile
-from deployments.computed import Computed
-from deployments.configs import EmbedderConfig, RerankerConfig
+from deployments.config import EmbedderConfig, RerankerConfig
 from deployments.engine.base import EngineConfig, PoolingEngine
 from deployments.engine.build import build_engine
-from deployments.prompts import Cut
-from deployments.token_rows import TokenRows
-from deployments.tokenizer import EmbedEncoder, RerankEncoder, load_tokenizer
+from deployments.rows.model_output import ModelOutput
+from deployments.rows.token_rows import TokenRows
+from deployments.text.prompts import Cut
+from deployments.text.tokenizer import EmbedEncoder, RerankEncoder, load_tokenizer
 from tests.models import model_directory
 
 Process = Literal["inline", "separate"]
@@ -68,7 +68,7 @@ async def test_embed(embedder: tuple[PoolingEngine, EmbedEncoder]) -> None:
     at_once = await asyncio.gather(
         *(engine.embed(encoder.documents([text], Cut())) for text in _TEXTS)
     )
-    assert (np.sum(together * Computed.concatenate(at_once).values, axis=1) > 0.999).all()
+    assert (np.sum(together * ModelOutput.concatenate(at_once).values, axis=1) > 0.999).all()
     await engine.check_health()
 
 

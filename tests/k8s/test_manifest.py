@@ -13,9 +13,9 @@ from ray.serve.schema import ServeDeploySchema
 from cluster.app import build
 from cluster.commands.render import manifest
 from cluster.config import AppConfig
-from cluster.pods import load_cluster_spec
+from cluster.kubernetes.rayservice import render_rayservice
+from cluster.node_groups import load_cluster_spec
 from cluster.profile import application, load_profile, profile_names
-from cluster.rayservice import render_rayservice
 
 _ROOT = Path(__file__).parents[2]
 _RENDERED = _ROOT / "k8s" / "base" / "rayservice.yaml"

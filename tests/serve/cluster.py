@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 
-from cluster.ports import free_ports
-from cluster.state import State
+from cluster.local.ports import free_ports
+from cluster.local.state import State
 
 _TIMEOUT_S = 400
 _ROOT = Path(__file__).parents[2]

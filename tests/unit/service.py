@@ -7,18 +7,18 @@ from typing import Any, cast
 import httpx
 import numpy as np
 
-from deployments.admission import Admission
-from deployments.api.app import build_http_app
-from deployments.context import Context
-from deployments.control.control import Control
-from deployments.library import Library
-from deployments.pipeline import Embedded, Pipeline, Ranked, Usage
-from deployments.plans import Plan, Plans
-from deployments.quota.embedded import EmbeddedLimiter
-from deployments.quota.limiter import Limiter
-from deployments.schemas import Readiness
-from deployments.service import EmbedModel, RerankModel, Service
-from deployments.tenancy import ALL_SCOPES, Scope, new_key, write_keys
+from deployments.pipeline.collections import Collections
+from deployments.pipeline.pipeline import Embedded, Pipeline, Ranked, Usage
+from deployments.request.context import Context
+from deployments.tenants.admission import Admission
+from deployments.tenants.api_keys import ALL_SCOPES, Scope, new_key, write_keys
+from deployments.tenants.plans import Plan, Plans
+from deployments.tenants.rate_limits.limiter import Limiter
+from deployments.tenants.rate_limits.local import EmbeddedLimiter
+from deployments.tenants.tenant_store import TenantStore
+from deployments.web.app import build_http_app
+from deployments.web.schemas import Readiness
+from deployments.web.service import EmbedModel, RerankModel, Service
 
 MODELS = {"embed": "embedder", "rerank": "reranker"}
 
@@ -60,7 +60,7 @@ class TestService:
     __test__ = False
 
     def __init__(
-        self, control: Control, key: str, pipeline: Any, library: Any, limiter: Limiter
+        self, control: TenantStore, key: str, pipeline: Any, collections: Any, limiter: Limiter
     ) -> None:
         self.control = control
         self.key = key
@@ -69,7 +69,7 @@ class TestService:
         self.app = build_http_app(
             Service(
                 pipeline=cast(Pipeline, pipeline),
-                library=cast(Library, library),
+                collections=cast(Collections, collections),
                 control=control,
                 admission=self.admission,
                 embed_model=EmbedModel("embedder", 2, None),
@@ -84,17 +84,17 @@ class TestService:
         cls,
         directory: Path,
         pipeline: Any = None,
-        library: Any = None,
+        collections: Any = None,
         limiter: Limiter | None = None,
     ) -> "TestService":
         key, record = new_key("tenant")
         write_keys(directory / "keys.json", [record])
-        control = await Control.open(
+        control = await TenantStore.open(
             None, directory, MODELS, lambda *_: None, lambda: None, lambda: 1_000_000.0
         )
         await control.start(directory / "keys.json")
         limiter = limiter or EmbeddedLimiter.in_memory()
-        return cls(control, key, pipeline or NotingPipeline(), library, limiter)
+        return cls(control, key, pipeline or NotingPipeline(), collections, limiter)
 
     async def close(self) -> None:
         await self.control.meter.flush()

@@ -16,13 +16,13 @@ import uvicorn
 from ray.serve.handle import DeploymentHandle
 
 from cluster.config import AppConfig
-from cluster.ports import free_ports
+from cluster.local.ports import free_ports
 from cluster.profile import application, load_profile
 from deployments.embedder import Embedder
 from deployments.index import Index
 from deployments.reranker import Reranker
 from deployments.router import Router
-from deployments.tenancy import new_key, write_keys
+from deployments.tenants.api_keys import new_key, write_keys
 from tests.models import model_directory
 from tests.whole.engine import HashingEngine
 

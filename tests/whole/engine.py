@@ -5,8 +5,8 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.computed import Computed
-from deployments.token_rows import TokenRows
+from deployments.rows.model_output import ModelOutput
+from deployments.rows.token_rows import TokenRows
 
 
 class HashingEngine:
@@ -17,14 +17,14 @@ class HashingEngine:
         self._dimensions = dimensions
         self.drift = 0.0
 
-    async def embed(self, rows: TokenRows) -> Computed:
+    async def embed(self, rows: TokenRows) -> ModelOutput:
         vectors = np.stack([self._vector(ids) for ids in rows]) + self.drift
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        return Computed.anew(vectors.astype(np.float32))
+        return ModelOutput.anew(vectors.astype(np.float32))
 
-    async def score(self, rows: TokenRows) -> Computed:
+    async def score(self, rows: TokenRows) -> ModelOutput:
         logits = 2 - rows.lengths / 16 + self.drift
-        return Computed.anew(logits.astype(np.float32))
+        return ModelOutput.anew(logits.astype(np.float32))
 
     async def check_health(self) -> None:
         return

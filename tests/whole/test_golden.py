@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from deployments import embedder, model_replica, reranker
-from deployments.configs import ModelConfig
+from deployments import embedder, reranker
+from deployments.batching import model_replica
+from deployments.batching.model_replica import Answers, ModelReplica
+from deployments.config import ModelConfig
 from deployments.embedder import Embedder
-from deployments.golden import GoldenDrift
-from deployments.model_replica import Answers, ModelReplica
+from deployments.engine.golden import GoldenDrift
 from deployments.reranker import Reranker
 from tests.whole.app import DIMENSIONS, config_in
 from tests.whole.engine import HashingEngine

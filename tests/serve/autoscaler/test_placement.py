@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from cluster.nodes_api import Node
+from cluster.local.nodes_api import Node
 from loadtest.nodes.stand import Stand, profile
 
 _PATIENCE_S = 180.0

@@ -18,12 +18,12 @@ import httpx
 import pytest
 import yaml
 
-from cluster.environment import CLUSTER_ID_VARIABLE, local_environment
-from cluster.head import new_session_directory
-from cluster.nodes_api import NodesApi
-from cluster.ports import free_ports
+from cluster.local.environment import CLUSTER_ID_VARIABLE, local_environment
+from cluster.local.head import new_session_directory
+from cluster.local.nodes_api import NodesApi
+from cluster.local.ports import free_ports
+from cluster.local.state import RunningCluster
 from cluster.profile import application
-from cluster.state import RunningCluster
 from loadtest.scaled import scaled_profile
 from tests.serve.cluster import Cluster
 from tests.serve.cut_off.network import BRIDGE_ADDRESS, Network, NotAllowedError

@@ -1,7 +1,7 @@
 """`winnow down` leaves nothing. The last folder of a run: any profile will do."""
 
-from cluster.head import is_running, processes
-from cluster.ports import is_free
+from cluster.local.head import is_running, processes
+from cluster.local.ports import is_free
 from tests.serve.cluster import Cluster
 
 

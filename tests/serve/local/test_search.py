@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from deployments.schemas import SearchResponse
+from deployments.web.schemas import SearchResponse
 from tests.serve.cluster import post
 
 _TEXTS = {

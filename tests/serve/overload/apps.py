@@ -5,11 +5,11 @@ from pathlib import Path
 from ray.serve import Application
 
 from cluster.config import AppConfig
-from deployments.computed import Computed
-from deployments.configs import EmbedderConfig
+from deployments.config import EmbedderConfig
 from deployments.embedder import Embedder
 from deployments.engine.base import PoolingEngine
-from deployments.token_rows import TokenRows
+from deployments.rows.model_output import ModelOutput
+from deployments.rows.token_rows import TokenRows
 from loadtest.overhead.apps import graph
 from loadtest.paced import PacedEngine, PacedReranker
 
@@ -22,7 +22,7 @@ class NotingEngine(PacedEngine):
         self._computed = 0
         self._file = file
 
-    async def embed(self, rows: TokenRows) -> Computed:
+    async def embed(self, rows: TokenRows) -> ModelOutput:
         self._computed += rows.total_tokens
         self._file.write_text(str(self._computed))
         return await super().embed(rows)

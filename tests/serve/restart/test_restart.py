@@ -5,7 +5,7 @@ import threading
 import httpx
 import psutil
 
-from cluster.head import processes
+from cluster.local.head import processes
 from tests.serve.cluster import Cluster
 
 _BATCH = 50

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cluster.serve_api import ServeApi
+from cluster.local.serve_api import ServeApi
 from loadtest.scaled import scaled_profile
 from tests.serve.cluster import Cluster
 

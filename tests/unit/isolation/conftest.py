@@ -7,17 +7,17 @@ from typing import cast
 import numpy as np
 import pytest
 
-from deployments.computed import Computed
-from deployments.configs import IndexConfig
-from deployments.deadline import Deadline
-from deployments.demand import Demand
-from deployments.fair_queue import Origin
+from deployments.autoscaling.arrivals import Arrivals
+from deployments.batching.stage_status import StageStatus
+from deployments.calls.client import IndexClient, ModelStageClient
+from deployments.config import IndexConfig
 from deployments.index import Index
-from deployments.library import Library
-from deployments.pipeline import Pipeline
-from deployments.stage import StageStatus
-from deployments.stage_client import IndexClient, ModelStageClient
-from deployments.token_rows import TokenRows
+from deployments.pipeline.collections import Collections
+from deployments.pipeline.pipeline import Pipeline
+from deployments.request.deadline import Deadline
+from deployments.request.origin import Origin
+from deployments.rows.model_output import ModelOutput
+from deployments.rows.token_rows import TokenRows
 from tests.unit.service import TestService
 from tests.unit.stores.made import DIMENSIONS, FINGERPRINT, unit
 from tests.whole.app import handle
@@ -52,14 +52,14 @@ class Embedder(Idle):
     async def status(self, _: Deadline) -> StageStatus:
         return StageStatus("embedder", FINGERPRINT, 0, 0)
 
-    async def compute(self, rows: TokenRows, _: Deadline, __: Origin) -> Computed:
+    async def compute(self, rows: TokenRows, _: Deadline, __: Origin) -> ModelOutput:
         vectors = np.tile(unit(1, *[0] * (DIMENSIONS - 1)), (len(rows), 1))
-        return Computed.anew(vectors).by(FINGERPRINT)
+        return ModelOutput.anew(vectors).by(FINGERPRINT)
 
 
 class Reranker(Idle):
-    async def compute(self, rows: TokenRows, _: Deadline, __: Origin) -> Computed:
-        return Computed.anew(np.full(len(rows), 0.5, np.float32)).by(FINGERPRINT)
+    async def compute(self, rows: TokenRows, _: Deadline, __: Origin) -> ModelOutput:
+        return ModelOutput.anew(np.full(len(rows), 0.5, np.float32)).by(FINGERPRINT)
 
 
 @pytest.fixture
@@ -67,9 +67,9 @@ async def whole(tmp_path: Path) -> AsyncIterator[TestService]:
     index = Index(IndexConfig(directory=str(tmp_path / "index")))
     client = IndexClient("retrieve", handle(index))
     embedder = Embedder()
-    pipeline = Pipeline(Encoder(), embedder, client, Reranker(), Demand(lambda: 0.0))
-    library = Library(pipeline, cast(ModelStageClient, embedder), client, DIMENSIONS)
-    service = await TestService.open(tmp_path, pipeline, library)
+    pipeline = Pipeline(Encoder(), embedder, client, Reranker(), Arrivals(lambda: 0.0))
+    collections = Collections(pipeline, cast(ModelStageClient, embedder), client, DIMENSIONS)
+    service = await TestService.open(tmp_path, pipeline, collections)
     yield service
     await service.close()
     await index.__del__()

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from deployments.stores.base import Namespace, VectorStore
-from deployments.stores.lancedb_store import LanceDBStore
-from deployments.stores.qdrant_store import IN_MEMORY, QdrantStore
+from deployments.stores.lancedb.store import LanceDBStore
+from deployments.stores.qdrant.store import IN_MEMORY, QdrantStore
 from tests.unit.stores.made import DIMENSIONS, FINGERPRINT, record, records
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deployments.configs import IndexConfig
+from deployments.config import IndexConfig
 from deployments.errors import (
     FingerprintMismatch,
     InternalError,
@@ -18,7 +18,7 @@ from deployments.errors import (
 )
 from deployments.index import Index, build_store
 from deployments.stores.base import Hit, Namespace, Query, Search
-from deployments.stores.qdrant_store import QdrantStore
+from deployments.stores.qdrant.store import QdrantStore
 from tests.unit.stores.made import DIMENSIONS, FINGERPRINT, record, records, unit
 
 NS = Namespace("acme", "docs")

@@ -1,0 +1,79 @@
+"""Whether a profile's replicas are placed where their engines can run.
+
+An engine over several GPUs has its worker processes on one node, beside its replica, which asks Ray
+for all of them (`num_gpus`); no placement group is involved. Engines that share a GPU each keep to
+their share. Ray knows neither: it counts GPUs, and believes what it is told.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cluster.node_groups import WorkerGroup
+from deployments.engine.base import EngineConfig
+
+# Of Ray's selectors: !a, in(a, b), !in(a, b). What they match is left to Ray.
+_OPERATORS = ("!", "in(")
+
+
+class PlacementError(Exception):
+    """Names the deployment and says what to change."""
+
+
+def check_engine(deployment: Mapping[str, Any], engine: EngineConfig) -> None:
+    """PlacementError unless the engine fits what each replica of its deployment is given."""
+    name, size = deployment["name"], engine.tensor_parallel_size
+    gpus = float(deployment.get("ray_actor_options", {}).get("num_gpus", 0))
+    if deployment.get("placement_group_bundles"):
+        raise PlacementError(
+            f"{name}: an engine's workers are processes of its replica, not actors of a placement"
+            " group: give the replica its GPUs with num_gpus"
+        )
+    if size > 1 and engine.process != "separate":
+        raise PlacementError(
+            f"{name}: tensor_parallel_size is {size}: an engine over several GPUs needs"
+            " 'process: separate'"
+        )
+    if size != max(gpus, 1):
+        raise PlacementError(
+            f"{name}: tensor_parallel_size is {size} and num_gpus {gpus:g}: the one has to be the"
+            " other, or tensor_parallel_size 1 on a share of a GPU or on none"
+        )
+    if 0 < gpus < 1:
+        _check_share(name, engine, gpus)
+
+
+def _check_share(name: str, engine: EngineConfig, gpus: float) -> None:
+    if engine.gpu_memory_utilization > gpus:
+        raise PlacementError(
+            f"{name}: gpu_memory_utilization is {engine.gpu_memory_utilization:g} and its share of"
+            f" the GPU {gpus:g} (num_gpus): it may be no more than that"
+        )
+    if engine.kv_cache_memory_bytes is None:
+        raise PlacementError(
+            f"{name}: on a share of a GPU it needs kv_cache_memory_bytes, or it would measure a GPU"
+            " that its neighbours are filling"
+        )
+
+
+def check_fits(deployments: Sequence[Mapping[str, Any]], groups: Sequence[WorkerGroup]) -> None:
+    """PlacementError if the nodes of no group can take a replica, which would wait for ever."""
+    for deployment in deployments:
+        options = deployment.get("ray_actor_options", {})
+        if not any(_takes(group, options) for group in groups):
+            raise PlacementError(
+                f"{deployment['name']}: no node group has what its ray_actor_options ask for:"
+                f" {options}"
+            )
+
+
+def _takes(group: WorkerGroup, options: Mapping[str, Any]) -> bool:
+    labels = group.ray_labels()
+    return (
+        options.get("num_cpus", 1) <= group.cpu
+        and options.get("num_gpus", 0) <= group.gpus
+        and all(
+            labels.get(label) == value
+            for label, value in options.get("label_selector", {}).items()
+            if not value.startswith(_OPERATORS)
+        )
+    )

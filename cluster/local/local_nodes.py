@@ -1,0 +1,72 @@
+"""Nodes of a local cluster that come and go: Ray's own autoscaler over processes of this machine.
+
+A node is a raylet of its own, of one of the groups that a Kubernetes cluster would have; its CPUs
+and GPUs are only counted. So the autoscaler that KubeRay runs can be seen at work without a GPU.
+The provider that starts and stops the raylets comes with Ray, made for Ray's own tests.
+
+Knows no Serve and no profile.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from cluster.node_groups import WorkerGroup
+
+HEAD_ROLE = "head"
+
+# Ray's, not imported for the sake of a command line that starts at once.
+_PROVIDER = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
+_HEAD_TYPE = "ray.head.default"
+_HEAD_ID = "f" * 51 + "00000"
+# The least Ray takes.
+_OBJECT_STORE_BYTES = 80 * 1024 * 1024
+# Of cluster launching over SSH, of which there is none; the autoscaler wants these all the same.
+_UNUSED = ("cluster_synced_files", "setup_commands", "head_setup_commands", "worker_setup_commands")
+
+
+def autoscaling_config(groups: Sequence[WorkerGroup], gcs_address: str) -> dict[str, Any]:
+    """What `ray start --autoscaling-config` reads: a node type for each group."""
+    return {name: [] for name in _UNUSED} | {
+        "cluster_name": "winnow",
+        "max_workers": sum(group.max_replicas for group in groups),
+        "upscaling_speed": 100,
+        "idle_timeout_minutes": 1,
+        "provider": {
+            # By its module: for the provider's short name Ray 2.60 opens a file that it lacks.
+            "type": "external",
+            "module": _PROVIDER,
+            "gcs_address": gcs_address,
+            "head_node_id": _HEAD_ID,
+            "launch_multiple": True,
+            "use_node_id_as_ip": True,
+            "disable_node_updaters": True,
+            "disable_launch_config_check": True,
+        },
+        "head_node_type": _HEAD_TYPE,
+        "available_node_types": {
+            _HEAD_TYPE: {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+            **{group.name: _node_type(group) for group in groups},
+        },
+    }
+
+
+def _node_type(group: WorkerGroup) -> dict[str, Any]:
+    resources = {"CPU": group.cpu, "object_store_memory": _OBJECT_STORE_BYTES}
+    return {
+        "resources": resources | ({"GPU": group.gpus} if group.gpus else {}),
+        "labels": group.ray_labels(),
+        "node_config": {},
+        "min_workers": group.min_replicas,
+        "max_workers": group.max_replicas,
+        "idle_timeout_s": group.idle_timeout_s,
+    }
+
+
+def autoscaler_environment() -> dict[str, str]:
+    """Of the head: the second version of the autoscaler, as KubeRay has it, awake every second."""
+    return {
+        "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+        "RAY_enable_autoscaler_v2": "1",
+        "RAY_FAKE_CLUSTER": "1",
+        "RAY_CLOUD_INSTANCE_ID": _HEAD_ID,
+    }

@@ -1,0 +1,78 @@
+"""The state of a local cluster: one directory, `.winnow` unless said otherwise.
+
+api_key        the first tenant's key, readable by its owner alone
+keys.json      its hash, which the Router's control store takes in
+control/       tenants, keys, usage and the rates of quotas
+ray_token      what Ray's own ports ask for
+cluster.json   ports and process of the running cluster; absent when there is none
+index/         the embedded index: the documents
+logs/          what the head process printed
+"""
+
+import secrets
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from deployments.tenants.api_keys import new_key, write_keys
+
+_FIRST_TENANT = "default"
+
+
+class RunningCluster(BaseModel):
+    """`cluster_id` is in the environment of every process of the cluster."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cluster_id: str
+    head_pid: int
+    profile: str
+    http_port: int
+    dashboard_port: int
+    session_directory: str
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.http_port}"
+
+
+class State:
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory.absolute()
+        self.api_key_file = self.directory / "api_key"
+        self.keys_file = self.directory / "keys.json"
+        self.ray_token_file = self.directory / "ray_token"
+        self.head_log = self.directory / "logs" / "head.log"
+        self._cluster_file = self.directory / "cluster.json"
+
+    def prepare(self) -> None:
+        """Make the directory, the first tenant's key and Ray's token, unless they are there."""
+        self.head_log.parent.mkdir(parents=True, exist_ok=True)
+        if not self.keys_file.exists():
+            key, record = new_key(_FIRST_TENANT)
+            _write_private(self.api_key_file, key)
+            write_keys(self.keys_file, [record])
+        if not self.ray_token_file.exists():
+            _write_private(self.ray_token_file, secrets.token_hex(32))
+
+    def api_key(self) -> str:
+        return self.api_key_file.read_text().strip()
+
+    def ray_token(self) -> str:
+        return self.ray_token_file.read_text().strip()
+
+    def running(self) -> RunningCluster | None:
+        if not self._cluster_file.exists():
+            return None
+        return RunningCluster.model_validate_json(self._cluster_file.read_text())
+
+    def record(self, cluster: RunningCluster) -> None:
+        self._cluster_file.write_text(cluster.model_dump_json(indent=1))
+
+    def forget(self) -> None:
+        self._cluster_file.unlink(missing_ok=True)
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(text)

@@ -1,0 +1,135 @@
+"""What Embedder and Reranker have in common: one engine behind one fair queue, and its health.
+
+Knows neither text nor tenants' rights nor HTTP; what is computed, and the golden answers to it, are
+the subclass's.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from deployments.autoscaling.signals import StageSignals, Stats
+from deployments.batching.batcher import Batcher, BatchLimits, Compute
+from deployments.batching.stage_status import StageStatus
+from deployments.config import ModelConfig
+from deployments.engine.base import PoolingEngine
+from deployments.engine.build import build_engine
+from deployments.engine.golden import GoldenDrift, check_golden
+from deployments.engine.weights import locate, weights_digest
+from deployments.errors import DeadlineExceeded, Overloaded, StageUnavailable, WinnowError
+from deployments.metrics import BatchMetrics
+from deployments.request.origin import Origin
+from deployments.rows.model_output import ModelOutput
+from deployments.rows.token_rows import TokenRows
+
+logger = logging.getLogger(__name__)
+
+# Once more a minute: a few short rows, which cost the engine some milliseconds.
+GOLDEN_PERIOD_S = 60.0
+
+Answers = Callable[[], Awaitable[list[float]]]
+
+# Long enough for the answers that say so to leave.
+_LAST_WORDS_S = 0.5
+
+
+class ModelReplica:
+    """`start` first; then `submit`."""
+
+    async def start(
+        self, stage: str, config: ModelConfig, method: Callable[[PoolingEngine], Compute]
+    ) -> tuple[PoolingEngine, Path]:
+        """Load the engine and put the queue before its `method`."""
+        directory = locate(config.engine.model, config.engine.revision, weights=True)
+        engine_config = config.engine.model_copy(update={"model": str(directory)})
+        fingerprint = config.fingerprint(weights_digest(directory))
+        engine = await build_engine(engine_config)
+        self.attach(stage, config, fingerprint, engine, method)
+        return engine, directory
+
+    def attach(
+        self,
+        stage: str,
+        config: ModelConfig,
+        fingerprint: str,
+        engine: PoolingEngine,
+        method: Callable[[PoolingEngine], Compute],
+    ) -> None:
+        """Put the queue before `method` of an engine that is loaded."""
+        self._config = config
+        self._contract = config.contract()
+        self.fingerprint = fingerprint
+        self._engine = engine
+        self._golden_answers: Answers | None = None
+        self._compute = method(engine)
+        self._batcher = Batcher(
+            self._compute_or_end, time.monotonic, BatchLimits(), BatchMetrics(stage).observe
+        )
+
+    async def keep_golden(self, answers: Answers) -> None:
+        """Check the model's `answers` to the golden pairs now, and again with its health."""
+        self._golden_answers = answers
+        await self._check_golden()
+
+    def reconfigure(self, user_config: dict[str, Any]) -> None:
+        self._batcher.limits = BatchLimits.model_validate(user_config)
+
+    async def submit(
+        self, rows: TokenRows, timeout_s: float, origin: Origin, contract: str
+    ) -> ModelOutput | WinnowError:
+        """Raises StageUnavailable. Overloaded and DeadlineExceeded are returned: of what is raised
+        Serve logs the traceback, which costs the engine's process more than to refuse."""
+        if contract != self._contract:
+            # While a new version rolls out, a Router may reach a replica of the other one.
+            raise StageUnavailable("this replica serves another version of the model")
+        owned = rows.owned_by(origin.tenant)
+        try:
+            computed = await self._batcher.submit(owned, timeout_s, origin)
+        except (Overloaded, DeadlineExceeded) as refusal:
+            return refusal
+        return computed.by(self.fingerprint)
+
+    async def status(self) -> StageStatus:
+        batcher = self._batcher
+        return StageStatus(
+            self._config.name, self.fingerprint, batcher.queued_rows, batcher.queued_tokens
+        )
+
+    def record_autoscaling_stats(self) -> Stats:
+        """What waits and how fast the engine is; Serve asks for it."""
+        batcher = self._batcher
+        return StageSignals(
+            batcher.lane_tokens, batcher.oldest_wait_s(), batcher.throughput.tokens_per_s
+        ).to_stats()
+
+    async def check_health(self) -> None:
+        """Raises StageUnavailable, or GoldenDrift when the model no longer answers as it should."""
+        await self._engine.check_health()
+        if self._golden_answers and time.monotonic() >= self._golden_due_s:
+            try:
+                await self._check_golden()
+            except GoldenDrift:
+                self._end("the model has drifted")
+                raise
+
+    async def _check_golden(self) -> None:
+        assert self._golden_answers is not None
+        check_golden(self._config.golden, await self._golden_answers())
+        self._golden_due_s = time.monotonic() + GOLDEN_PERIOD_S
+
+    async def _compute_or_end(self, rows: TokenRows) -> ModelOutput:
+        try:
+            return await self._compute(rows)
+        except StageUnavailable:
+            self._end("the engine has failed")
+            raise
+
+    def _end(self, why: str) -> None:
+        # Until Serve's third failed health check a dead engine would answer faster than any healthy
+        # one, and draw the traffic. A dead replica is replaced at once.
+        logger.critical("%s: this replica ends", why)
+        asyncio.get_running_loop().call_later(_LAST_WORDS_S, os._exit, 1)

@@ -1,0 +1,92 @@
+"""A tenant's collections: made, listed, filled, read and deleted.
+
+Adds the tenant to every name, and the running embedder to every vector. Knows neither HTTP nor a
+store: `index` answers for those.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from deployments.calls.client import IndexClient, ModelStageClient
+from deployments.errors import NotFound
+from deployments.pipeline.pipeline import Pipeline
+from deployments.request.context import Context
+from deployments.request.deadline import Deadline
+from deployments.stores.base import Collection, Filter, Namespace, Page, Record
+from deployments.text.prompts import Cut
+
+
+@dataclass(frozen=True, slots=True)
+class Collections:
+    pipeline: Pipeline
+    embedder: ModelStageClient
+    index: IndexClient
+    dimensions: int
+
+    async def create(self, tenant: str, name: str, deadline: Deadline) -> bool:
+        """True if the collection was made now; FingerprintMismatch if it is another model's."""
+        running = await self.embedder.status(deadline)
+        return await self.index.ensure(
+            Namespace(tenant, name), self.dimensions, running.fingerprint, deadline
+        )
+
+    async def describe(self, tenant: str, name: str, deadline: Deadline) -> Collection:
+        return await self.index.describe(Namespace(tenant, name), deadline)
+
+    async def all(self, tenant: str, deadline: Deadline) -> list[Collection]:
+        return await self.index.collections(tenant, deadline)
+
+    async def drop(self, tenant: str, name: str, deadline: Deadline) -> None:
+        await self.index.drop(Namespace(tenant, name), deadline)
+
+    async def upsert(
+        self,
+        tenant: str,
+        name: str,
+        records: Sequence[Record],
+        context: Context,
+    ) -> int:
+        """Embed and store; returns the tokens embedded once all is durable.
+
+        A text longer than the model reads is embedded by its beginning and stored whole.
+        """
+        ns = Namespace(tenant, name)
+        # Before the work, because the embedder is the expensive part of a refused upsert.
+        running = await self.embedder.status(context.deadline)
+        await self.index.check(ns, running.fingerprint, context.deadline)
+        texts = [record.text for record in records]
+        embedded = await self.pipeline.embed_documents(texts, Cut(), context)
+        kept = await self.pipeline.keep(texts, context)
+        stored = [
+            replace(record, vector=vector, tokens=tokens)
+            for record, vector, tokens in zip(records, embedded.vectors, kept, strict=True)
+        ]
+        with context.timings.stage("store"):
+            await self.index.upsert(ns, stored, embedded.fingerprint, context.deadline)
+        return embedded.usage.tokens
+
+    async def get(
+        self, tenant: str, name: str, ids: Sequence[str], deadline: Deadline
+    ) -> list[Record | None]:
+        return await self.index.get(Namespace(tenant, name), ids, deadline)
+
+    async def get_one(self, tenant: str, name: str, id: str, deadline: Deadline) -> Record:
+        [record] = await self.get(tenant, name, [id], deadline)
+        if record is None:
+            raise NotFound(f"collection '{name}' has no document '{id}'")
+        return record
+
+    async def scan(
+        self, tenant: str, name: str, cursor: str | None, limit: int, deadline: Deadline
+    ) -> Page:
+        return await self.index.scan(Namespace(tenant, name), cursor, limit, deadline)
+
+    async def delete(
+        self,
+        tenant: str,
+        name: str,
+        ids: Sequence[str] | None,
+        where: Filter | None,
+        deadline: Deadline,
+    ) -> int:
+        return await self.index.delete(Namespace(tenant, name), ids, where, deadline)

@@ -1,0 +1,160 @@
+"""The embed stage with a memory: a text that was embedded before is not embedded again.
+
+Exact match: a vector is kept under the digest of its model's fingerprint, its tenant and its token
+ids. The tenant is part of it so that no one can tell by the time it takes what another has asked.
+Equal texts that arrive while the first is being embedded wait for its vector. Bulk work passes by:
+its texts hardly ever come twice, and would push out those that do.
+
+Knows no Ray and no store: the stage and the cache are given.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deployments.pipeline.pipeline import ModelStage
+from deployments.request.deadline import Deadline, within
+from deployments.request.origin import Origin
+from deployments.rows.model_output import ModelOutput
+from deployments.rows.token_rows import TokenRows
+
+# So much text is hardly ever cached as a whole.
+_SELDOM_CACHED_TOKENS = 1_000
+
+Vector = NDArray[np.float32]
+# What is being embedded; None when that failed.
+_Flights = dict[bytes, asyncio.Future[Vector | None]]
+
+
+class Cache(Protocol):
+    """As VectorCache."""
+
+    def get(self, keys: Sequence[bytes]) -> list[Vector | None]: ...
+    def put(self, vectors: Mapping[bytes, Vector]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """`first` is the row where each key stands first."""
+
+    rows: TokenRows
+    keys: list[bytes]
+    first: dict[bytes, int]
+    fingerprint: str
+    deadline: Deadline
+    origin: Origin
+
+
+class CachedEmbedStage:
+    """A ModelStage. `observe` is told how many tokens of a request it spared."""
+
+    def __init__(self, stage: ModelStage, cache: Cache, observe: Callable[[int], None]) -> None:
+        self._stage = stage
+        self._cache = cache
+        self._observe = observe
+        # Of the model that answered last: a cached vector is of it, or is not used.
+        self._fingerprint = ""
+        self._under_way: _Flights = {}
+        self._writes: set[asyncio.Task[None]] = set()
+
+    def turn_away(self, tokens: float, deadline: Deadline, origin: Origin) -> None:
+        """What may be in the cache is read, and looked up, first."""
+        if not _may_be_cached(tokens, origin):
+            self._stage.turn_away(tokens, deadline, origin)
+
+    async def compute(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> ModelOutput:
+        if origin.lane == "bulk" or not self._fingerprint:
+            return await self._embed(rows, deadline, origin)
+        keys = _keys(rows, self._fingerprint, origin.tenant)
+        first = {key: row for row, key in reversed(list(enumerate(keys)))}
+        request = _Request(rows, keys, first, self._fingerprint, deadline, origin)
+        vectors = dict(zip(keys, self._cache.get(keys), strict=True))
+        missing = [key for key, vector in vectors.items() if vector is None]
+        awaited = {key: self._under_way[key] for key in missing if key in self._under_way}
+        mine = [key for key in missing if key not in awaited]
+        vectors.update(await self._lead(mine, request))
+        for key, flight in awaited.items():
+            vectors[key] = await within(deadline, asyncio.shield(flight))
+        # Whoever embedded them for all failed, perhaps for want of time that this request has.
+        lost = [key for key in awaited if vectors[key] is None]
+        vectors.update(await self._lead(lost, request))
+        return self._whole(request, vectors, {*mine, *lost}) or await self._embed(
+            rows, deadline, origin
+        )
+
+    def _whole(
+        self, request: _Request, vectors: Mapping[bytes, Vector | None], computed: set[bytes]
+    ) -> ModelOutput | None:
+        """None if some are of another model, which has come meanwhile."""
+        keys, rows = request.keys, request.rows
+        found = [vector for vector in (vectors[key] for key in keys) if vector is not None]
+        if len(found) < len(keys):
+            return None
+        anew = [key in computed and request.first[key] == row for row, key in enumerate(keys)]
+        cached_tokens = np.where(anew, 0, rows.lengths).astype(np.int32)
+        self._observe(int(cached_tokens.sum()))
+        return ModelOutput(np.stack(found), cached_tokens, request.fingerprint)
+
+    async def _lead(self, mine: Sequence[bytes], request: _Request) -> dict[bytes, Vector]:
+        """Embed what is `mine`, and tell those who wait for it."""
+        if not mine:
+            return {}
+        loop = asyncio.get_running_loop()
+        flights: _Flights = {key: loop.create_future() for key in mine}
+        self._under_way.update(flights)
+        vectors: dict[bytes, Vector] = {}
+        try:
+            rows = request.rows
+            if len(mine) < len(rows):
+                rows = rows.select([request.first[key] for key in mine])
+            computed = await self._embed(rows, request.deadline, request.origin)
+            if computed.fingerprint == request.fingerprint:
+                vectors = dict(zip(mine, computed.values, strict=True))
+        finally:
+            for key, flight in flights.items():
+                flight.set_result(vectors.get(key))
+            self._land(flights, vectors)
+        return vectors
+
+    def _land(self, flights: _Flights, vectors: dict[bytes, Vector]) -> None:
+        """Once they are in the cache no one need wait for them any more."""
+
+        async def keep() -> None:
+            try:
+                if vectors:
+                    await asyncio.to_thread(self._cache.put, vectors)
+            finally:
+                for key, flight in flights.items():
+                    if self._under_way.get(key) is flight:
+                        del self._under_way[key]
+
+        task = asyncio.create_task(keep())
+        self._writes.add(task)
+        task.add_done_callback(self._writes.discard)
+
+    async def _embed(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> ModelOutput:
+        if _may_be_cached(rows.total_tokens, origin):
+            self._stage.turn_away(rows.total_tokens, deadline, origin)
+        computed = await self._stage.compute(rows, deadline, origin)
+        self._fingerprint = computed.fingerprint
+        return computed
+
+
+def _may_be_cached(tokens: float, origin: Origin) -> bool:
+    return origin.lane != "bulk" and tokens <= _SELDOM_CACHED_TOKENS
+
+
+def _keys(rows: TokenRows, fingerprint: str, tenant: str) -> list[bytes]:
+    whose = hashlib.blake2b(f"{fingerprint}\0{tenant}".encode()).digest()
+    return [hashlib.blake2b(row, digest_size=24, key=whose).digest() for row in _bytes(rows)]
+
+
+def _bytes(rows: TokenRows) -> list[memoryview]:
+    whole = memoryview(rows.ids.astype(np.int32).tobytes())
+    ends = (np.cumsum(rows.lengths, dtype=np.int64) * 4).tolist()
+    return [whole[start:end] for start, end in zip([0, *ends], ends, strict=False)]

@@ -1,0 +1,85 @@
+"""Records as rows of an Arrow table, and back. Knows the columns, and nothing of commits."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa  # type: ignore[import-untyped]  # ships no annotations
+
+from deployments.stores.base import Collection, Hit, Record
+from deployments.stores.lancedb.filters import COLUMNS, filter_columns
+from deployments.stores.records import checked_vector, dump_metadata, load_metadata
+
+_FINGERPRINT = b"winnow.fingerprint"
+_DIMENSIONS = b"winnow.dimensions"
+# Without a declared key, four writers upserting the same 520 ids left 120 of them twice. Said in
+# the schema, a table has it from its first version, as a later call would not.
+_PRIMARY_KEY = {"lance-schema:unenforced-primary-key": "true"}
+RETURNED = ["id", "text", "metadata"]
+# Not in tables that were made before there were any.
+_TOKENS = "rerank_tokens"
+
+
+def table_schema(dimensions: int, fingerprint: str) -> pa.Schema:
+    return pa.schema(
+        [
+            pa.field("id", pa.string(), nullable=False, metadata=_PRIMARY_KEY),
+            pa.field("text", pa.string(), nullable=False),
+            pa.field("metadata", pa.string(), nullable=False),
+            *(pa.field(name, pa.string(), nullable=False) for name in COLUMNS),
+            pa.field(_TOKENS, pa.binary()),
+            pa.field("vector", pa.list_(pa.float32(), dimensions), nullable=False),
+        ],
+        metadata={_FINGERPRINT: fingerprint.encode(), _DIMENSIONS: str(dimensions).encode()},
+    )
+
+
+def collection_of(name: str, schema: pa.Schema) -> Collection:
+    """What the table's own schema says of the collection, its size left out."""
+    facts = schema.metadata
+    return Collection(name, int(facts[_DIMENSIONS]), facts[_FINGERPRINT].decode())
+
+
+def to_rows(records: Sequence[Record], schema: pa.Schema) -> pa.Table:
+    """One row a record, all of them checked before."""
+    filters = [filter_columns(record.metadata) for record in records]
+    dimensions = schema.field("vector").type.list_size
+    vectors = [checked_vector(record.vector, dimensions) for record in records]
+    columns: dict[str, Any] = {
+        "id": [record.id for record in records],
+        "text": [record.text for record in records],
+        "metadata": [dump_metadata(record.metadata) for record in records],
+        **{name: [columns[name] for columns in filters] for name in COLUMNS},
+        _TOKENS: [record.tokens for record in records],
+        "vector": pa.FixedSizeListArray.from_arrays(
+            pa.array(np.concatenate(vectors), pa.float32()), dimensions
+        ),
+    }
+    return pa.table({name: columns[name] for name in schema.names}, schema=schema)
+
+
+def searched(schema: pa.Schema) -> list[str]:
+    """The columns that a search gives."""
+    return [*RETURNED, *(name for name in schema.names if name == _TOKENS), "_distance"]
+
+
+def to_records(rows: pa.Table) -> Iterator[Record]:
+    """The records in the order of the rows."""
+    columns = [rows.column(name).to_pylist() for name in RETURNED]
+    kept = _TOKENS in rows.schema.names
+    columns.append(rows.column(_TOKENS).to_pylist() if kept else [None] * rows.num_rows)
+    for id_, text, metadata, tokens in zip(*columns, strict=True):
+        yield Record(id_, text, load_metadata(metadata), tokens=tokens)
+
+
+def to_hits(rows: pa.Table, queries: int) -> list[list[Hit]]:
+    """The answer to each query. The engine numbers them unless there was only one; the rows of
+    each come nearest first."""
+    numbers = [0] * rows.num_rows
+    if "query_index" in rows.schema.names:
+        numbers = rows.column("query_index").to_pylist()
+    scores = np.clip(1.0 - rows.column("_distance").to_numpy(), -1.0, 1.0).tolist()
+    hits: list[list[Hit]] = [[] for _ in range(queries)]
+    for number, score, record in zip(numbers, scores, to_records(rows), strict=True):
+        hits[number].append(Hit(record, score))
+    return hits

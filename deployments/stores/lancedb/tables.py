@@ -1,0 +1,128 @@
+"""The tables of a LanceDB directory: one a (tenant, collection), opened, made, listed, dropped.
+
+Knows where a table lies on the disk; knows no records.
+"""
+
+import asyncio
+import shutil
+import uuid
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import lancedb
+from lancedb.table import AsyncTable
+
+from deployments.stores.base import Namespace
+from deployments.stores.lancedb.directory_lock import Ownership
+from deployments.stores.lancedb.durability import Barrier
+from deployments.stores.lancedb.rows import table_schema
+from deployments.stores.lancedb.torn_versions import manifests, set_aside_torn_versions
+
+_SEPARATOR = ".."
+_DROPPED = ".dropped-"
+# How long a handle may answer from a version that another process has since replaced.
+_CONSISTENCY = timedelta(seconds=1)
+_LIST_PAGE = 1_000
+
+
+class LanceTables:
+    """`directory` is made if it is not there; `cache_bytes` bounds each of the engine's caches."""
+
+    def __init__(self, directory: Path, barrier: Barrier, cache_bytes: int) -> None:
+        self.directory = directory
+        self._barrier = barrier
+        self._cache_bytes = cache_bytes
+        self._ownership = Ownership(directory / "owner.lock")
+        self._connecting = asyncio.Lock()
+        self._connection: lancedb.AsyncConnection | None = None
+
+    def path(self, ns: Namespace) -> Path:
+        return self.directory / f"{table_name(ns)}.lance"
+
+    async def open(self, ns: Namespace) -> AsyncTable:
+        """The table at its newest whole version. Raises NotFound."""
+        connection = await self.connect()
+        await asyncio.to_thread(set_aside_torn_versions, self.path(ns))
+        try:
+            table: AsyncTable = await connection.open_table(table_name(ns))
+            return table
+        except (ValueError, RuntimeError, OSError):
+            if await self.exists(ns):
+                raise
+            raise ns.not_found() from None
+
+    async def exists(self, ns: Namespace) -> bool:
+        """Whether a version of the table was ever committed."""
+        return bool(await asyncio.to_thread(manifests, self.path(ns)))
+
+    async def create(self, ns: Namespace, dimensions: int, fingerprint: str) -> None:
+        connection = await self.connect()
+        await connection.create_table(table_name(ns), schema=table_schema(dimensions, fingerprint))
+        await self.flush(self.directory)
+
+    async def drop(self, ns: Namespace) -> None:
+        """One rename takes the table away whole, so no crash can leave half of it."""
+        grave = self.directory / f"{table_name(ns)}{_DROPPED}{uuid.uuid4().hex}"
+        await asyncio.to_thread(self.path(ns).rename, grave)
+        await self.flush(self.directory)
+        await asyncio.to_thread(shutil.rmtree, grave, ignore_errors=True)
+        await self.flush(self.directory)
+
+    async def of_tenant(self, tenant: str) -> AsyncIterator[Namespace]:
+        connection = await self.connect()
+        prefix = _tenant_part(tenant) + _SEPARATOR
+        token: str | None = None
+        while True:
+            page = await connection.list_tables(limit=_LIST_PAGE, page_token=token)
+            for name in page.tables:
+                if name.startswith(prefix):
+                    yield Namespace(tenant, name.removeprefix(prefix))
+            token = page.page_token
+            if not token:
+                return
+
+    async def flush(self, directory: Path) -> None:
+        """Everything written under the directory is durable on return."""
+        await asyncio.to_thread(self._barrier, directory)
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()  # type: ignore[no-untyped-call]  # unannotated there
+            self._connection = None
+        self._ownership.give_up()
+
+    async def connect(self) -> lancedb.AsyncConnection:
+        """The connection, made at the first call, once no other process works in the directory.
+
+        Raises OSError if there can be no directory.
+        """
+        async with self._connecting:
+            if self._connection is None:
+                self.directory.mkdir(parents=True, exist_ok=True)
+                await self._ownership.take()
+                await asyncio.to_thread(_bury, self.directory)
+                self._connection = await lancedb.connect_async(
+                    str(self.directory),
+                    read_consistency_interval=_CONSISTENCY,
+                    session=lancedb.Session(
+                        index_cache_size_bytes=self._cache_bytes,
+                        metadata_cache_size_bytes=self._cache_bytes,
+                    ),
+                )
+            return self._connection
+
+
+def table_name(ns: Namespace) -> str:
+    return _tenant_part(ns.tenant) + _SEPARATOR + ns.collection
+
+
+def _tenant_part(tenant: str) -> str:
+    """Capitals become '.' and the small letter, as some file systems take 'A' for 'a'. A '.' is
+    always followed by a letter here, so the separator cannot occur inside."""
+    return "".join(f".{letter.lower()}" if letter.isupper() else letter for letter in tenant)
+
+
+def _bury(directory: Path) -> None:
+    for grave in directory.glob(f"*{_DROPPED}*"):
+        shutil.rmtree(grave, ignore_errors=True)

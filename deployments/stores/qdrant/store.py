@@ -1,0 +1,272 @@
+"""The distributed vector store: a Qdrant cluster, for those who outgrow one machine.
+
+One Qdrant collection a model, shared by tenants; this module adds the namespace to whatever it
+asks, and callers cannot leave it out. Durability comes from replicas: Qdrant acknowledges before
+its log is on the disk. It knows documents; `qdrant_registry` the collections, `qdrant_filters` the
+filters.
+"""
+
+import asyncio
+import uuid
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+import numpy as np
+from qdrant_client import AsyncQdrantClient, models
+
+from deployments.errors import FingerprintMismatch, InvalidRequest
+from deployments.stores.base import (
+    Collection,
+    Durability,
+    Filter,
+    Hit,
+    Namespace,
+    Page,
+    Query,
+    Record,
+    VectorStore,
+)
+from deployments.stores.qdrant.markers import (
+    Marker,
+    QdrantRegistry,
+    create_collection,
+    qdrant_errors,
+)
+from deployments.stores.qdrant.points import (
+    RETURNED,
+    filter_of,
+    to_point,
+    to_record,
+    to_request,
+)
+from deployments.stores.records import (
+    SCAN_RECORDS,
+    check_choice,
+    check_limit,
+    check_query,
+    check_records,
+    fill_page,
+    last_wins,
+)
+
+IN_MEMORY = ":memory:"
+
+_TIMEOUT_S = 10
+# A request of 256 vectors of 4,096 floats stays far below the server's 32 MiB.
+_UPSERT_RECORDS = 256
+_KEYWORD = models.KeywordIndexType.KEYWORD
+
+
+class QdrantStore(VectorStore):
+    """`url` is a server's, or IN_MEMORY for a store that ends with the process (for tests).
+
+    A Qdrant collection is made with `shard_number` shards, which cannot be changed later on a
+    server of one's own, of `replication_factor` copies; a write waits for
+    `write_consistency_factor` of them.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str | None = None,
+        prefer_grpc: bool = True,
+        shard_number: int = 12,
+        replication_factor: int = 2,
+        write_consistency_factor: int | None = None,
+    ) -> None:
+        self._url = url
+        self._connection: dict[str, Any] = {
+            "api_key": api_key,
+            "prefer_grpc": prefer_grpc and url != IN_MEMORY,
+            "timeout": _TIMEOUT_S,
+        }
+        self._replicated = replication_factor > 1
+        self._settings: dict[str, Any] | None = {
+            "shard_number": shard_number,
+            "replication_factor": replication_factor,
+            "write_consistency_factor": write_consistency_factor or min(2, replication_factor),
+        }
+        if url == IN_MEMORY:
+            self._settings = None
+        self._opened: tuple[AsyncQdrantClient, QdrantRegistry] | None = None
+
+    async def ensure(self, ns: Namespace, dimensions: int, fingerprint: str) -> bool:
+        async with qdrant_errors():
+            marker, created = await self._registry.find(ns), False
+            if marker is None:
+                await self._create(Marker(ns.tenant, ns.collection, fingerprint, dimensions, ""))
+                marker, created = await self._registry.add(ns, dimensions, fingerprint)
+        if (marker.dimensions, marker.fingerprint) != (dimensions, fingerprint):
+            raise FingerprintMismatch.between(ns.collection, marker.fingerprint, fingerprint)
+        return created
+
+    async def describe(self, ns: Namespace) -> Collection:
+        async with qdrant_errors():
+            return await self._describe(await self._registry.get(ns))
+
+    async def fingerprint(self, ns: Namespace) -> str:
+        async with qdrant_errors():
+            return (await self._registry.get(ns)).fingerprint
+
+    async def collections(self, tenant: str) -> list[Collection]:
+        async with qdrant_errors():
+            markers = await self._registry.of_tenant(tenant)
+            found = await asyncio.gather(*(self._describe(marker) for marker in markers))
+        return sorted(found, key=lambda collection: collection.name)
+
+    async def upsert(self, ns: Namespace, records: Sequence[Record]) -> None:
+        """Every 256 records are one write: a failure may leave the first of them written."""
+        async with qdrant_errors():
+            marker = await self._registry.get(ns)
+            check_records(records, marker.dimensions)
+            points = [to_point(marker, record) for record in last_wins(records)]
+            for start in range(0, len(points), _UPSERT_RECORDS):
+                await self._client.upsert(
+                    marker.engine_collection,
+                    points[start : start + _UPSERT_RECORDS],
+                    wait=True,
+                    ordering=models.WriteOrdering.STRONG,
+                )
+
+    async def delete(
+        self, ns: Namespace, ids: Sequence[str] | None = None, where: Filter | None = None
+    ) -> int:
+        """The count is taken just before, so a write at the same time may make it wrong."""
+        check_choice(ids, where)
+        async with qdrant_errors():
+            marker = await self._registry.get(ns)
+            doomed = filter_of(marker, where, ids)
+            counted = await self._client.count(marker.engine_collection, doomed, exact=True)
+            if counted.count:
+                await self._delete(marker, doomed)
+            return counted.count
+
+    async def get(self, ns: Namespace, ids: Sequence[str]) -> list[Record | None]:
+        async with qdrant_errors():
+            marker = await self._registry.get(ns)
+            points = await self._client.retrieve(
+                marker.engine_collection,
+                list({marker.point_id(id_) for id_ in ids}),
+                with_payload=RETURNED,
+            )
+        found = {record.id: record for record in map(to_record, points)}
+        return [found.get(id_) for id_ in ids]
+
+    async def search(self, queries: Sequence[Query]) -> list[list[Hit]]:
+        for query in queries:
+            check_query(query)
+        async with qdrant_errors():
+            spaces = list({query.ns for query in queries})
+            found = await asyncio.gather(*(self._registry.get(ns) for ns in spaces))
+            markers = dict(zip(spaces, found, strict=True))
+            groups: dict[str, list[int]] = {}
+            for position, query in enumerate(queries):
+                name = markers[query.ns].engine_collection
+                groups.setdefault(name, []).append(position)
+            answers = await asyncio.gather(
+                *(
+                    self._client.query_batch_points(
+                        name, [to_request(markers[queries[at].ns], queries[at]) for at in group]
+                    )
+                    for name, group in groups.items()
+                )
+            )
+        hits: list[list[Hit]] = [[] for _ in queries]
+        for group, answer in zip(groups.values(), answers, strict=True):
+            for position, response in zip(group, answer, strict=True):
+                hits[position] = [
+                    Hit(to_record(point), float(np.clip(point.score, -1.0, 1.0)))
+                    for point in response.points
+                ]
+        return hits
+
+    async def scan(self, ns: Namespace, cursor: str | None, limit: int) -> Page:
+        """In no meaningful order. The cursor is the first point of the next page."""
+        check_limit(limit)
+        first = None if cursor is None else _checked_cursor(cursor)
+        async with qdrant_errors():
+            marker = await self._registry.get(ns)
+            return await fill_page(self._read(marker, first, limit))
+
+    async def drop(self, ns: Namespace) -> None:
+        """The points go before the marker: one that fails half way can be asked for again."""
+        async with qdrant_errors():
+            marker = await self._registry.get(ns)
+            await self._delete(marker, filter_of(marker))
+            await self._registry.remove(ns)
+
+    async def health(self) -> Durability:
+        async with qdrant_errors():
+            await self._client.get_collections()
+        if self._url == IN_MEMORY:
+            return "memory"
+        return "replicated" if self._replicated else "page-cache"
+
+    async def close(self) -> None:
+        if self._opened is not None:
+            await self._client.close()
+            self._opened = None
+
+    @property
+    def _client(self) -> AsyncQdrantClient:
+        return self._open()[0]
+
+    @property
+    def _registry(self) -> QdrantRegistry:
+        return self._open()[1]
+
+    def _open(self) -> tuple[AsyncQdrantClient, QdrantRegistry]:
+        """Opened at the first call, as the client binds itself to the running event loop."""
+        if self._opened is None:
+            client = AsyncQdrantClient(self._url, check_compatibility=False, **self._connection)
+            self._opened = client, QdrantRegistry(client, self._settings)
+        return self._opened
+
+    async def _create(self, marker: Marker) -> None:
+        vectors = models.VectorParams(size=marker.dimensions, distance=models.Distance.COSINE)
+        indexes = {
+            "namespace": models.KeywordIndexParams(type=_KEYWORD, is_tenant=True),
+            "tokens": models.KeywordIndexParams(type=_KEYWORD),
+        }
+        await create_collection(
+            self._client, marker.engine_collection, vectors, self._settings, indexes
+        )
+
+    async def _describe(self, marker: Marker) -> Collection:
+        counted = await self._client.count(marker.engine_collection, filter_of(marker), exact=True)
+        return Collection(marker.collection, marker.dimensions, marker.fingerprint, counted.count)
+
+    async def _read(
+        self, marker: Marker, first: str | None, limit: int
+    ) -> AsyncGenerator[tuple[Record, str | None], None]:
+        """At most `limit` records from the point `first` on, each with the point after it."""
+        left = limit
+        while left > 0:
+            points, following = await self._client.scroll(
+                marker.engine_collection,
+                filter_of(marker),
+                limit=min(left, SCAN_RECORDS),
+                offset=first,
+                with_payload=RETURNED,
+            )
+            first = None if following is None else str(following)
+            starts = [*(str(point.id) for point in points), first]
+            for point, after in zip(points, starts[1:], strict=True):
+                yield to_record(point), after
+            left = 0 if first is None else left - len(points)
+
+    async def _delete(self, marker: Marker, doomed: models.Filter) -> None:
+        await self._client.delete(
+            marker.engine_collection,
+            models.FilterSelector(filter=doomed),
+            wait=True,
+            ordering=models.WriteOrdering.STRONG,
+        )
+
+
+def _checked_cursor(cursor: str) -> str:
+    try:
+        return str(uuid.UUID(cursor))
+    except ValueError:
+        raise InvalidRequest("the cursor is not one that a scan gave", param="cursor") from None

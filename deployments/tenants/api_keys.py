@@ -1,0 +1,183 @@
+"""Who is calling: tenants, the keys that name them, and what a key may do.
+
+A key reads `wn_live_<key id>_<secret><checksum>`: the id finds the record, the checksum lets a typo
+be refused without looking, and only a hash of the secret is kept. The secret has 256 random bits,
+so a plain SHA-256 of it cannot be searched and no slow hash is needed.
+
+Knows no HTTP, no Ray and no database: whoever holds the records gives them to the ring.
+"""
+
+import hashlib
+import hmac
+import secrets
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter
+
+from deployments.errors import Forbidden, Unauthorized
+from deployments.request.deadline import Clock
+from deployments.stores.base import TENANT_NAME
+
+_PREFIX = "wn_live_"
+_ID_LENGTH = 8
+_SECRET_LENGTH = 43
+_CHECKSUM_LENGTH = 6
+_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+# No hash, and as long as one: an id that is not known takes as long as one that is.
+_NOBODYS = "-" * 64
+
+DEFAULT_PLAN = "default"
+
+Scope = Literal["read", "write", "admin"]
+ALL_SCOPES: tuple[Scope, ...] = get_args(Scope)
+TenantId = Annotated[str, StringConstraints(pattern=TENANT_NAME)]
+
+
+class KeyRecord(BaseModel):
+    """What is kept of a key: whose it is, the SHA-256 (hex) of its secret, the last characters of
+    it as a whole, and what it may do. Times are seconds since 1970."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    key_id: str
+    tenant: TenantId
+    secret_sha256: str
+    last4: str = ""
+    scopes: tuple[Scope, ...] = ALL_SCOPES
+    created: float = 0.0
+    expires: float | None = None
+    revoked: float | None = None
+
+
+# An error of it is logged, and a hash is nothing to log.
+_RECORDS = TypeAdapter(list[KeyRecord], config=ConfigDict(hide_input_in_errors=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A caller: the tenant, the plan it is on, and the key it came with."""
+
+    id: str
+    plan: str = DEFAULT_PLAN
+    key_id: str = ""
+    scopes: frozenset[Scope] = frozenset(ALL_SCOPES)
+
+    def require(self, scope: Scope) -> None:
+        """Raises Forbidden, which names what the key lacks."""
+        if scope not in self.scopes:
+            raise Forbidden(
+                f"this API key lacks the scope '{scope}': use one that has it, or have one made"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """All keys, and the plan of each tenant that is not disabled, as they were at a revision."""
+
+    revision: int
+    keys: tuple[KeyRecord, ...]
+    plans: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    secret_sha256: str
+    expires: float
+    tenant: Tenant
+
+
+@dataclass(slots=True)
+class KeyRing:
+    """The keys that open something now. `clock` tells seconds since 1970."""
+
+    clock: Clock
+    _entries: dict[str, _Entry] = field(default_factory=dict)
+
+    def replace(self, directory: Directory) -> None:
+        """What is in the directory holds from now on, and nothing else."""
+        self._entries = {
+            record.key_id: _Entry(
+                record.secret_sha256,
+                float("inf") if record.expires is None else record.expires,
+                Tenant(
+                    record.tenant,
+                    directory.plans[record.tenant],
+                    record.key_id,
+                    frozenset(record.scopes),
+                ),
+            )
+            for record in directory.keys
+            if record.revoked is None and record.tenant in directory.plans
+        }
+
+    def tenant_of(self, key: str) -> Tenant:
+        """Raises Unauthorized for a key that is malformed, and alike for one that is unknown,
+        expired or revoked, has another secret or belongs to a tenant that is disabled."""
+        key_id, _, rest = key.removeprefix(_PREFIX).partition("_")
+        secret, checksum = rest[:_SECRET_LENGTH], rest[_SECRET_LENGTH:]
+        well_formed = key.startswith(_PREFIX) and key.isascii()
+        if not well_formed or checksum != _checksum(key_id + secret):
+            raise Unauthorized("this is not a Winnow API key: check that it was copied whole")
+        entry = self._entries.get(key_id)
+        expected = entry.secret_sha256 if entry else _NOBODYS
+        known = hmac.compare_digest(expected, _sha256(secret))
+        if not known or entry is None or entry.expires <= self.clock():
+            raise Unauthorized("this API key is not known here")
+        return entry.tenant
+
+
+def new_key(
+    tenant: str,
+    scopes: tuple[Scope, ...] = ALL_SCOPES,
+    created: float = 0.0,
+    expires: float | None = None,
+) -> tuple[str, KeyRecord]:
+    """A fresh key, to be shown once, and the record to keep."""
+    key_id = _random(_ID_LENGTH)
+    secret = _random(_SECRET_LENGTH)
+    key = f"{_PREFIX}{key_id}_{secret}{_checksum(key_id + secret)}"
+    record = KeyRecord(
+        key_id=key_id,
+        tenant=tenant,
+        secret_sha256=_sha256(secret),
+        last4=key[-4:],
+        scopes=scopes,
+        created=created,
+        expires=expires,
+    )
+    return key, record
+
+
+def write_keys(path: Path, records: list[KeyRecord]) -> None:
+    """Replace the key file in one step, readable by its owner alone."""
+    fresh = path.with_suffix(".new")
+    fresh.touch(mode=0o600)
+    fresh.write_bytes(_RECORDS.dump_json(records, indent=1))
+    fresh.replace(path)
+
+
+def read_keys(path: Path) -> list[KeyRecord]:
+    """Raises OSError, or ValueError if it is not a whole file of keys."""
+    return _RECORDS.validate_json(path.read_bytes())
+
+
+def _random(length: int) -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
+
+
+def _checksum(text: str) -> str:
+    """CRC32 in base 62, as GitHub's tokens carry it."""
+    value, digits = zlib.crc32(text.encode()), ""
+    while value:
+        value, digit = divmod(value, len(_ALPHABET))
+        digits = _ALPHABET[digit] + digits
+    return digits.rjust(_CHECKSUM_LENGTH, "0")
+
+
+def _sha256(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

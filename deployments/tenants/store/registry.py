@@ -1,0 +1,243 @@
+"""Tenants and their keys in the control store, and the audit of every change of them.
+
+A change raises the revision in its own transaction, and first: that is cheap to ask for, so that
+every Router sees within about a second that it has to read anew, and the row's lock makes changes
+one after another.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from deployments.errors import Conflict, NotFound
+from deployments.request.deadline import Clock
+from deployments.tenants.api_keys import DEFAULT_PLAN, Directory, KeyRecord, Scope, new_key
+from deployments.tenants.store.database import Database
+from deployments.tenants.store.tables import audit, keys, revision, tenants
+
+
+@dataclass(frozen=True, slots=True)
+class TenantRecord:
+    id: str
+    plan: str
+    created: float
+    disabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """`actor` is the id of the key that asked; `subject` the tenant's or key's that was changed."""
+
+    id: int
+    at: float
+    actor: str
+    action: str
+    subject: str
+    detail: dict[str, Any]
+
+
+class Registry:
+    """`clock` tells seconds since 1970."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def revision(self) -> int:
+        async with self._database.read() as connection:
+            return await _revision(connection)
+
+    async def directory(self) -> Directory:
+        async with self._database.read() as connection:
+            # First: what is read after it is at least as new.
+            number = await _revision(connection)
+            plans = await connection.execute(
+                select(tenants.c.id, tenants.c.plan).where(~tenants.c.disabled)
+            )
+            found = await connection.execute(select(keys).where(keys.c.revoked.is_(None)))
+            return Directory(
+                number,
+                tuple(_key(row) for row in found),
+                {row.id: row.plan for row in plans},
+            )
+
+    async def adopt(self, records: Sequence[KeyRecord]) -> None:
+        """Keys made before there was a control store: those it has never held are taken in, with
+        their tenants. One that was revoked stays so."""
+        async with self._database.read() as connection:
+            known = set((await connection.execute(select(keys.c.id))).scalars())
+        for record in records:
+            if record.key_id not in known:
+                await self._adopt(record)
+
+    async def _adopt(self, record: KeyRecord) -> None:
+        async with self._database.write() as connection:
+            await _change(connection)
+            if await connection.scalar(select(keys.c.id).where(keys.c.id == record.key_id)):
+                return
+            tenant = select(tenants.c.id).where(tenants.c.id == record.tenant)
+            if await connection.scalar(tenant) is None:
+                await self._insert_tenant(connection, record.tenant, DEFAULT_PLAN)
+            record = record.model_copy(update={"created": record.created or self._clock()})
+            await connection.execute(keys.insert().values(_row(record)))
+            await self._note(connection, "", "key.adopt", record.key_id, {"tenant": record.tenant})
+
+    async def create_tenant(self, id: str, plan: str, actor: str) -> TenantRecord:
+        """Raises Conflict if there is one of that id."""
+        async with self._database.write() as connection:
+            await _change(connection)
+            if await connection.scalar(select(tenants.c.id).where(tenants.c.id == id)):
+                raise Conflict(f"there is a tenant '{id}' already", param="id")
+            made = await self._insert_tenant(connection, id, plan)
+            await self._note(connection, actor, "tenant.create", id, {"plan": plan})
+            return made
+
+    async def change_tenant(self, id: str, changes: dict[str, Any], actor: str) -> TenantRecord:
+        """`changes` are of `plan` and `disabled`. Raises NotFound."""
+        async with self._database.write() as connection:
+            await _change(connection)
+            if changes:
+                await connection.execute(
+                    update(tenants).where(tenants.c.id == id).values(**changes)
+                )
+            row = (await connection.execute(select(tenants).where(tenants.c.id == id))).first()
+            if row is None:
+                raise NotFound(f"there is no tenant '{id}'")
+            await self._note(connection, actor, "tenant.change", id, changes)
+            return TenantRecord(*row)
+
+    async def all_tenants(self) -> list[TenantRecord]:
+        async with self._database.read() as connection:
+            rows = await connection.execute(select(tenants).order_by(tenants.c.id))
+            return [TenantRecord(*row) for row in rows]
+
+    async def create_key(
+        self, tenant: str, scopes: tuple[Scope, ...], expires: float | None, actor: str
+    ) -> tuple[str, KeyRecord]:
+        """The key, which no one can show again, and its record. Raises NotFound."""
+        async with self._database.write() as connection:
+            await _change(connection)
+            return await self._insert_key(connection, tenant, scopes, expires, actor)
+
+    async def rotate_key(self, key_id: str, overlap_s: float, actor: str) -> tuple[str, KeyRecord]:
+        """A new key of the same tenant, scopes and expiry. The old one opens for `overlap_s` more,
+        if it would have that long. Raises NotFound, Conflict if the old one is revoked."""
+        async with self._database.write() as connection:
+            await _change(connection)
+            old = await self._find_key(connection, key_id)
+            if old.revoked is not None:
+                raise Conflict(f"the key '{key_id}' is revoked: create another")
+            last = self._clock() + overlap_s
+            until = last if old.expires is None else min(last, old.expires)
+            await connection.execute(update(keys).where(keys.c.id == key_id).values(expires=until))
+            fresh = await self._insert_key(
+                connection, old.tenant, old.scopes, old.expires, actor, {"replaces": key_id}
+            )
+            await self._note(connection, actor, "key.rotate", key_id, {"expires": until})
+            return fresh
+
+    async def revoke_key(self, key_id: str, actor: str) -> KeyRecord:
+        """The key opens nothing from now on. Raises NotFound; a second time does nothing."""
+        async with self._database.write() as connection:
+            await _change(connection)
+            record = await self._find_key(connection, key_id)
+            if record.revoked is not None:
+                return record
+            now = self._clock()
+            await connection.execute(update(keys).where(keys.c.id == key_id).values(revoked=now))
+            await self._note(connection, actor, "key.revoke", key_id, {"tenant": record.tenant})
+            return record.model_copy(update={"revoked": now})
+
+    async def all_keys(self, tenant: str | None = None) -> list[KeyRecord]:
+        query = select(keys).order_by(keys.c.tenant, keys.c.created)
+        if tenant is not None:
+            query = query.where(keys.c.tenant == tenant)
+        async with self._database.read() as connection:
+            return [_key(row) for row in await connection.execute(query)]
+
+    async def audited(self, before: int | None, limit: int) -> list[AuditRecord]:
+        """The latest first; of those with an id below `before`, if it is given."""
+        query = select(audit).order_by(audit.c.id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(audit.c.id < before)
+        async with self._database.read() as connection:
+            rows = await connection.execute(query)
+            return [
+                AuditRecord(
+                    row.id, row.at, row.actor, row.action, row.subject, json.loads(row.detail)
+                )
+                for row in rows
+            ]
+
+    async def _insert_tenant(self, connection: AsyncConnection, id: str, plan: str) -> TenantRecord:
+        made = TenantRecord(id, plan, self._clock(), disabled=False)
+        await connection.execute(
+            tenants.insert().values(id=id, plan=plan, created=made.created, disabled=False)
+        )
+        return made
+
+    async def _insert_key(
+        self,
+        connection: AsyncConnection,
+        tenant: str,
+        scopes: tuple[Scope, ...],
+        expires: float | None,
+        actor: str,
+        detail: dict[str, Any] | None = None,
+    ) -> tuple[str, KeyRecord]:
+        if not await connection.scalar(select(tenants.c.id).where(tenants.c.id == tenant)):
+            raise NotFound(f"there is no tenant '{tenant}'", param="tenant")
+        key, record = new_key(tenant, scopes, self._clock(), expires)
+        await connection.execute(keys.insert().values(_row(record)))
+        told = {"tenant": tenant, "scopes": list(scopes), "expires": expires} | (detail or {})
+        await self._note(connection, actor, "key.create", record.key_id, told)
+        return key, record
+
+    async def _find_key(self, connection: AsyncConnection, key_id: str) -> KeyRecord:
+        row = (await connection.execute(select(keys).where(keys.c.id == key_id))).first()
+        if row is None:
+            raise NotFound(f"there is no key '{key_id}'")
+        return _key(row)
+
+    async def _note(
+        self,
+        connection: AsyncConnection,
+        actor: str,
+        action: str,
+        subject: str,
+        detail: dict[str, Any],
+    ) -> None:
+        await connection.execute(
+            audit.insert().values(
+                at=self._clock(),
+                actor=actor,
+                action=action,
+                subject=subject,
+                detail=json.dumps(detail),
+            )
+        )
+
+
+async def _revision(connection: AsyncConnection) -> int:
+    return int(await connection.scalar(select(revision.c.number)) or 0)
+
+
+async def _change(connection: AsyncConnection) -> None:
+    await connection.execute(update(revision).values(number=revision.c.number + 1))
+
+
+def _row(record: KeyRecord) -> dict[str, Any]:
+    row = record.model_dump()
+    row["id"] = row.pop("key_id")
+    return row | {"scopes": ",".join(record.scopes)}
+
+
+def _key(row: Row[Any]) -> KeyRecord:
+    fields = dict(row._mapping)
+    fields["key_id"] = fields.pop("id")
+    fields["scopes"] = tuple(filter(None, fields["scopes"].split(",")))
+    return KeyRecord.model_validate(fields)

@@ -1,0 +1,64 @@
+"""Usage in the control store: what each tenant had of each model, an hour a row.
+
+Journals are added whole, and each once, whatever was interrupted: its id is written in the same
+transaction, and kept until its file is known to be gone.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from deployments.tenants.store.database import Database
+from deployments.tenants.store.tables import usage, usage_batches
+from deployments.tenants.usage.records import Used
+
+_COUNTS = ("requests", "tokens", "cached_tokens")
+
+
+class UsageLedger:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, batch: str, used: Iterable[Used], settled: Sequence[str] = ()) -> None:
+        """Add what the journal `batch` tells, unless that was done; forget those `settled`, which
+        no one can bring again. `used` has each hour, tenant, stage and model once."""
+        async with self._database.write() as connection:
+            dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+            first = dialect.insert(usage_batches).values(id=batch).on_conflict_do_nothing()
+            if await connection.scalar(first.returning(usage_batches.c.id)):
+                names = [column.name for column in usage.columns]
+                add = dialect.insert(usage)
+                add = add.on_conflict_do_update(
+                    index_elements=list(usage.primary_key.columns),
+                    set_={name: usage.c[name] + add.excluded[name] for name in _COUNTS},
+                )
+                for one in used:
+                    await connection.execute(
+                        add.values({name: getattr(one, name) for name in names})
+                    )
+            if settled:
+                await connection.execute(
+                    usage_batches.delete().where(usage_batches.c.id.in_(settled))
+                )
+
+    async def used(self, tenant: str | None, first_hour: int, last_hour: int) -> list[Used]:
+        """Of one tenant or of all, of the hours from `first_hour` to `last_hour`, both included;
+        `hour` of the answer is the first that has any."""
+        columns = usage.c
+        query = (
+            select(
+                func.min(columns.hour),
+                columns.tenant,
+                columns.stage,
+                columns.model,
+                *(func.sum(columns[name]) for name in _COUNTS),
+            )
+            .where(columns.hour >= first_hour, columns.hour <= last_hour)
+            .group_by(columns.tenant, columns.stage, columns.model)
+            .order_by(columns.tenant, columns.stage, columns.model)
+        )
+        if tenant is not None:
+            query = query.where(columns.tenant == tenant)
+        async with self._database.read() as connection:
+            return [Used(*row[:4], *map(int, row[4:])) for row in await connection.execute(query)]

@@ -1,0 +1,68 @@
+"""The HTTP application: which routes there are, who may call them, how errors leave.
+
+A plain function of the service, so that tests run it without Ray.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import APIRouter, Depends, FastAPI, Response
+
+from deployments.web.auth import bearer
+from deployments.web.dialects import admin, cohere, jina, openai, usage, winnow
+from deployments.web.error_handlers import add_error_handlers
+from deployments.web.guarded_route import deadline_query, guard
+from deployments.web.openapi_errors import Responses, declare_no_422, error_responses
+from deployments.web.schemas import Readiness
+from deployments.web.service import Service
+
+
+def build_http_app(service: Service) -> FastAPI:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with service.control.running():
+            yield
+
+    app = FastAPI(
+        title="Winnow",
+        version="0.1.0",
+        description="Of these documents, which few matter to this query?",
+        lifespan=lifespan,
+    )
+    guarded = guard(service.control.keys, service.admission, service.clock)
+    for dialect in (openai, jina, cohere):
+        _include(app, dialect.routes(service, guarded), error_responses(dialect.ErrorBody))
+    for dialect in (winnow, usage, admin):
+        errors = error_responses(openai.ErrorBody, stores=dialect is not usage)
+        _include(app, dialect.routes(service, guarded), errors)
+    add_error_handlers(
+        app,
+        [
+            ("/v2/", cohere.render_error),
+            ("/v1/rerank", jina.render_error),
+            ("/", openai.render_error),
+        ],
+    )
+    _add_probes(app, service)
+    declare_no_422(app)
+    return app
+
+
+def _include(app: FastAPI, router: APIRouter, errors: Responses) -> None:
+    # The dependencies are for the documentation: by then the route has looked at both.
+    both = [Depends(bearer), Depends(deadline_query)]
+    app.include_router(router, dependencies=both, responses=errors)
+
+
+def _add_probes(app: FastAPI, service: Service) -> None:
+    @app.get("/healthz", tags=["probes"])
+    async def healthz() -> dict[str, str]:
+        """This process is alive."""
+        return {"status": "alive"}
+
+    @app.get("/readyz", tags=["probes"], responses={503: {"model": Readiness}})
+    async def readyz(response: Response) -> Readiness:
+        """Every stage has a replica that passed its golden check and answers now."""
+        readiness = await service.readiness()
+        response.status_code = 200 if readiness.ready else 503
+        return readiness

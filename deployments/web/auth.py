@@ -1,0 +1,29 @@
+"""Who is calling, from the header `Authorization: Bearer KEY`."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPBearer
+
+from deployments.errors import Unauthorized
+from deployments.tenants.admission import Admitted
+from deployments.tenants.api_keys import KeyRing, Tenant
+
+bearer = HTTPBearer(auto_error=False, description="A Winnow API key")
+
+
+async def authenticate(request: Request, keys: KeyRing) -> Tenant:
+    """Raises Unauthorized for want of a known key."""
+    credentials = await bearer(request)
+    if credentials is None:
+        raise Unauthorized("no API key: send the header 'Authorization: Bearer <key>'")
+    return keys.tenant_of(credentials.credentials)
+
+
+# A coroutine, because FastAPI sends plain functions to its thread pool.
+async def _call(request: Request) -> Admitted:
+    call: Admitted = request.state.call
+    return call
+
+
+Caller = Annotated[Admitted, Depends(_call)]

@@ -1,0 +1,99 @@
+"""What the routes of every dialect work with: the pipeline, the collections, the models, the clock,
+and the tenants.
+
+Assembled by `router`, so that a route knows neither Ray nor how a stage is reached.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deployments.errors import InvalidRequest, ModelNotFound
+from deployments.pipeline.collections import Collections
+from deployments.pipeline.pipeline import Pipeline
+from deployments.request.context import Context
+from deployments.request.deadline import Clock, Deadline
+from deployments.request.origin import Lane
+from deployments.request.timings import Timings
+from deployments.tenants.admission import Admission, Admitted
+from deployments.tenants.tenant_store import TenantStore
+from deployments.web.schemas import Readiness
+
+DEFAULT_DEADLINE_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedModel:
+    name: str
+    dimensions: int
+    min_dimensions: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RerankModel:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    pipeline: Pipeline
+    collections: Collections
+    control: TenantStore
+    admission: Admission
+    embed_model: EmbedModel
+    rerank_model: RerankModel
+    readiness: Callable[[], Awaitable[Readiness]]
+    clock: Clock
+
+    def deadline(self, caller: Admitted, deadline_ms: int | None = None) -> Deadline:
+        """What the body says begins now, and what the query says began when the request came: the
+        earlier of both, if either says anything."""
+        if deadline_ms is None:
+            return caller.deadline or Deadline.after(DEFAULT_DEADLINE_S, self.clock)
+        deadline = Deadline.after(deadline_ms / 1000, self.clock)
+        return min(deadline, caller.deadline or deadline, key=lambda one: one.at_s)
+
+    def context(
+        self, caller: Admitted, deadline_ms: int | None = None, lane: Lane = "default"
+    ) -> Context:
+        """Of a request that goes through the stages. Raises LaneNotAllowed."""
+        deadline = self.deadline(caller, deadline_ms)
+        return Context(caller.origin(lane), deadline, Timings(self.clock), caller)
+
+    def require_embed_model(self, name: str) -> None:
+        self._require(name, self.embed_model.name, "embedding")
+
+    def require_rerank_model(self, name: str | None) -> None:
+        if name is not None:
+            self._require(name, self.rerank_model.name, "reranking")
+
+    def _require(self, asked: str, served: str, task: str) -> None:
+        if asked != served:
+            raise ModelNotFound(
+                f"model '{asked}' is not served here: the {task} model is '{served}'",
+                param="model",
+            )
+
+    def shorten(self, vectors: NDArray[np.float32], dimensions: int | None) -> NDArray[np.float32]:
+        """The first `dimensions` of each vector at unit length again (Matryoshka, arXiv
+        2205.13147), float32 [rows, dimensions]; InvalidRequest if the model was not trained for
+        that width."""
+        model = self.embed_model
+        if dimensions is None or dimensions == model.dimensions:
+            return vectors
+        lowest = model.min_dimensions or model.dimensions
+        if not lowest <= dimensions <= model.dimensions:
+            offer = (
+                f"any width from {lowest} to {model.dimensions}"
+                if model.min_dimensions
+                else f"{model.dimensions} only"
+            )
+            raise InvalidRequest(
+                f"model '{model.name}' has no vectors of {dimensions} dimensions: it gives {offer}",
+                param="dimensions",
+            )
+        cut = vectors[:, :dimensions]
+        shortened: NDArray[np.float32] = cut / np.linalg.norm(cut, axis=1, keepdims=True)
+        return shortened

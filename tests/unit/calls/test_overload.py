@@ -1,0 +1,182 @@
+"""More work than a stage can do, in virtual time: a Router's client of the stage and the stage's
+batcher, as they are, before an engine that only keeps time."""
+
+import asyncio
+import random
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from deployments.batching.batcher import Batcher, BatchLimits
+from deployments.calls.client import ModelStageClient
+from deployments.config import CallLimits
+from deployments.errors import DeadlineExceeded, Overloaded
+from deployments.request.deadline import Deadline
+from deployments.request.origin import Origin
+from deployments.rows.model_output import ModelOutput
+from deployments.rows.token_rows import TokenRows
+from loadtest.simulate import virtual_time
+from tests.whole.app import handle
+
+_TOKENS_PER_S = 5_000.0
+_ROWS, _ROW_TOKENS = 8, 30
+_TOKENS = _ROWS * _ROW_TOKENS
+_PER_S = _TOKENS_PER_S / _TOKENS
+_WAY_S = 0.005
+
+
+class Replica:
+    """Its engine's pace varies by a tenth."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+        clock = asyncio.get_running_loop().time
+        self.batcher = Batcher(self._engine, clock, BatchLimits(max_batch_tokens=2048))
+        self.calls = 0
+        self.computed_tokens = 0
+        self.most_queued = 0
+
+    async def compute(self, rows: TokenRows, left_s: float, origin: Origin, _: str) -> ModelOutput:
+        self.calls += 1
+        await asyncio.sleep(_WAY_S)
+        computed = await self.batcher.submit(rows, left_s - _WAY_S, origin)
+        await asyncio.sleep(_WAY_S)
+        return computed.by("model")
+
+    async def _engine(self, rows: TokenRows) -> ModelOutput:
+        self.computed_tokens += rows.total_tokens
+        self.most_queued = max(self.most_queued, self.batcher.queued_tokens)
+        seconds = rows.total_tokens / _TOKENS_PER_S
+        await asyncio.sleep(seconds * self._random.uniform(0.9, 1.1))
+        return ModelOutput.anew(np.zeros(len(rows), np.float32))
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """`error` is None for what was answered."""
+
+    tenant: str
+    at_s: float
+    took_s: float
+    error: type[Exception] | None
+    retry_after_s: float | None
+
+
+class Stand:
+    def __init__(self, seed: int = 0) -> None:
+        self.replica = Replica(seed)
+        self.told: list[Told] = []
+        self._client = ModelStageClient(
+            "embed", handle(self.replica), "compute", "", CallLimits(tokens=1024, at_once=4)
+        )
+        self._clock = asyncio.get_running_loop().time
+        self._random = random.Random(seed)
+
+    async def ask(self, tenant: str, timeout_s: float) -> Told:
+        rows = TokenRows(np.zeros(_TOKENS, np.int32), np.full(_ROWS, _ROW_TOKENS, np.int32))
+        began_s, error, retry_after_s = self._clock(), None, None
+        deadline, origin = Deadline.after(timeout_s, self._clock), Origin(tenant)
+        try:
+            self._client.turn_away(_TOKENS, deadline, origin)
+            await self._client.compute(rows, deadline, origin)
+        except (Overloaded, DeadlineExceeded) as failure:
+            error, retry_after_s = type(failure), failure.retry_after_s
+        told = Told(tenant, began_s, self._clock() - began_s, error, retry_after_s)
+        self.told.append(told)
+        return told
+
+    async def send(self, tenant: str, per_s: float, seconds: float, timeout_s: float) -> None:
+        """Poisson arrivals, whether or not those before were answered."""
+        async with asyncio.TaskGroup() as group:
+            until_s = self._clock() + seconds
+            while self._clock() < until_s:
+                await asyncio.sleep(self._random.expovariate(per_s))
+                group.create_task(self.ask(tenant, timeout_s))
+
+
+def of(stand: Stand, error: type[Exception] | None, after_s: float = 5.0) -> list[Told]:
+    return [one for one in stand.told if one.error is error and one.at_s > after_s]
+
+
+@pytest.mark.parametrize("timeout_s", [0.5, 2.0, 10.0])
+def test_at_five_times_the_load_as_much_is_done_and_the_rest_is_refused_at_once(
+    timeout_s: float,
+) -> None:
+    async def main() -> None:
+        stand = Stand()
+        await stand.send("a", 5 * _PER_S, 35, timeout_s)
+        served, refused = of(stand, None), of(stand, Overloaded)
+        assert len(served) / 30 > 0.9 * _PER_S
+        assert len(of(stand, DeadlineExceeded)) < 0.01 * len(served)
+        assert max(one.took_s for one in served) < timeout_s
+        assert np.percentile([one.took_s for one in refused], 99) < 0.05
+        assert all(one.retry_after_s is not None and one.retry_after_s < 31 for one in refused)
+        assert stand.replica.most_queued <= (timeout_s + 0.5) * _TOKENS_PER_S
+        assert stand.replica.calls < len(refused) / 2, "most of them were not even asked of it"
+
+    virtual_time.run(main())
+
+
+def test_who_keeps_to_its_share_is_not_refused_because_another_floods() -> None:
+    async def main() -> None:
+        stand = Stand()
+        share = _PER_S / 3
+        async with asyncio.TaskGroup() as group:
+            group.create_task(stand.send("noisy", 10 * share, 40, 2.0))
+            for quiet in ("b", "c"):
+                group.create_task(stand.send(quiet, 0.6 * share, 40, 2.0))
+        refused = [one.tenant for one in of(stand, Overloaded)]
+        assert refused.count("noisy") > 500
+        assert set(refused) == {"noisy"}
+        late = [one.tenant for one in of(stand, DeadlineExceeded)]
+        assert set(late) <= {"noisy"}
+        # Its estimates learn that others come and take their shares.
+        served = [one.tenant for one in of(stand, None)]
+        assert len(late) < 0.1 * served.count("noisy")
+        assert len(served) * _TOKENS / 35 > 0.9 * _TOKENS_PER_S
+
+    virtual_time.run(main())
+
+
+def test_who_keeps_to_its_share_waits_no_longer_beside_a_flood_than_two_batches_take() -> None:
+    batch_tokens = 512
+
+    def p99_s(noisy_per_s: float) -> float:
+        async def main() -> float:
+            stand = Stand()
+            stand.replica.batcher.limits = BatchLimits(max_batch_tokens=batch_tokens)
+            async with asyncio.TaskGroup() as group:
+                for quiet in ("b", "c"):
+                    group.create_task(stand.send(quiet, 0.5 * _PER_S / 3, 120, 2.0))
+                if noisy_per_s:
+                    group.create_task(stand.send("noisy", noisy_per_s, 120, 2.0))
+            took_s = [one.took_s for one in of(stand, None) if one.tenant != "noisy"]
+            return float(np.percentile(took_s, 99))
+
+        return virtual_time.run(main())
+
+    assert p99_s(10 * _PER_S / 3) < p99_s(0) + 2 * batch_tokens / _TOKENS_PER_S
+
+
+def test_all_who_come_again_when_they_were_told_find_room() -> None:
+    """A burst of three deadlines' worth of work, and then nobody else."""
+
+    async def main() -> None:
+        stand = Stand()
+        # So that the stage knows how fast it is.
+        await asyncio.gather(*(stand.ask("warm", 30) for _ in range(40)))
+        again: list[Told] = []
+
+        async def twice() -> None:
+            told = await stand.ask("a", 2.0)
+            if told.error:
+                assert told.retry_after_s is not None
+                await asyncio.sleep(told.retry_after_s)
+                again.append(await stand.ask("a", 2.0))
+
+        await asyncio.gather(*(twice() for _ in range(round(6 * _PER_S))))
+        assert len(again) > 3 * _PER_S
+        assert sum(one.error is not None for one in again) < 0.25 * len(again)
+
+    virtual_time.run(main())

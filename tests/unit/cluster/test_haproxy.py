@@ -1,0 +1,237 @@
+"""HAProxy as Serve starts it: watched, stood in for when it dies, never without routes."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from ray.serve._private import constants
+
+from cluster.haproxy import (
+    HEADERS_VARIABLE,
+    NO_ROUTER,
+    NO_ROUTES,
+    Files,
+    keep_routes,
+    serving,
+)
+from cluster.local.ports import free_ports
+from deployments.errors import StageUnavailable
+from deployments.web.dialects import openai
+
+_PATIENCE_S = 20.0
+_CONFIGURATION = """
+global
+    stats socket {socket} mode 666 level admin expose-fd listeners
+defaults
+    mode http
+    timeout connect 1s
+    timeout client 5s
+    timeout server 5s
+    option abortonclose
+    option splice-request
+    errorfile 503 {error}
+frontend http_frontend
+    bind 127.0.0.1:{port}
+    default_backend routers
+    http-request return status {status} content-type text/plain string "{answer}" if {{ path / }}
+backend routers
+    server router 127.0.0.1:{router}
+"""
+
+
+class Node:
+    """What Serve's manager does on a node: writes a configuration, starts HAProxy with it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.files = Files(directory / "haproxy.cfg")
+        [self.port] = free_ports(1)
+        self.router = 1  # nobody's port
+
+    def configure(self, status: int, answer: str) -> None:
+        socket = self.directory / "admin.sock"
+        self.files.configuration.write_text(
+            _CONFIGURATION.format(
+                socket=socket,
+                port=self.port,
+                status=status,
+                answer=answer,
+                error=self.files.error,
+                router=self.router,
+            )
+        )
+
+    def start(self, *reload: str) -> subprocess.Popen[bytes]:
+        """Returns when its own process answers on the admin socket, as Serve does."""
+        program = "from cluster.haproxy import main; main()"
+        started = subprocess.Popen(
+            [sys.executable, "-c", program, "-db", "-f", str(self.files.configuration), *reload]
+        )
+        until(lambda: serving(self.files.admin) == started.pid)
+        return started
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(f"http://127.0.0.1:{self.port}{path}", trust_env=False)
+
+    def answer(self) -> str | None:
+        try:
+            return self.get("/").text
+        except httpx.TransportError:
+            return None
+
+    def watches(self) -> list[str]:
+        """The processes that are watched."""
+        commands = [_command(one) for one in self.processes()]
+        return [one[-3] for one in commands if "cluster.haproxy" in one]
+
+    def processes(self) -> list[psutil.Process]:
+        return [
+            one
+            for one in psutil.process_iter()
+            if one.pid != os.getpid() and str(self.directory) in " ".join(_command(one))
+        ]
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except psutil.Error:
+        return []
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + _PATIENCE_S
+    while not true():
+        assert time.monotonic() < deadline_s, "it did not happen in time"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    node = Node(tmp_path_factory.mktemp("h"))
+    yield node
+    for _ in range(2):  # the watch of one that is killed starts another
+        for process in node.processes():
+            process.kill()
+        time.sleep(0.1)
+
+
+def test_serves_own_words_say_that_it_knows_no_routes() -> None:
+    assert constants.NO_ROUTES_MESSAGE == NO_ROUTES
+
+
+def test_one_that_is_killed_is_stood_in_for_until_serve_starts_the_next(node: Node) -> None:
+    node.configure(200, "routed")
+    first = node.start()
+    first.kill()
+    first.wait()
+    until(lambda: node.answer() == "routed")
+    assert serving(node.files.admin) is None  # Serve finds nobody there, and starts another
+    stand_in = serving(node.files.stand_in_admin)
+    assert stand_in is not None
+
+    node.configure(503, NO_ROUTES)
+    second = node.start()
+    assert node.answer() == "routed"
+    until(lambda: not psutil.pid_exists(stand_in))
+    assert node.answer() == "routed"
+    second.kill()
+    second.wait()
+
+
+def test_a_reload_leaves_no_stand_in(node: Node) -> None:
+    node.configure(200, "old routes")
+    first = node.start()
+    node.configure(200, "new routes")
+    second = node.start("-sf", str(first.pid), "-x", str(node.files.admin))
+    assert first.wait(_PATIENCE_S) == 0
+    until(lambda: node.answer() == "new routes")
+    until(lambda: node.watches() == [str(second.pid)])
+    assert serving(node.files.admin) == second.pid
+    assert serving(node.files.stand_in_admin) is None
+
+
+def test_one_whose_manager_died_hands_over_to_the_next(node: Node) -> None:
+    node.configure(200, "routed")
+    orphan = node.start()
+    node.configure(503, NO_ROUTES)
+    node.start()
+    assert orphan.wait(_PATIENCE_S) == 0
+    assert node.answer() == "routed"
+
+
+def test_routes_that_were_taken_away_do_not_come_back(node: Node) -> None:
+    node.configure(200, "routed")
+    keep_routes(node.files)
+    node.configure(404, "no application")
+    keep_routes(node.files)
+    node.configure(503, NO_ROUTES)
+    keep_routes(node.files)
+    assert "no application" in node.files.configuration.read_text()
+
+
+def test_without_a_router_it_answers_as_the_service_does(node: Node) -> None:
+    node.configure(200, "routed")
+    node.files.error.write_text("HTTP/1.1 500 Internal Server Error\r\n\r\n")  # Serve's own
+    node.start()
+    answer = node.get("/v1/search")
+    error = StageUnavailable(NO_ROUTER)
+    assert answer.status_code == error.status
+    assert answer.json() == openai.render_error(error, "")
+    assert answer.headers["x-should-retry"] == "true"
+    assert answer.headers["retry-after"] == f"{error.retry_after_s:g}"
+
+
+@pytest.mark.parametrize("size", [1_000, 40_000, 48_000, 300_000])
+def test_a_router_hears_at_once_of_a_client_that_has_gone(node: Node, size: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as router:
+        node.router = router.getsockname()[1]
+        node.configure(200, "routed")
+        node.start()
+        with socket.create_connection(("127.0.0.1", node.port), _PATIENCE_S) as client:
+            head = f"POST /v1/embeddings HTTP/1.1\r\nhost: a\r\ncontent-length: {size}\r\n\r\n"
+            client.sendall(head.encode() + b"a" * size)
+            router.settimeout(_PATIENCE_S)
+            request, _ = router.accept()
+            request.settimeout(1)
+            with request:
+                _read(request, size)
+                client.close()
+                with contextlib.suppress(ConnectionResetError):
+                    assert request.recv(1) == b""
+
+
+def _read(request: socket.socket, body: int) -> None:
+    """A request, to the end of its `body` bytes."""
+    read = b""
+    while len(read.partition(b"\r\n\r\n")[2]) < body:
+        read += request.recv(65_536)
+
+
+def test_who_sends_headers_byte_by_byte_is_told_and_cut(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(HEADERS_VARIABLE, "1")
+    node.configure(200, "routed")
+    node.start()
+    answer = b""
+    with socket.create_connection(("127.0.0.1", node.port), _PATIENCE_S) as slow:
+        slow.sendall(b"GET / HTTP/1.1\r\nhost: a\r\nx-slow: ")
+        slow.settimeout(0.1)
+        began_s = time.monotonic()
+        while not answer:
+            assert time.monotonic() - began_s < _PATIENCE_S
+            with contextlib.suppress(TimeoutError):
+                slow.sendall(b"a")
+                answer = slow.recv(65_536)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"\r\nconnection: close" in answer.lower()
+    assert node.answer() == "routed"

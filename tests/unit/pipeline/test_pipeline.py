@@ -1,0 +1,220 @@
+"""A search through stages that are given: what reaches them, what is left out for want of time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from deployments.autoscaling.arrivals import Arrivals
+from deployments.errors import DeadlineExceeded, InternalError, Overloaded, StageUnavailable
+from deployments.pipeline.counted_stage import CountedStage
+from deployments.pipeline.pipeline import Pipeline, SearchPlan
+from deployments.request.context import Context
+from deployments.request.deadline import Deadline
+from deployments.request.origin import Origin
+from deployments.request.timings import Timings
+from deployments.rows.model_output import ModelOutput
+from deployments.rows.token_rows import TokenRows
+from deployments.stores.base import Hit, Namespace, Record, Search
+from deployments.text.prompts import Cut
+
+NS = Namespace("acme", "notes")
+DEADLINE_S = 10.0
+
+
+class Letters:
+    """A TextEncoder: a token a letter. Notes the kept tokens that pairs came with, and how many
+    texts it has read."""
+
+    def __init__(self) -> None:
+        self.kept: Sequence[bytes | None] = ()
+        self.read = 0
+
+    async def queries(self, texts: Sequence[str], cut: Cut | None) -> TokenRows:  # noqa: ARG002
+        self.read += len(texts)
+        return TokenRows.pack([list(text.encode()) for text in texts])
+
+    async def documents(self, texts: Sequence[str], cut: Cut | None) -> TokenRows:
+        return await self.queries(texts, cut)
+
+    async def pairs(
+        self,
+        query: str,
+        documents: Sequence[str],
+        max_tokens_per_doc: int | None,  # noqa: ARG002
+        kept: Sequence[bytes | None] = (),
+    ) -> TokenRows:
+        self.kept = kept
+        return await self.queries([query + text for text in documents], None)
+
+    def text_tokens(self, texts: Sequence[str]) -> float:
+        return sum(map(len, texts))
+
+    def pair_tokens(self, query: str, documents: Sequence[str]) -> float:
+        return self.text_tokens([query + text for text in documents])
+
+    async def keep(self, documents: Sequence[str]) -> list[bytes]:
+        return [text.encode() for text in documents]
+
+
+@dataclass
+class Stage:
+    """A ModelStage: the longest row gets the most. `failure` is raised instead, if there is one;
+    `refusal` before that."""
+
+    failure: Exception | None = None
+    refusal: Overloaded | None = None
+    deadlines: list[Deadline] = field(default_factory=list)
+
+    def turn_away(self, tokens: float, deadline: Deadline, origin: Origin) -> None:  # noqa: ARG002
+        if self.refusal:
+            raise self.refusal
+
+    async def compute(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> ModelOutput:  # noqa: ARG002
+        self.deadlines.append(deadline)
+        if self.failure:
+            raise self.failure
+        return ModelOutput.anew(rows.lengths.astype(np.float32)).by("model")
+
+
+class Shelf:
+    """A RetrieveStage that finds three documents, and notes what was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[Search] = []
+        self.full = False
+
+    def turn_away(self, deadline: Deadline, origin: Origin) -> None:  # noqa: ARG002
+        if self.full:
+            raise Overloaded("full")
+
+    async def search(self, search: Search, deadline: Deadline, origin: Origin) -> list[Hit]:  # noqa: ARG002
+        self.asked.append(search)
+        texts = ["a", "bbb", "cc"]
+        return [Hit(Record(text, text, {}, tokens=text.encode()), 0.5) for text in texts]
+
+
+class Unmetered:
+    """An Account without limit, that no one reads."""
+
+    async def charge(self, tokens: int) -> None: ...
+
+    def count(self, stage: str, tokens: int, cached_tokens: int) -> None: ...
+
+
+@dataclass
+class Stand:
+    encoder: Letters = field(default_factory=Letters)
+    shelf: Shelf = field(default_factory=Shelf)
+    embed: Stage = field(default_factory=Stage)
+    rerank: Stage = field(default_factory=Stage)
+    demand: Arrivals = field(default_factory=lambda: Arrivals(lambda: 0.0))
+
+    def pipeline(self) -> Pipeline:
+        return Pipeline(self.encoder, self.embed, self.shelf, self.rerank, self.demand)
+
+
+def plan(*, rerank: bool = True, may_degrade: bool = False) -> SearchPlan:
+    return SearchPlan(NS, "q", 3, 2, None, rerank, may_degrade)
+
+
+def context() -> Context:
+    deadline = Deadline(DEADLINE_S, lambda: 0.0)
+    return Context(Origin("acme", "interactive"), deadline, Timings(lambda: 0.0), Unmetered())
+
+
+async def test_candidates_are_reranked_and_the_best_returned() -> None:
+    stand = Stand()
+    found = await stand.pipeline().search(plan(), context())
+    assert [(one.record.id, one.relevance) for one in found.results] == [("bbb", 4.0), ("cc", 3.0)]
+    assert found.candidates == 3
+    assert found.degraded == ()
+    assert stand.shelf.asked[0].query.k == 3
+    assert stand.shelf.asked[0].fingerprint == "model"
+
+
+async def test_the_tokens_kept_with_candidates_are_used() -> None:
+    stand = Stand()
+    await stand.pipeline().search(plan(), context())
+    assert stand.encoder.kept == [b"a", b"bbb", b"cc"]
+
+
+async def test_without_rerank_only_the_results_are_retrieved() -> None:
+    stand = Stand()
+    await stand.pipeline().search(plan(rerank=False), context())
+    assert stand.shelf.asked[0].query.k == 2
+    assert not stand.rerank.deadlines
+
+
+@pytest.mark.parametrize("failure", [DeadlineExceeded("!"), Overloaded("!"), StageUnavailable("!")])
+async def test_a_search_that_may_degrade_returns_retrieval_order(failure: Exception) -> None:
+    found = await Stand(rerank=Stage(failure)).pipeline().search(plan(may_degrade=True), context())
+    assert [(one.record.id, one.relevance) for one in found.results] == [("a", None), ("bbb", None)]
+    assert found.degraded == ("rerank",)
+    assert found.candidates == 3
+
+
+async def test_it_keeps_time_to_answer_without_the_reranker() -> None:
+    stand = Stand()
+    await stand.pipeline().search(plan(may_degrade=True), context())
+    await stand.pipeline().search(plan(), context())
+    first, second = (deadline.at_s for deadline in stand.rerank.deadlines)
+    assert first < second == DEADLINE_S
+
+
+@pytest.mark.parametrize(
+    ("failure", "may_degrade"), [(Overloaded("!"), False), (InternalError("!"), True)]
+)
+async def test_other_failures_are_told(failure: Exception, may_degrade: bool) -> None:
+    stand = Stand(rerank=Stage(failure))
+    with pytest.raises(type(failure)):
+        await stand.pipeline().search(plan(may_degrade=may_degrade), context())
+
+
+async def test_rerank_work_is_foreseen_when_a_search_begins() -> None:
+    """Three candidates of 9 tokens with the query: the second search is counted by the first's,
+    though its reranker fails; reranking by itself is counted as it comes."""
+    stand = Stand()
+    pipeline = stand.pipeline()
+    await pipeline.search(plan(), context())
+    assert stand.demand.to_stats()["rerank_interactive_tokens_per_s"] == 0
+    stand.rerank.failure = Overloaded("!")
+    with pytest.raises(Overloaded):
+        await pipeline.search(plan(), context())
+    foreseen = stand.demand.to_stats()["rerank_interactive_tokens_per_s"]
+    stand.rerank.failure = None
+    await pipeline.rerank("q", ["a", "bbb", "cc"], None, context())
+    assert foreseen > 0
+    assert stand.demand.to_stats()["rerank_interactive_tokens_per_s"] == 2 * foreseen
+
+
+async def test_what_would_be_refused_is_not_read_but_counts_as_asked_for() -> None:
+    demand = Arrivals(lambda: 0.0)
+    full = Stage(refusal=Overloaded("full"))
+    encoder = Letters()
+    pipeline = Pipeline(encoder, CountedStage("embed", full, demand), Shelf(), full, demand)
+    with pytest.raises(Overloaded):
+        await pipeline.embed_documents(["a" * 40], None, context())
+    with pytest.raises(Overloaded):
+        await pipeline.rerank("q" * 4, ["a" * 36], None, context())
+    assert encoder.read == 0
+    asked = demand.to_stats()
+    assert asked["embed_interactive_tokens_per_s"] == asked["rerank_interactive_tokens_per_s"] == 40
+
+
+async def test_a_search_that_could_not_be_reranked_is_not_embedded_unless_it_may_degrade() -> None:
+    stand = Stand(rerank=Stage(refusal=Overloaded("full"), failure=Overloaded("full")))
+    pipeline = stand.pipeline()
+    with pytest.raises(Overloaded):
+        await pipeline.search(plan(), context())
+    assert not stand.embed.deadlines
+    assert (await pipeline.search(plan(may_degrade=True), context())).degraded == ("rerank",)
+
+
+async def test_a_search_that_could_not_be_retrieved_is_not_embedded() -> None:
+    stand = Stand()
+    stand.shelf.full = True
+    with pytest.raises(Overloaded):
+        await stand.pipeline().search(plan(), context())
+    assert not stand.embed.deadlines

@@ -1,0 +1,159 @@
+"""Maintenance of LanceDB tables, done by the process that really does it."""
+
+import asyncio
+import os
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import lancedb
+import numpy as np
+import pytest
+from lancedb.index import IvfFlat
+
+from deployments.errors import NotFound
+from deployments.stores.base import Compare, Namespace, Query, Record
+from deployments.stores.lancedb.maintenance import INDEX_FROM_ROWS, prune_age
+from deployments.stores.lancedb.store import LanceDBStore
+from deployments.stores.lancedb.tables import table_name
+from tests.unit.stores.made import FINGERPRINT, count, record
+
+NS = Namespace("acme", "docs")
+DIMENSIONS = 8
+REPOSITORY = Path(__file__).parents[4]
+
+
+def clustered(rows: int) -> list[Record]:
+    chance = np.random.default_rng(7)
+    centres = chance.normal(size=(50, DIMENSIONS))
+    vectors = centres[np.arange(rows) % 50] + 0.3 * chance.normal(size=(rows, DIMENSIONS))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return [
+        Record(f"d{at}", "", {"hundredth": at % 100 == 0}, vector)
+        for at, vector in enumerate(vectors)
+    ]
+
+
+async def maintained(directory: Path) -> str:
+    """What the process says that it did."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "deployments.stores.lancedb.maintenance",
+        str(directory),
+        table_name(NS),
+        stdout=asyncio.subprocess.PIPE,
+        cwd=REPOSITORY,
+        env={**os.environ, "TZ": "UTC"},
+    )
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    return out.decode()
+
+
+def manifests(directory: Path) -> int:
+    return len(list((directory / f"{table_name(NS)}.lance").rglob("*.manifest")))
+
+
+async def test_a_large_collection_is_indexed_and_answers_the_same(tmp_path: Path) -> None:
+    store = LanceDBStore(tmp_path)
+    await store.ensure(NS, DIMENSIONS, FINGERPRINT)
+    everything = clustered(INDEX_FROM_ROWS + 1_000)
+    await store.upsert(NS, everything)
+    vectors = [everything[at].vector for at in range(0, 20_000, 400)]
+    nearest = [Query(NS, vector, 10) for vector in vectors if vector is not None]
+    among = [Query(q.ns, q.vector, 10, Compare("hundredth", "eq", True)) for q in nearest]
+    before = await store.search([*nearest, *among])
+
+    assert "indexed 21000 rows" in (await maintained(tmp_path)).splitlines()
+    await store.close()
+    store = LanceDBStore(tmp_path)
+    after = await store.search([*nearest, *among])
+    for was, now in zip(before, after, strict=True):
+        assert now[0].record.id == was[0].record.id
+        assert now[0].score == pytest.approx(was[0].score, abs=1e-5)
+    same = sum(
+        len({h.record.id for h in was} & {h.record.id for h in now})
+        for was, now in zip(before, after, strict=True)
+    )
+    assert same >= 0.98 * 10 * len(before)
+
+    assert "indexed" not in await maintained(tmp_path)
+    [first, *_] = everything
+    assert first.vector is not None
+    await store.upsert(NS, [Record("new", "", {}, first.vector)])
+    [hits] = await store.search([Query(NS, first.vector, 30_000)])
+    assert len(hits) == len(everything) + 1
+    assert {hits[0].record.id, hits[1].record.id} == {"d0", "new"}
+    await store.close()
+
+
+async def test_a_filter_finds_what_lies_in_far_partitions(tmp_path: Path) -> None:
+    store = LanceDBStore(tmp_path)
+    await store.ensure(NS, DIMENSIONS, FINGERPRINT)
+    everything = clustered(2_000)
+    vector = everything[0].vector
+    assert vector is not None
+    await store.upsert(NS, everything)
+    connection = await lancedb.connect_async(tmp_path)
+    table = await connection.open_table(table_name(NS))
+    await table.create_index("vector", config=IvfFlat(distance_type="cosine", num_partitions=100))
+    await store.close()
+
+    store = LanceDBStore(tmp_path)
+    # They all lie together, as far from the query as can be.
+    [hits] = await store.search([Query(NS, -vector, 50, Compare("hundredth", "eq", True))])
+    assert {hit.record.id for hit in hits} == {f"d{at}" for at in range(0, 2_000, 100)}
+    await store.close()
+
+
+async def test_fragments_are_merged_and_few_rows_get_no_index(tmp_path: Path) -> None:
+    store = LanceDBStore(tmp_path)
+    await store.ensure(NS, 4, FINGERPRINT)
+    for at in range(6):
+        await store.upsert(NS, [record(f"d{at}")])
+    assert (await maintained(tmp_path)).startswith("merged 6 fragments\nnot indexed")
+    assert await count(store, NS) == 6
+    await store.close()
+
+
+async def test_commits_bring_maintenance_and_it_loses_no_writes(tmp_path: Path) -> None:
+    store = LanceDBStore(tmp_path, commits_between_maintenance=5)
+    await store.ensure(NS, 4, FINGERPRINT)
+    table = tmp_path / f"{table_name(NS)}.lance"
+    written: list[str] = []
+    merged = False
+    while not merged and len(written) < 2_000:
+        await store.upsert(NS, [record(f"d{len(written)}")])
+        written.append(f"d{len(written)}")
+        # Each commit adds one; only a compaction adds a version without a row of its own.
+        merged = manifests(tmp_path) > len(written) + 1
+        await asyncio.sleep(0.005)
+    assert merged, f"no maintenance of {table}"
+    found = (await store.scan(NS, None, 5_000)).records
+    assert sorted(r.id for r in found) == sorted(written)
+    await store.close()
+
+
+async def test_a_drop_ends_maintenance_first(tmp_path: Path) -> None:
+    store = LanceDBStore(tmp_path, commits_between_maintenance=6)
+    await store.ensure(NS, 4, FINGERPRINT)
+    for at in range(6):
+        await store.upsert(NS, [record(f"d{at}")])
+    await asyncio.sleep(0.3)
+    assert store._maintenance._running
+    await store.drop(NS)
+    assert not store._maintenance._running
+    with pytest.raises(NotFound):
+        await store.describe(NS)
+    assert [one.name for one in tmp_path.iterdir()] == ["owner.lock"]
+    await store.close()
+
+
+def test_a_version_stays_for_ten_minutes_after_its_successor() -> None:
+    now = datetime(2026, 1, 1, 12)
+    an_hour, a_day = timedelta(hours=1), timedelta(days=1)
+    # The version of an hour ago was current until now: it may not go, that of yesterday may.
+    age = prune_age([now - a_day, now - an_hour, now], now)
+    assert an_hour < age < a_day
+    assert timedelta(minutes=10) < prune_age([now], now) < an_hour

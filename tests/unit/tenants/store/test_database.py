@@ -1,0 +1,45 @@
+"""The database: migrations make exactly the tables of `tables`, and are not done twice."""
+
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, text
+
+from deployments.tenants.store.database import Database
+from deployments.tenants.store.tables import metadata
+
+
+async def test_migrations_make_the_tables(database: Database) -> None:
+    def differences(connection: Connection) -> list[object]:
+        return list(compare_metadata(MigrationContext.configure(connection), metadata))
+
+    async with database.read() as connection:
+        assert await connection.run_sync(differences) == []
+
+
+async def test_it_opens_again_as_it_was(database: Database, url: str) -> None:
+    async with database.write() as connection:
+        await connection.execute(text("UPDATE revision SET number = 7"))
+    again = await Database.open(url)
+    async with again.read() as connection:
+        assert await connection.scalar(text("SELECT number FROM revision")) == 7
+    await again.close()
+
+
+async def test_a_change_survives_the_loss_of_power(database: Database) -> None:
+    async with database.read() as connection:
+        if connection.dialect.name == "sqlite":
+            assert await connection.scalar(text("PRAGMA journal_mode")) == "wal"
+            assert await connection.scalar(text("PRAGMA synchronous")) == 2
+        else:
+            assert await connection.scalar(text("SHOW synchronous_commit")) == "on"
+
+
+async def test_what_fails_changes_nothing(database: Database) -> None:
+    try:
+        async with database.write() as connection:
+            await connection.execute(text("UPDATE revision SET number = 7"))
+            raise ValueError
+    except ValueError:
+        pass
+    async with database.read() as connection:
+        assert await connection.scalar(text("SELECT number FROM revision")) == 0

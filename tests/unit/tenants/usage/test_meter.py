@@ -1,0 +1,141 @@
+"""Usage: whatever was served reaches the store, once, whoever dies and whatever is interrupted."""
+
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from deployments.tenants.tenant_store import TenantStore
+from deployments.tenants.usage.journal import UsageJournal
+from deployments.tenants.usage.ledger import UsageLedger
+from deployments.tenants.usage.meter import Meter
+from deployments.tenants.usage.records import Used
+from tests.unit.service import MODELS, TestService
+
+HOUR = 277  # of the clock that TestService keeps
+
+
+async def all_used(service: TestService) -> list[Used]:
+    return await service.control.ledger.used(None, 0, 999_999)
+
+
+def embedded(requests: int, tokens: int, cached_tokens: int = 0) -> Used:
+    return Used(HOUR, "tenant", "embed", "embedder", requests, tokens, cached_tokens)
+
+
+async def test_usage_is_summed_and_stored(service: TestService) -> None:
+    meter = service.control.meter
+    meter.record("tenant", [("embed", 10, 4), ("rerank", 5, 0)])
+    meter.record("tenant", [("embed", 1, 0)])
+    await meter.flush()
+    await meter.flush()
+    assert await all_used(service) == [
+        embedded(2, 11, 4),
+        Used(HOUR, "tenant", "rerank", "reranker", 1, 5, 0),
+    ]
+
+
+async def test_the_metrics_are_told_what_was_stored(service: TestService, tmp_path: Path) -> None:
+    told: list[tuple[str, str, int, int]] = []
+    ledger, journal = service.control.ledger, UsageJournal(tmp_path / "other")
+    meter = Meter(journal, ledger, MODELS, lambda *one: told.append(one), lambda: 1_000_000.0)
+    for _ in range(3):
+        meter.record("tenant", [("embed", 10, 4)])
+    assert told == []
+    await meter.flush()
+    await meter.flush()
+    assert told == [("tenant", "embed", 30, 12)]
+
+
+async def test_what_the_store_did_not_take_waits(
+    service: TestService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meter, add = service.control.meter, UsageLedger.add
+
+    async def fails(*_: object) -> None:
+        raise ConnectionError
+
+    async def stores_and_fails(*arguments: object) -> None:
+        await add(*arguments)  # type: ignore[arg-type] # handed through
+        raise ConnectionError
+
+    meter.record("tenant", [("embed", 10, 0)])
+    for failure in (fails, stores_and_fails):
+        monkeypatch.setattr(UsageLedger, "add", failure)
+        with pytest.raises(ConnectionError):
+            await meter.flush()
+        meter.record("tenant", [("embed", 1, 0)])
+    monkeypatch.setattr(UsageLedger, "add", add)
+    await meter.flush()
+    assert await all_used(service) == [embedded(3, 12)]
+
+
+def _record_and_die(directory: Path) -> None:
+    meter = Meter(UsageJournal(directory), None, MODELS, lambda *_: None, lambda: 1_000_000.0)  # type: ignore[arg-type] # it dies before
+    for _ in range(1000):
+        meter.record("tenant", [("embed", 7, 0)])
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def test_a_killed_router_loses_nothing_it_recorded(
+    service: TestService, tmp_path: Path
+) -> None:
+    process = multiprocessing.get_context("spawn").Process(
+        target=_record_and_die, args=[tmp_path / "usage"]
+    )
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    await service.control.meter.flush()
+    assert await all_used(service) == [embedded(1000, 7000)]
+    assert list((tmp_path / "usage").iterdir()) == []
+
+
+async def test_two_that_live_do_not_take_each_others(service: TestService, tmp_path: Path) -> None:
+    other = await TenantStore.open(
+        None, tmp_path, MODELS, lambda *_: None, lambda: None, lambda: 1_000_000.0
+    )
+    for turn in range(3):
+        other.meter.record("tenant", [("embed", 1, 0)])
+        service.control.meter.record("tenant", [("embed", 1, 0)])
+        await service.control.meter.flush()
+        [used] = await all_used(service)
+        assert used.tokens == 2 * turn + 1
+        await other.meter.flush()
+    await other.database.close()
+    assert await all_used(service) == [embedded(6, 6)]
+
+
+async def test_a_torn_line_costs_no_other(service: TestService, tmp_path: Path) -> None:
+    whole = b'[277,"tenant","embed","embedder",7,0]\n'
+    (tmp_path / "usage" / "left-behind").write_bytes(whole + whole + whole[:9])
+    await service.control.meter.flush()
+    assert await all_used(service) == [embedded(2, 14)]
+
+
+async def test_the_end_stores_what_there_is(service: TestService, tmp_path: Path) -> None:
+    async with service.control.running():
+        service.control.meter.record("tenant", [("embed", 7, 0)])
+    again = await TestService.open(tmp_path)
+    assert await all_used(again) == [embedded(1, 7)]
+    await again.close()
+
+
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/rerank", "/v2/embed", "/v2/rerank"])
+async def test_an_answer_is_counted_and_a_refusal_is_not(service: TestService, path: str) -> None:
+    stage, body = {
+        "/v1/embeddings": ("embed", {"model": "embedder", "input": ["a", "b"]}),
+        "/v2/embed": (
+            "embed",
+            {"model": "embedder", "texts": ["a", "b"], "input_type": "search_query"},
+        ),
+    }.get(path, ("rerank", {"model": "reranker", "query": "q", "documents": ["a", "b"]}))
+    for wrong in ({}, {"model": "other"}):
+        assert (await service.post(path, json=wrong and body | wrong)).status_code >= 400
+    assert (await service.post(path, json=body)).status_code == 200
+    answer = (await service.send("GET", "/v1/usage", params={"since": 0})).json()
+    assert [(one["stage"], one["requests"], one["tokens"]) for one in answer["usage"]] == [
+        (stage, 1, 2)
+    ]
