@@ -1,23 +1,31 @@
 """What a stage asks of a model: the `PoolingEngine` protocol and the settings of an engine.
 
-Knows no vLLM: the two implementations beside it do (`inline` in the replica's own process,
-`separate` in a process of its own), and a test may put another behind the protocol.
+Knows no vLLM: the implementations beside it do (`inline` in the replica's own process, `separate`
+in a process of its own, `copies` in several), and a test may put another behind the protocol.
 """
 
-from typing import Any, Literal, Protocol
+import os
+from typing import Annotated, Any, Literal, Protocol, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
 
+# More engines of one model cost more memory than their barriers cost time.
+_MOST_AUTO_COPIES = 4
+
 
 class EngineConfig(BaseModel):
-    """One engine. `model` is a directory or a Hub id; sizes in tokens count special tokens too.
+    """The engine of a replica. `model` is a directory or a Hub id; sizes in tokens count special
+    tokens too.
 
     `dtype` auto is bfloat16 where the processor computes in it, else float32.
     `tensor_parallel_size` is the number of GPUs it is spread over, all of one node.
-    `threads` is the number of CPU threads of a CPU engine (None: every core).
+    `threads` is the number of CPU threads of a CPU engine (None: every core, or its share of them).
+    `copies` is the number of engines that a replica has, each `inline` in a process of its own and
+    with one batch at a time; auto is one a core, four at most. They share
+    `gpu_memory_utilization`; `kv_cache_memory_bytes` is each one's own.
     `hf_overrides` are changes to the model's own config, as vLLM takes them.
     """
 
@@ -38,7 +46,24 @@ class EngineConfig(BaseModel):
     enable_prefix_caching: bool | None = None
     block_size: int | None = None
     threads: int | None = Field(default=None, gt=0)
+    copies: Annotated[int, Field(gt=0)] | Literal["auto"] | None = None
     hf_overrides: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _copies_are_inline(self) -> Self:
+        if self.copies is not None and self.process != "inline":
+            raise ValueError("copies are processes already: they need 'process: inline'")
+        return self
+
+    def engines(self) -> int:
+        """How many there are."""
+        if self.copies == "auto":
+            return min(cores(), _MOST_AUTO_COPIES)
+        return self.copies or 1
+
+
+def cores() -> int:
+    return os.cpu_count() or 1
 
 
 class PoolingEngine(Protocol):
