@@ -29,6 +29,8 @@ Check = Callable[[PoolingEngine], Awaitable[None]]
 _ATTEMPTS = 2
 # Starts that fail in a row before an engine without a single copy is given up.
 _FAILED_STARTS = 3
+# A batch takes a second or so: a copy that has not answered for so long never will.
+_STUCK_S = 60.0
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
 
@@ -55,7 +57,7 @@ class EngineCopies:
     ) -> "EngineCopies":
         """Load `config.engines()` copies. One serves only when it has passed `check`, also in
         place of another. Raises what the check or the first failed start raised."""
-        engine = cls(partial(_start_checked, _config_of_one(config), check, command))
+        engine = cls(partial(_start_checked, config_of_one(config), check, command))
         starts = [asyncio.create_task(engine._add()) for _ in range(config.engines())]
         try:
             copies = await asyncio.gather(*starts)
@@ -81,6 +83,11 @@ class EngineCopies:
         return await self._compute("score", rows)
 
     async def check_health(self) -> None:
+        """End copies that are stuck: while another answers, nothing else would show them."""
+        for copy in self._copies:
+            if copy.owes_for_s() > _STUCK_S:
+                logger.error("process %d of the engine is stuck", copy.pid)
+                copy.kill()
         if self._lost:
             raise StageUnavailable("no copy of the model engine can be started")
 
@@ -163,7 +170,7 @@ async def _start_checked(
     return copy
 
 
-def _config_of_one(config: EngineConfig) -> EngineConfig:
+def config_of_one(config: EngineConfig) -> EngineConfig:
     """Its share of the cores and of the memory."""
     count = config.engines()
     return config.model_copy(

@@ -12,6 +12,7 @@ import sys
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from deployments.engine.base import EngineConfig
 from deployments.engine.child import Greeting
@@ -26,6 +27,11 @@ _EXIT_S = 5.0
 
 class EngineProcessEnded(Exception):
     """It gives no more answers; the message says what is known of its end."""
+
+
+class _Asked(NamedTuple):
+    at_s: float
+    answer: asyncio.Future[ModelOutput]
 
 
 class EngineProcess:
@@ -43,7 +49,7 @@ class EngineProcess:
     ) -> None:
         self._process = process
         self._writer = writer
-        self._asked: deque[asyncio.Future[ModelOutput]] = deque()
+        self._asked: deque[_Asked] = deque()
         self._reading = asyncio.create_task(self._read(reader))
 
     @classmethod
@@ -60,12 +66,12 @@ class EngineProcess:
                 pass_fds=[theirs.fileno()],
                 env=_environment(config),
             )
+        reader, writer = await connect(ours)
         try:
-            reader, writer = await connect(ours)
             if (reason := await _greeting(process, reader)) is not None:
                 raise EngineProcessEnded(f"the engine did not start: {reason}")
         except BaseException:
-            ours.close()
+            writer.close()
             _kill(process)
             raise
         return cls(process, reader, writer)
@@ -92,6 +98,16 @@ class EngineProcess:
         if self.has_ended:
             raise EngineProcessEnded(self._reading.result())
 
+    def owes_for_s(self) -> float:
+        """How long its oldest answer has been waited for."""
+        if not self._asked:
+            return 0.0
+        return asyncio.get_running_loop().time() - self._asked[0].at_s
+
+    def kill(self) -> None:
+        """End the process; its calls and `ended` hear of it."""
+        self._process.kill()
+
     def close(self) -> None:
         """Return when the process is gone. It holds nothing that it would have to put away."""
         self._reading.cancel()
@@ -100,8 +116,9 @@ class EngineProcess:
 
     async def _ask(self, method: str, rows: TokenRows) -> ModelOutput:
         await self.check_health()
-        answer: asyncio.Future[ModelOutput] = asyncio.get_running_loop().create_future()
-        self._asked.append(answer)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[ModelOutput] = loop.create_future()
+        self._asked.append(_Asked(loop.time(), answer))
         with suppress(ConnectionError):  # `_read` hears of it too
             await send(self._writer, (method, rows))
         return await answer
@@ -111,13 +128,13 @@ class EngineProcess:
         try:
             while True:
                 output = await receive(reader)
-                answer = self._asked.popleft()
+                answer = self._asked.popleft().answer
                 if not answer.done():
                     answer.set_result(output)
         except (EOFError, ConnectionError):
             self._writer.close()
             how = f"process {self.pid} of the engine {await _end_of(self._process)}"
-        for answer in self._asked:
+        for _, answer in self._asked:
             if not answer.done():
                 answer.set_exception(EngineProcessEnded(how))
         return how

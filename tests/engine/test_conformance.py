@@ -32,9 +32,10 @@ def config_of(profile: str, stage: str) -> Any:
 
 
 async def started(config: EngineConfig, kind: Kind) -> PoolingEngine:
+    settings: dict[str, Any] = {"process": kind, "copies": None, "threads": 2}
     if kind == "copies":
-        return await build_engine(config.model_copy(update={"copies": _COPIES}))
-    return await build_engine(config.model_copy(update={"process": kind, "threads": 2}))
+        settings = {"copies": _COPIES}
+    return await build_engine(config.model_copy(update=settings))
 
 
 @pytest.fixture(params=["inline", "separate", "copies"])

@@ -100,6 +100,22 @@ async def test_a_batch_that_ends_each_copy_fails_alone(engine: EngineCopies, kin
     await engine.check_health()
 
 
+async def test_a_stuck_copy_is_ended_and_its_batch_made_again(
+    engine: EngineCopies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = asyncio.create_task(engine.embed(TokenRows.pack([[SLOW, 1]])))
+    await asyncio.sleep(0.02)
+    stopped = next(copy for copy in engine._copies if copy.owes_for_s())
+    os.kill(stopped.pid, signal.SIGSTOP)
+    await engine.check_health()
+    assert not stopped.has_ended
+    monkeypatch.setattr(copies, "_STUCK_S", 0.01)
+    await engine.check_health()
+    answer = await call
+    assert answer.values.tolist() == [SLOW + 1]
+    assert answer.cached_tokens.tolist() != [stopped.pid]
+
+
 async def test_copies_that_ended_unasked_are_no_fault_of_the_next_batch(
     engine: EngineCopies,
 ) -> None:
