@@ -83,7 +83,7 @@ async def test_a_copy_killed_under_load_costs_no_batch(engine: EngineCopies) -> 
     await asyncio.sleep(0.25)
     killed = min(before)
     os.kill(killed, signal.SIGKILL)
-    assert await work == [[0.0] * 10] * 2
+    assert list(await work) == [[0.0] * 10] * 2
     await both(engine)
     assert engine.pids & before == before - {killed}
     await engine.check_health()
