@@ -1,14 +1,18 @@
-"""The process of one copy of an engine: answers the batches that come over a socket, in order.
+"""What runs beside a replica: a fork server, and the processes of its engine's copies.
 
     python -m deployments.engine.child DESCRIPTOR SETTINGS
 
-It ends when its replica does, however that happens, and when its engine fails: nothing of a failed
-engine is left to a batch that comes later. Knows no queue and no other copy.
+The fork server imports what an engine needs, most of an engine's start-up and half of its memory,
+and forks a copy for each socket that comes over the one of DESCRIPTOR. A copy loads its engine and
+answers the batches that come over its socket, in order. It ends when its engine fails: nothing of a
+failed engine is left to a batch that comes later. All end when the replica does, however that
+happens. Knows no queue.
 """
 
 import asyncio
 import contextlib
 import ctypes
+import gc
 import logging
 import os
 import signal
@@ -22,23 +26,33 @@ from deployments.engine.messages import connect, receive, send
 
 logger = logging.getLogger(__name__)
 
-# What it says first: None when it is ready, else why it is not.
-Greeting = str | None
+# What a copy says first: its process's id when it is ready, else why it is not.
+Greeting = int | str
 
 _PR_SET_PDEATHSIG = 1
 
-Load = Callable[[EngineConfig], PoolingEngine]
 
-
-def main(load: Load) -> None:
-    """`load` makes the engine and may block."""
+def main(prepare: Callable[[], None], load: Callable[[EngineConfig], PoolingEngine]) -> NoReturn:
+    """`prepare` imports, and starts no thread. `load` makes the engine, and may block."""
     # Ctrl-C reaches the whole foreground group; the replica decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, _bury)
     _end_with_parent()
     descriptor, settings = sys.argv[1:]
-    end = socket.socket(fileno=int(descriptor))
-    end.set_inheritable(False)  # or an engine's own processes would hold it open
-    asyncio.run(_serve(end, load, EngineConfig.model_validate_json(settings)))
+    config = EngineConfig.model_validate_json(settings)
+    control = socket.socket(fileno=int(descriptor))
+    with contextlib.suppress(Exception):  # each copy meets it again and says so
+        prepare()
+    gc.collect()
+    gc.freeze()  # or the first collection of a copy would write to all of the shared memory
+    while (end := _next_end(control)) is not None:
+        if os.fork() == 0:
+            control.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            _end_with_parent()
+            asyncio.run(_serve(end, load, config))
+        end.close()
+    _exit(0)
 
 
 def _end_with_parent() -> None:
@@ -48,7 +62,25 @@ def _end_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-async def _serve(end: socket.socket, load: Load, config: EngineConfig) -> None:
+def _bury(*_: object) -> None:
+    """How a copy ended, for the log; the replica hears of it by the closed socket."""
+    with contextlib.suppress(ChildProcessError):
+        while (found := os.waitpid(-1, os.WNOHANG))[0]:
+            pid, status = found
+            code = os.waitstatus_to_exitcode(status)
+            how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
+            logger.error("process %d of the engine %s", pid, how)
+
+
+def _next_end(control: socket.socket) -> socket.socket | None:
+    """The socket of a copy that is to be; None once the replica is gone."""
+    message, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+    return socket.socket(fileno=descriptors[0]) if message else None
+
+
+async def _serve(
+    end: socket.socket, load: Callable[[EngineConfig], PoolingEngine], config: EngineConfig
+) -> NoReturn:
     reader, writer = await connect(end)
     calls: asyncio.Queue[tuple[str, object]] = asyncio.Queue()
     listening = asyncio.create_task(_listen(reader, calls))
@@ -59,7 +91,7 @@ async def _serve(end: socket.socket, load: Load, config: EngineConfig) -> None:
         with contextlib.suppress(ConnectionError):
             await send(writer, f"{type(failure).__name__}: {failure}")
         _exit(1)
-    await send(writer, None)
+    await send(writer, os.getpid())
     while not listening.done():
         method, rows = await calls.get()
         try:
@@ -68,6 +100,7 @@ async def _serve(end: socket.socket, load: Load, config: EngineConfig) -> None:
             logger.exception("the engine has failed")
             _exit(1)
         await send(writer, answer)
+    _exit(0)
 
 
 async def _listen(
@@ -86,6 +119,15 @@ def _exit(code: int) -> NoReturn:
     os._exit(code)
 
 
+def import_inline() -> None:
+    """All but what depends on the model."""
+    from deployments.engine.arguments import quiet_environment
+
+    quiet_environment()
+
+    import deployments.engine.inline  # noqa: F401
+
+
 def load_inline(config: EngineConfig) -> PoolingEngine:
     from deployments.engine.inline import InlineEngine
 
@@ -93,4 +135,4 @@ def load_inline(config: EngineConfig) -> PoolingEngine:
 
 
 if __name__ == "__main__":
-    main(load_inline)
+    main(import_inline, load_inline)

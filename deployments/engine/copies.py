@@ -10,11 +10,11 @@ A copy that ends is started again alone, and its batch made again on another. Kn
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from functools import partial
 from typing import Any, Literal, TypeVar
 
 from deployments.engine.base import EngineConfig, PoolingEngine, cores
-from deployments.engine.engine_process import CHILD, EngineProcess, EngineProcessEnded
+from deployments.engine.engine_process import EngineProcess, EngineProcessEnded
+from deployments.engine.fork_server import CHILD, ForkServer
 from deployments.errors import InternalError, StageUnavailable
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
@@ -42,8 +42,9 @@ class EngineCopies:
     goes on. StageUnavailable means that no copy is left and none can be started.
     """
 
-    def __init__(self, start_one: Callable[[], Awaitable[EngineProcess]]) -> None:
-        self._start_one = start_one
+    def __init__(self, server: ForkServer, check: Check | None) -> None:
+        self._server = server
+        self._check = check
         self._copies: set[EngineProcess] = set()
         # None, once there, is for everyone: no copy will come any more.
         self._free: asyncio.Queue[EngineProcess | None] = asyncio.Queue()
@@ -57,7 +58,7 @@ class EngineCopies:
     ) -> "EngineCopies":
         """Load `config.engines()` copies. One serves only when it has passed `check`, also in
         place of another. Raises what the check or the first failed start raised."""
-        engine = cls(partial(_start_checked, config_of_one(config), check, command))
+        engine = cls(ForkServer(config_of_one(config), command), check)
         starts = [asyncio.create_task(engine._add()) for _ in range(config.engines())]
         try:
             copies = await asyncio.gather(*starts)
@@ -96,6 +97,7 @@ class EngineCopies:
             task.cancel()
         for copy in self._copies:
             copy.close()
+        self._server.close()
 
     async def _compute(self, method: Method, rows: TokenRows) -> ModelOutput:
         # The copy is free when it has answered, and not when nobody waits for its answer any more.
@@ -123,9 +125,9 @@ class EngineCopies:
         """Keep one place filled: by `copy`, and by others after it."""
         while copy is not None:
             self._free.put_nowait(copy)
-            how = await copy.ended()
+            await copy.ended()
             self._copies.discard(copy)
-            logger.error("%s: it is started again", how)
+            logger.error("process %d of the engine has ended: it is started again", copy.pid)
             copy = await self._start_again()
 
     async def _start_again(self) -> EngineProcess | None:
@@ -145,7 +147,13 @@ class EngineCopies:
         return None
 
     async def _add(self) -> EngineProcess:
-        copy = await self._start_one()
+        copy = await EngineProcess.start(self._server)
+        try:
+            if self._check is not None:
+                await self._check(copy)
+        except BaseException:
+            copy.close()
+            raise
         self._copies.add(copy)
         self._failed_starts = 0
         return copy
@@ -155,19 +163,6 @@ class EngineCopies:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-async def _start_checked(
-    config: EngineConfig, check: Check | None, command: Sequence[str]
-) -> EngineProcess:
-    copy = await EngineProcess.start(config, command)
-    try:
-        if check is not None:
-            await check(copy)
-    except BaseException:
-        copy.close()
-        raise
-    return copy
 
 
 def config_of_one(config: EngineConfig) -> EngineConfig:

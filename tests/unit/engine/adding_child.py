@@ -39,6 +39,10 @@ class AddingEngine:
         return
 
 
+def prepare() -> None:
+    """Nothing to import."""
+
+
 def load(config: EngineConfig) -> PoolingEngine:
     if not Path(config.model).is_dir():
         raise FileNotFoundError(f"no model in {config.model}")
@@ -46,4 +50,4 @@ def load(config: EngineConfig) -> PoolingEngine:
 
 
 if __name__ == "__main__":
-    child.main(load)
+    child.main(prepare, load)
