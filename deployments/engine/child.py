@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import ctypes
 import gc
+import importlib
 import logging
 import os
 import signal
@@ -31,6 +32,8 @@ Greeting = int | str
 
 _PR_SET_PDEATHSIG = 1
 
+_IMPORTS = ["vllm.v1.engine.llm_engine", "vllm.v1.worker.gpu_worker", "deployments.engine.inline"]
+
 
 def main(prepare: Callable[[], None], load: Callable[[EngineConfig], PoolingEngine]) -> NoReturn:
     """`prepare` imports, and starts no thread. `load` makes the engine, and may block."""
@@ -41,8 +44,10 @@ def main(prepare: Callable[[], None], load: Callable[[EngineConfig], PoolingEngi
     descriptor, settings = sys.argv[1:]
     config = EngineConfig.model_validate_json(settings)
     control = socket.socket(fileno=int(descriptor))
-    with contextlib.suppress(Exception):  # each copy meets it again and says so
+    try:
         prepare()
+    except Exception:  # each copy meets it again and says so
+        logger.exception("what the engines need cannot be imported")
     gc.collect()
     gc.freeze()  # or the first collection of a copy would write to all of the shared memory
     while (end := _next_end(control)) is not None:
@@ -120,12 +125,12 @@ def _exit(code: int) -> NoReturn:
 
 
 def import_inline() -> None:
-    """All but what depends on the model."""
+    """Nearly all that `load_inline` will, which is most of what it takes."""
     from deployments.engine.arguments import quiet_environment
 
     quiet_environment()
-
-    import deployments.engine.inline  # noqa: F401
+    for module in _IMPORTS:
+        importlib.import_module(module)
 
 
 def load_inline(config: EngineConfig) -> PoolingEngine:

@@ -51,12 +51,13 @@ class ForkServer:
             self._process = subprocess.Popen(
                 [*self._command, str(theirs.fileno()), self._config.model_dump_json()],
                 pass_fds=[theirs.fileno()],
-                env=_environment(self._config),
+                env=_environment(),
             )
         return ours
 
 
-def _environment(config: EngineConfig) -> dict[str, str]:
-    """This process's, with its import path, which a replica may have got by other ways."""
+def _environment() -> dict[str, str]:
+    """This process's, with its import path, which a replica may have got by other ways, and no
+    pool of threads, which a fork would not have; an engine sets how many it wants."""
     path = os.pathsep.join(entry or os.curdir for entry in sys.path)
-    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": str(config.threads)}
+    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
