@@ -119,7 +119,7 @@ class QuotaExceeded(WinnowError):
     retry_after_s: float | None = 1.0
 
 
-class QuotaSpent(QuotaExceeded):
+class QuotaExhausted(QuotaExceeded):
     """What is used up does not come back by waiting."""
 
     code = "insufficient_quota"

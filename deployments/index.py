@@ -21,12 +21,12 @@ from deployments.stores.base import (
     Collection,
     Filter,
     Hit,
+    IndexSearch,
     Namespace,
     Page,
-    Query,
     Record,
-    Search,
-    SearchAnswer,
+    SearchOutcome,
+    VectorQuery,
     VectorStore,
 )
 from deployments.stores.records import size_of
@@ -80,7 +80,7 @@ class Index:
     async def scan(self, ns: Namespace, cursor: str | None, limit: int) -> Page:
         return await self._store.scan(ns, cursor, limit)
 
-    async def search(self, searches: Sequence[Search]) -> list[SearchAnswer]:
+    async def search(self, searches: Sequence[IndexSearch]) -> list[SearchOutcome]:
         """Each search's documents, best first."""
         refused = await asyncio.gather(*map(self._refusal, searches))
         good = [search.query for search, why in zip(searches, refused, strict=True) if not why]
@@ -88,20 +88,22 @@ class Index:
         room = _Room()
         return [why or room.hold(next(answers)) for why in refused]
 
-    async def _refusal(self, search: Search) -> WinnowError | None:
+    async def _refusal(self, search: IndexSearch) -> WinnowError | None:
         try:
             await self.check(search.query.ns, search.fingerprint)
         except WinnowError as refusal:
             return refusal
         return None
 
-    async def _search_together(self, queries: Sequence[Query]) -> list[list[Hit] | WinnowError]:
+    async def _search_together(
+        self, queries: Sequence[VectorQuery]
+    ) -> list[list[Hit] | WinnowError]:
         try:
             return [*await self._store.search(queries)]
         except Exception:  # whoever caused it, the others shall not hear of it
             return await asyncio.gather(*map(self._search_alone, queries))
 
-    async def _search_alone(self, query: Query) -> list[Hit] | WinnowError:
+    async def _search_alone(self, query: VectorQuery) -> list[Hit] | WinnowError:
         try:
             [hits] = await self._store.search([query])
         except WinnowError as error:
@@ -125,7 +127,7 @@ class _Room:
     def __init__(self) -> None:
         self._left_bytes = _MAX_ANSWER_BYTES
 
-    def hold(self, hits: list[Hit] | WinnowError) -> SearchAnswer:
+    def hold(self, hits: list[Hit] | WinnowError) -> SearchOutcome:
         if isinstance(hits, WinnowError):
             return hits
         size = sum(size_of(hit.record) for hit in hits)

@@ -79,7 +79,7 @@ class ScalingConfig(BaseModel):
     stages: dict[str, StageScaling] = Field(min_length=1)
 
 
-def staffed(work: float, lasting: float, headroom: float) -> int:
+def square_root_staffing(work: float, lasting: float, headroom: float) -> int:
     """Replicas for `work` replicas' worth of it, with to spare for the `lasting` part."""
     return math.ceil(work + headroom * math.sqrt(lasting) - 1e-9)
 
@@ -202,7 +202,7 @@ class StageScaler:
             lasting = foreseen * more / replica
             work = lasting + min(bulk / replica, rules.bulk_replicas)
             drain = backlog / replica / rules.drain_s
-            return staffed(work + drain, lasting, rules.headroom)
+            return square_root_staffing(work + drain, lasting, rules.headroom)
 
         late = size.running + 1 if load.oldest_wait_s > rules.objective_s else 0
         return _Wanted(now_s, max(replicas(1.0), late), max(replicas(1 + rules.hysteresis), late))

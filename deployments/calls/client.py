@@ -38,11 +38,11 @@ from deployments.stores.base import (
     Collection,
     Filter,
     Hit,
+    IndexSearch,
     Namespace,
     Page,
     Record,
-    Search,
-    SearchAnswer,
+    SearchOutcome,
 )
 
 logger = logging.getLogger(__name__)
@@ -196,14 +196,14 @@ class IndexClient(StageClient):
 
     def __init__(self, stage: str, handle: DeploymentHandle[Any]) -> None:
         super().__init__(stage, handle)
-        self._searches: Gatherer[Search, list[Hit] | None] = Gatherer(
+        self._searches: Gatherer[IndexSearch, list[Hit] | None] = Gatherer(
             stage, self._search, _SEARCHES
         )
 
     def turn_away(self, deadline: Deadline, origin: Origin) -> None:
         self._searches.turn_away(deadline, origin)
 
-    async def search(self, search: Search, deadline: Deadline, origin: Origin) -> list[Hit]:
+    async def search(self, search: IndexSearch, deadline: Deadline, origin: Origin) -> list[Hit]:
         hits = await within(deadline, self._searches.ask(search, deadline, origin))
         if hits is not None:
             return hits
@@ -212,8 +212,10 @@ class IndexClient(StageClient):
             raise alone
         return alone or []
 
-    async def _search(self, searches: Sequence[Search], deadline: Deadline) -> list[SearchAnswer]:
-        answers: list[SearchAnswer] = await self.call("search", searches, deadline=deadline)
+    async def _search(
+        self, searches: Sequence[IndexSearch], deadline: Deadline
+    ) -> list[SearchOutcome]:
+        answers: list[SearchOutcome] = await self.call("search", searches, deadline=deadline)
         return answers
 
     async def ensure(

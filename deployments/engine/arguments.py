@@ -86,7 +86,7 @@ def prompts(rows: TokenRows) -> "Iterator[TokensInput]":
         yield tokens_input(ids, cache_salt=owner)
 
 
-def computed(outputs: "Sequence[PoolingRequestOutput[Any]]") -> ModelOutput:
+def to_model_output(outputs: "Sequence[PoolingRequestOutput[Any]]") -> ModelOutput:
     """`values` are float32 [rows, width]."""
     vectors = [output.outputs.data.numpy() for output in outputs]
     cached = [output.num_cached_tokens for output in outputs]

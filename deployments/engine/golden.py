@@ -31,7 +31,7 @@ class GoldenDrift(RuntimeError):
     """The model does not answer as it should; the replica must not serve."""
 
 
-def anew(rows: TokenRows) -> TokenRows:
+def bypass_prefix_cache(rows: TokenRows) -> TokenRows:
     """The rows as nobody has asked them before: a prefix cache would repeat an old answer."""
     return rows.owned_by(uuid.uuid4().hex)
 

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from deployments.engine.arguments import (
-    computed,
     embed_params,
     engine_arguments,
     logits,
     prompts,
     quiet_environment,
     score_params,
+    to_model_output,
 )
 from deployments.engine.base import EngineConfig
 from deployments.errors import StageUnavailable
@@ -71,7 +71,7 @@ class InlineEngine:
             while self._engine.has_unfinished_requests():
                 for output in self._engine.step():
                     done[output.request_id] = output
-            return computed([done[_outer_id(request_id)] for request_id in order])
+            return to_model_output([done[_outer_id(request_id)] for request_id in order])
         except Exception as failure:
             # Requests of this batch may still sit in the scheduler, so no later batch can be
             # trusted: the replica reports itself unhealthy and is replaced.

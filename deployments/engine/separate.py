@@ -11,13 +11,13 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from deployments.engine.arguments import (
-    computed,
     embed_params,
     engine_arguments,
     logits,
     prompts,
     quiet_environment,
     score_params,
+    to_model_output,
 )
 from deployments.engine.base import EngineConfig
 from deployments.errors import StageUnavailable
@@ -71,7 +71,7 @@ class SeparateEngine:
                 ]
         except* (EngineDeadError, EngineGenerateError) as failures:
             raise StageUnavailable("the model engine has failed") from failures
-        return computed([task.result() for task in tasks])
+        return to_model_output([task.result() for task in tasks])
 
     async def _one(
         self, prompt: "TokensInput", params: "PoolingParams"

@@ -18,7 +18,7 @@ from deployments.request.deadline import Deadline, within
 from deployments.request.origin import Origin
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
-from deployments.stores.base import Filter, Hit, Namespace, Query, Record, Search
+from deployments.stores.base import Filter, Hit, IndexSearch, Namespace, Record, VectorQuery
 from deployments.text.prompts import Cut
 
 # What a search that may degrade forgives the reranker, and the time it keeps to answer without.
@@ -62,7 +62,9 @@ class RetrieveStage(Protocol):
         """Before a query is embedded: raises Overloaded if its search would be refused now."""
         ...
 
-    async def search(self, search: Search, deadline: Deadline, origin: Origin) -> list[Hit]: ...
+    async def search(
+        self, search: IndexSearch, deadline: Deadline, origin: Origin
+    ) -> list[Hit]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +197,9 @@ class Pipeline:
         asked = await self.embed_queries([plan.query], Cut(), context)
         with context.timings.stage("retrieve"):
             k = plan.top_k if plan.rerank else plan.top_n
-            query = Query(plan.ns, asked.vectors[0], k, plan.where)
+            query = VectorQuery(plan.ns, asked.vectors[0], k, plan.where)
             hits = await self._retrieve.search(
-                Search(query, asked.fingerprint), context.deadline, context.origin
+                IndexSearch(query, asked.fingerprint), context.deadline, context.origin
             )
         as_retrieved = [Result(hit.record, hit.score, None) for hit in hits[: plan.top_n]]
         if not plan.rerank or not hits:

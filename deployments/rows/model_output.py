@@ -24,7 +24,7 @@ class ModelOutput:
     fingerprint: str = ""
 
     @classmethod
-    def anew(cls, values: NDArray[np.float32]) -> "ModelOutput":
+    def uncached(cls, values: NDArray[np.float32]) -> "ModelOutput":
         """No token of it came from a cache."""
         return cls(values, np.zeros(len(values), np.int32))
 
@@ -48,5 +48,5 @@ class ModelOutput:
             self.values[first:last], self.cached_tokens[first:last], self.fingerprint
         )
 
-    def by(self, fingerprint: str) -> "ModelOutput":
+    def with_fingerprint(self, fingerprint: str) -> "ModelOutput":
         return replace(self, fingerprint=fingerprint)

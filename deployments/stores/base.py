@@ -99,7 +99,7 @@ Filter = Compare | And | Or | Not
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class VectorQuery:
     """One nearest-neighbour question: the `k` records of `ns` most similar to `vector`."""
 
     ns: Namespace
@@ -109,10 +109,10 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
+class IndexSearch:
     """A query by a vector that the model of this fingerprint made."""
 
-    query: Query
+    query: VectorQuery
     fingerprint: str
 
 
@@ -126,7 +126,7 @@ class Hit:
 
 # What comes of a search that was asked with others: its hits, its own error, or None where the
 # answer had no room for it beside theirs: ask it again, alone.
-SearchAnswer = list[Hit] | WinnowError | None
+SearchOutcome = list[Hit] | WinnowError | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +181,7 @@ class VectorStore(Protocol):
         """The records in the order of `ids`, None for those that are not there."""
         ...
 
-    async def search(self, queries: Sequence[Query]) -> list[list[Hit]]:
+    async def search(self, queries: Sequence[VectorQuery]) -> list[list[Hit]]:
         """Answer each query, best first; queries may name different collections."""
         ...
 

@@ -12,7 +12,7 @@ from typing import cast
 import numpy as np
 
 from deployments.errors import InvalidRequest
-from deployments.stores.base import Filter, Metadata, Page, Query, Record, Vector
+from deployments.stores.base import Filter, Metadata, Page, Record, Vector, VectorQuery
 from deployments.stores.filters import check_filter, check_scalar, check_text
 
 # An answer between replicas has at most 64 MiB, and a document may have 4 MB.
@@ -55,14 +55,14 @@ def check_records(records: Sequence[Record], dimensions: int) -> None:
                 check_scalar(value, param="metadata")
 
 
-def check_query(query: Query) -> None:
+def check_query(query: VectorQuery) -> None:
     """Raises InvalidRequest for a question no engine could answer; the vector is checked apart."""
     if query.k < 1:
         raise InvalidRequest("k must be at least 1", param="k")
     check_filter(query.where)
 
 
-def check_choice(ids: Sequence[str] | None, where: Filter | None) -> None:
+def check_delete_target(ids: Sequence[str] | None, where: Filter | None) -> None:
     """Raises ValueError for both or neither, InvalidRequest for a filter that is not one."""
     if (ids is None) == (where is None):
         raise ValueError("delete takes either ids or a filter")

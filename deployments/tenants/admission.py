@@ -12,7 +12,7 @@ from deployments.request.origin import Lane, Origin
 from deployments.tenants.api_keys import Tenant
 from deployments.tenants.concurrency import ConcurrencySlots
 from deployments.tenants.plans import Plan, Plans
-from deployments.tenants.rate_limits.limiter import Limiter, Taken
+from deployments.tenants.rate_limits.limiter import Limiter, RateDecision
 
 Unit = Literal["requests", "tokens"]
 
@@ -33,7 +33,7 @@ class Admitted:
         self.tenant = tenant
         self.plan = plan
         self.deadline: Deadline | None = None
-        self.limits: dict[Unit, Taken] = {}
+        self.limits: dict[Unit, RateDecision] = {}
         self.used: list[tuple[str, int, int]] = []
         self._admission = admission
         self._occupies = False
@@ -65,7 +65,7 @@ class Admitted:
         """A stage has done this much; it is billed when the request has been served."""
         self.used.append((stage, tokens, cached_tokens))
 
-    def served(self) -> None:
+    def record_usage(self) -> None:
         """To be called before the answer leaves."""
         if self.used:
             self._admission.settle(self.tenant.id, self.used)
@@ -104,26 +104,26 @@ class Admission:
         self.plans = Plans()
         self.limiter = limiter
         self.settle = settle
-        self.places = ConcurrencySlots(self.plans.requests_at_once)
+        self.slots = ConcurrencySlots(self.plans.requests_at_once)
         self._replicas = replicas
 
-    def call(self, tenant: Tenant) -> Admitted:
+    def begin(self, tenant: Tenant) -> Admitted:
         return Admitted(tenant, self.plans.of(tenant.plan), self)
 
     def configure(self, plans: Plans) -> None:
         self.plans = plans
-        self.places.total = plans.requests_at_once
+        self.slots.total = plans.requests_at_once
 
     def occupy(self, tenant: str, plan: Plan) -> None:
         """Raises QuotaExceeded, or Overloaded. Otherwise `release` is owed."""
         limit = plan.concurrent_requests
-        if limit is not None and self.places.of(tenant) >= -(-limit // self._replicas()):
+        if limit is not None and self.slots.held(tenant) >= -(-limit // self._replicas()):
             raise QuotaExceeded(
                 f"the plan allows {limit} requests at once, and as many are under way: wait for"
                 " one of them",
                 retry_after_s=_RETRY_CONCURRENT_S,
             )
-        self.places.take(tenant, plan.weight)
+        self.slots.acquire(tenant, plan.weight)
 
     def release(self, tenant: str) -> None:
-        self.places.give_back(tenant)
+        self.slots.release(tenant)

@@ -76,7 +76,7 @@ class Tenant:
 
 
 @dataclass(frozen=True, slots=True)
-class Directory:
+class RegistrySnapshot:
     """All keys, and the plan of each tenant that is not disabled, as they were at a revision."""
 
     revision: int
@@ -98,7 +98,7 @@ class KeyRing:
     clock: Clock
     _entries: dict[str, _Entry] = field(default_factory=dict)
 
-    def replace(self, directory: Directory) -> None:
+    def replace(self, snapshot: RegistrySnapshot) -> None:
         """What is in the directory holds from now on, and nothing else."""
         self._entries = {
             record.key_id: _Entry(
@@ -106,13 +106,13 @@ class KeyRing:
                 float("inf") if record.expires is None else record.expires,
                 Tenant(
                     record.tenant,
-                    directory.plans[record.tenant],
+                    snapshot.plans[record.tenant],
                     record.key_id,
                     frozenset(record.scopes),
                 ),
             )
-            for record in directory.keys
-            if record.revoked is None and record.tenant in directory.plans
+            for record in snapshot.keys
+            if record.revoked is None and record.tenant in snapshot.plans
         }
 
     def tenant_of(self, key: str) -> Tenant:

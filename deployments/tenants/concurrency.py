@@ -2,7 +2,7 @@
 
 Whatever is slow behind it, a Router must not take in more than it can hold, and a tenant that fills
 its share must not keep another from its own. A tenant alone may have all places; a newcomer gets
-its share at once, and for so long there are more under way than places, until those over their
+its share at once, and for so long there are more under way than slots, until those over their
 share have come down to it.
 
 Pure: counts, and knows neither requests nor time.
@@ -27,13 +27,13 @@ class ConcurrencySlots:
         self._tenants: dict[str, _Taken] = {}
         self._weight = 0.0
 
-    def of(self, tenant: str) -> int:
+    def held(self, tenant: str) -> int:
         """How many it has now."""
         taken = self._tenants.get(tenant)
         return taken.count if taken else 0
 
-    def take(self, tenant: str, weight: float) -> None:
-        """Raises Overloaded. Otherwise `give_back` is owed."""
+    def acquire(self, tenant: str, weight: float) -> None:
+        """Raises Overloaded. Otherwise `release` is owed."""
         taken = self._tenants.get(tenant) or _Taken(weight)
         weights = self._weight + (0.0 if taken.count else taken.weight)
         if taken.count >= self.total * taken.weight / weights:
@@ -45,7 +45,7 @@ class ConcurrencySlots:
         self._tenants[tenant] = taken
         self._weight = weights
 
-    def give_back(self, tenant: str) -> None:
+    def release(self, tenant: str) -> None:
         taken = self._tenants[tenant]
         taken.count -= 1
         if not taken.count:

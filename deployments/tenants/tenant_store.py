@@ -60,15 +60,15 @@ class TenantStore:
 
     async def start(self, keys_file: Path) -> None:
         """Take in the keys of the file, and make the first copy. Raises OSError, ValueError."""
-        await self.registry.adopt(read_keys(keys_file))
+        await self.registry.import_keys(read_keys(keys_file))
         await self.refresh()
 
     async def refresh(self) -> None:
         """Bring the copy up to date, if there has been a change."""
         if await self.registry.revision() != self._revision:
-            directory = await self.registry.directory()
-            self.keys.replace(directory)
-            self._revision = directory.revision
+            snapshot = await self.registry.snapshot()
+            self.keys.replace(snapshot)
+            self._revision = snapshot.revision
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -23,7 +23,7 @@ from deployments.reranker import Reranker
 from deployments.router import Router
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
-from deployments.stores.base import Hit, Record, Search
+from deployments.stores.base import Hit, IndexSearch, Record
 from deployments.text.tokenizer import RerankEncoder, load_tokenizer
 from loadtest.overhead.answer import ANSWER, DOCUMENTS
 
@@ -35,10 +35,10 @@ class FreeEngine:
         self._vector = np.full(width, width**-0.5, np.float32)
 
     async def embed(self, rows: TokenRows) -> ModelOutput:
-        return ModelOutput.anew(np.tile(self._vector, (len(rows), 1)))
+        return ModelOutput.uncached(np.tile(self._vector, (len(rows), 1)))
 
     async def score(self, rows: TokenRows) -> ModelOutput:
-        return ModelOutput.anew(np.zeros(len(rows), np.float32))
+        return ModelOutput.uncached(np.zeros(len(rows), np.float32))
 
     async def check_health(self) -> None:
         return
@@ -72,7 +72,7 @@ class FreeIndex:
             )
         ]
 
-    async def search(self, searches: Sequence[Search]) -> list[list[Hit]]:
+    async def search(self, searches: Sequence[IndexSearch]) -> list[list[Hit]]:
         return [self._hits[: search.query.k] for search in searches]
 
     async def status(self) -> str:

@@ -15,7 +15,7 @@ ENDED = "this replica of the index has ended: try again shortly"
 _POLL_S = 0.02
 
 
-class Ownership:
+class DirectoryLock:
     """Of the directory that `file` lies in."""
 
     def __init__(self, file: Path) -> None:
@@ -23,7 +23,7 @@ class Ownership:
         self._descriptor: int | None = None
         self._given_up = False
 
-    async def take(self) -> None:
+    async def acquire(self) -> None:
         """Wait until it is ours. Raises NotBegun after it was given up."""
         self._refuse_if_given_up()
         if self._descriptor is not None:
@@ -42,7 +42,7 @@ class Ownership:
         if self._given_up:
             raise NotBegun(ENDED)
 
-    def give_up(self) -> None:
+    def release(self) -> None:
         """For good."""
         self._given_up = True
         if self._descriptor is not None:

@@ -98,7 +98,7 @@ def is_out_of_space(error: BaseException) -> bool:
 
 
 @contextlib.contextmanager
-def full_disk_told() -> Iterator[None]:
+def storage_full_errors() -> Iterator[None]:
     """Raises StorageFull for an error that says the disk or the quota is full."""
     try:
         yield

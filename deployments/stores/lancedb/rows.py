@@ -58,7 +58,7 @@ def to_rows(records: Sequence[Record], schema: pa.Schema) -> pa.Table:
     return pa.table({name: columns[name] for name in schema.names}, schema=schema)
 
 
-def searched(schema: pa.Schema) -> list[str]:
+def search_columns(schema: pa.Schema) -> list[str]:
     """The columns that a search gives."""
     return [*RETURNED, *(name for name in schema.names if name == _TOKENS), "_distance"]
 

@@ -32,19 +32,19 @@ from deployments.stores.base import (
     Hit,
     Namespace,
     Page,
-    Query,
     Record,
+    VectorQuery,
     VectorStore,
 )
 from deployments.stores.lancedb.directory_lock import ENDED
-from deployments.stores.lancedb.durability import Barrier, full_disk_told, system_barrier
+from deployments.stores.lancedb.durability import Barrier, storage_full_errors, system_barrier
 from deployments.stores.lancedb.filters import one_of, to_expression
 from deployments.stores.lancedb.group_commit import GroupCommit
 from deployments.stores.lancedb.maintenance_process import MaintenanceProcess
 from deployments.stores.lancedb.rows import (
     RETURNED,
     collection_of,
-    searched,
+    search_columns,
     to_hits,
     to_records,
     to_rows,
@@ -52,7 +52,7 @@ from deployments.stores.lancedb.rows import (
 from deployments.stores.lancedb.tables import LanceTables, table_name
 from deployments.stores.records import (
     SCAN_RECORDS,
-    check_choice,
+    check_delete_target,
     check_limit,
     check_query,
     check_records,
@@ -109,7 +109,7 @@ class LanceDBStore(VectorStore):
                         ns.collection, existing.fingerprint, fingerprint
                     )
                 return False
-            with full_disk_told():
+            with storage_full_errors():
                 await self._tables.create(ns, dimensions, fingerprint)
             return True
 
@@ -137,7 +137,7 @@ class LanceDBStore(VectorStore):
     async def delete(
         self, ns: Namespace, ids: Sequence[str] | None = None, where: Filter | None = None
     ) -> int:
-        check_choice(ids, where)
+        check_delete_target(ids, where)
         doomed = one_of(ids or ()) if where is None else to_expression(where)
         async with self._using(ns) as table:
             return await table.writes.exclusive(lambda: self._delete(ns, table, doomed))
@@ -148,7 +148,7 @@ class LanceDBStore(VectorStore):
             found = {record.id: record for record in to_records(rows)}
             return [found.get(id_) for id_ in ids]
 
-    async def search(self, queries: Sequence[Query]) -> list[list[Hit]]:
+    async def search(self, queries: Sequence[VectorQuery]) -> list[list[Hit]]:
         groups: dict[tuple[Namespace, str, int], list[int]] = {}
         for position, query in enumerate(queries):
             check_query(query)
@@ -197,7 +197,7 @@ class LanceDBStore(VectorStore):
         await self._maintenance.close()
         await self._tables.close()
 
-    async def _search_group(self, queries: Sequence[Query]) -> list[list[Hit]]:
+    async def _search_group(self, queries: Sequence[VectorQuery]) -> list[list[Hit]]:
         """Answer queries alike in all but their vectors, in one call of the engine."""
         first = queries[0]
         async with self._using(first.ns) as table:
@@ -206,7 +206,7 @@ class LanceDBStore(VectorStore):
             # In 20 partitions of an index, and in any more (0) until k are found, as otherwise a
             # filter that passes few records would miss most of them.
             search = search.minimum_nprobes(20).maximum_nprobes(0)
-            search = search.limit(first.k).select(searched(table.schema))
+            search = search.limit(first.k).select(search_columns(table.schema))
             if first.where is not None:
                 search = search.where(to_expression(first.where))
             return to_hits(await search.to_arrow(), len(queries))
@@ -256,7 +256,7 @@ class LanceDBStore(VectorStore):
     @contextlib.asynccontextmanager
     async def _using(self, ns: Namespace) -> AsyncIterator[_OpenTable]:
         """The open table, and the engine's errors in our words."""
-        with full_disk_told():
+        with storage_full_errors():
             table = await self._table(ns)
             try:
                 yield table

@@ -14,7 +14,7 @@ import lancedb
 from lancedb.table import AsyncTable
 
 from deployments.stores.base import Namespace
-from deployments.stores.lancedb.directory_lock import Ownership
+from deployments.stores.lancedb.directory_lock import DirectoryLock
 from deployments.stores.lancedb.durability import Barrier
 from deployments.stores.lancedb.rows import table_schema
 from deployments.stores.lancedb.torn_versions import manifests, set_aside_torn_versions
@@ -33,7 +33,7 @@ class LanceTables:
         self.directory = directory
         self._barrier = barrier
         self._cache_bytes = cache_bytes
-        self._ownership = Ownership(directory / "owner.lock")
+        self._lock = DirectoryLock(directory / "owner.lock")
         self._connecting = asyncio.Lock()
         self._connection: lancedb.AsyncConnection | None = None
 
@@ -90,7 +90,7 @@ class LanceTables:
         if self._connection is not None:
             self._connection.close()  # type: ignore[no-untyped-call]  # unannotated there
             self._connection = None
-        self._ownership.give_up()
+        self._lock.release()
 
     async def connect(self) -> lancedb.AsyncConnection:
         """The connection, made at the first call, once no other process works in the directory.
@@ -100,7 +100,7 @@ class LanceTables:
         async with self._connecting:
             if self._connection is None:
                 self.directory.mkdir(parents=True, exist_ok=True)
-                await self._ownership.take()
+                await self._lock.acquire()
                 await asyncio.to_thread(_bury, self.directory)
                 self._connection = await lancedb.connect_async(
                     str(self.directory),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from qdrant_client import models
 
-from deployments.stores.base import Filter, Query, Record
+from deployments.stores.base import Filter, Record, VectorQuery
 from deployments.stores.qdrant.filters import filter_payload, to_filter
 from deployments.stores.qdrant.markers import Marker
 from deployments.stores.records import checked_vector, dump_metadata, load_metadata
@@ -31,7 +31,7 @@ def filter_of(
     return models.Filter(must=own)
 
 
-def to_request(marker: Marker, query: Query) -> models.QueryRequest:
+def to_request(marker: Marker, query: VectorQuery) -> models.QueryRequest:
     return models.QueryRequest(
         query=checked_vector(query.vector, marker.dimensions).tolist(),
         filter=filter_of(marker, query.where),

@@ -22,8 +22,8 @@ from deployments.stores.base import (
     Hit,
     Namespace,
     Page,
-    Query,
     Record,
+    VectorQuery,
     VectorStore,
 )
 from deployments.stores.qdrant.markers import (
@@ -41,7 +41,7 @@ from deployments.stores.qdrant.points import (
 )
 from deployments.stores.records import (
     SCAN_RECORDS,
-    check_choice,
+    check_delete_target,
     check_limit,
     check_query,
     check_records,
@@ -133,7 +133,7 @@ class QdrantStore(VectorStore):
         self, ns: Namespace, ids: Sequence[str] | None = None, where: Filter | None = None
     ) -> int:
         """The count is taken just before, so a write at the same time may make it wrong."""
-        check_choice(ids, where)
+        check_delete_target(ids, where)
         async with qdrant_errors():
             marker = await self._registry.get(ns)
             doomed = filter_of(marker, where, ids)
@@ -153,7 +153,7 @@ class QdrantStore(VectorStore):
         found = {record.id: record for record in map(to_record, points)}
         return [found.get(id_) for id_ in ids]
 
-    async def search(self, queries: Sequence[Query]) -> list[list[Hit]]:
+    async def search(self, queries: Sequence[VectorQuery]) -> list[list[Hit]]:
         for query in queries:
             check_query(query)
         async with qdrant_errors():

@@ -8,14 +8,14 @@ from typing import Generic, TypeVar
 
 from throttled.rate_limiter.base import Quota, RateLimitResult, per_min
 
-from deployments.tenants.rate_limits.limiter import Taken
+from deployments.tenants.rate_limits.limiter import RateDecision
 
 PREFIX = "winnow"
 
 L = TypeVar("L")
 
 
-class LimiterByRate(dict[int, L], Generic[L]):
+class LimitersByRate(dict[int, L], Generic[L]):
     """The limiter of so many a minute, made by `make` when it is first asked for."""
 
     def __init__(self, make: Callable[[Quota], L]) -> None:
@@ -27,8 +27,8 @@ class LimiterByRate(dict[int, L], Generic[L]):
         return limiter
 
 
-def taken(result: RateLimitResult) -> Taken:
+def to_decision(result: RateLimitResult) -> RateDecision:
     state = result.state
-    return Taken(
+    return RateDecision(
         not result.limited, state.limit, state.remaining, state.reset_after, state.retry_after
     )

@@ -23,7 +23,7 @@ class LimiterUnavailableError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class RateDecision:
     """Whether the cost was `granted`, and what is left: `remaining` of `limit` at once, all of it
     in `reset_s`; if it was not, the same cost would be in `retry_s`."""
 
@@ -35,7 +35,7 @@ class Taken:
 
 
 class Limiter(Protocol):
-    async def take(self, name: str, cost: int, per_min: int) -> Taken:
+    async def take(self, name: str, cost: int, per_min: int) -> RateDecision:
         """Take `cost` of what `name` has; a cost of 0 only looks. Raises LimiterUnavailableError.
 
         A cost above `per_min` is never granted.
@@ -65,7 +65,7 @@ class FallbackLimiter:
         self._paused_until = -math.inf
         self._quiet_until = -math.inf
 
-    async def take(self, name: str, cost: int, per_min: int) -> Taken:
+    async def take(self, name: str, cost: int, per_min: int) -> RateDecision:
         if self._clock() >= self._paused_until:
             try:
                 return await self._first.take(name, cost, per_min)

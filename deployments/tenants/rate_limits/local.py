@@ -14,8 +14,8 @@ from throttled.rate_limiter.gcra import GCRARateLimiter
 from throttled.store import MemoryStore
 from throttled.store.memory import MemoryStoreBackend
 
-from deployments.tenants.rate_limits.gcra import PREFIX, LimiterByRate, taken
-from deployments.tenants.rate_limits.limiter import LimiterUnavailableError, Taken
+from deployments.tenants.rate_limits.gcra import PREFIX, LimitersByRate, to_decision
+from deployments.tenants.rate_limits.limiter import LimiterUnavailableError, RateDecision
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 # Some 100 bytes a tenant and limit.
@@ -54,16 +54,16 @@ class _FileStore(MemoryStore):
     _BACKEND_CLASS = _FileBackend
 
 
-class EmbeddedLimiter:
+class LocalLimiter:
     """A Limiter. Made by `in_file` or `in_memory`."""
 
     def __init__(self, store: MemoryStore) -> None:
-        self._limiters = LimiterByRate(
+        self._limiters = LimitersByRate(
             lambda quota: GCRARateLimiter(quota, store, key_prefix=PREFIX)
         )
 
     @classmethod
-    def in_file(cls, directory: Path) -> "EmbeddedLimiter":
+    def in_file(cls, directory: Path) -> "LocalLimiter":
         boot = _BOOT_ID.read_text().strip()
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for other in directory.iterdir():
@@ -73,11 +73,11 @@ class EmbeddedLimiter:
         return cls(_FileStore(options={"ENVIRONMENT": env}))
 
     @classmethod
-    def in_memory(cls, most_names: int = 100_000) -> "EmbeddedLimiter":
+    def in_memory(cls, most_names: int = 100_000) -> "LocalLimiter":
         return cls(MemoryStore(options={"MAX_SIZE": most_names}))
 
-    async def take(self, name: str, cost: int, per_min: int) -> Taken:
+    async def take(self, name: str, cost: int, per_min: int) -> RateDecision:
         try:
-            return taken(self._limiters[per_min].limit(name, cost))
+            return to_decision(self._limiters[per_min].limit(name, cost))
         except lmdb.Error as error:
             raise LimiterUnavailableError(f"the file of rates: {error}") from error

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from deployments.errors import Conflict, NotFound
 from deployments.request.deadline import Clock
-from deployments.tenants.api_keys import DEFAULT_PLAN, Directory, KeyRecord, Scope, new_key
+from deployments.tenants.api_keys import DEFAULT_PLAN, KeyRecord, RegistrySnapshot, Scope, new_key
 from deployments.tenants.store.database import Database
 from deployments.tenants.store.tables import audit, keys, revision, tenants
 
@@ -51,7 +51,7 @@ class Registry:
         async with self._database.read() as connection:
             return await _revision(connection)
 
-    async def directory(self) -> Directory:
+    async def snapshot(self) -> RegistrySnapshot:
         async with self._database.read() as connection:
             # First: what is read after it is at least as new.
             number = await _revision(connection)
@@ -59,13 +59,13 @@ class Registry:
                 select(tenants.c.id, tenants.c.plan).where(~tenants.c.disabled)
             )
             found = await connection.execute(select(keys).where(keys.c.revoked.is_(None)))
-            return Directory(
+            return RegistrySnapshot(
                 number,
                 tuple(_key(row) for row in found),
                 {row.id: row.plan for row in plans},
             )
 
-    async def adopt(self, records: Sequence[KeyRecord]) -> None:
+    async def import_keys(self, records: Sequence[KeyRecord]) -> None:
         """Keys made before there was a control store: those it has never held are taken in, with
         their tenants. One that was revoked stays so."""
         async with self._database.read() as connection:
@@ -159,7 +159,7 @@ class Registry:
         async with self._database.read() as connection:
             return [_key(row) for row in await connection.execute(query)]
 
-    async def audited(self, before: int | None, limit: int) -> list[AuditRecord]:
+    async def audit_log(self, before: int | None, limit: int) -> list[AuditRecord]:
         """The latest first; of those with an id below `before`, if it is given."""
         query = select(audit).order_by(audit.c.id.desc()).limit(limit)
         if before is not None:

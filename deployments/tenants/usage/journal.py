@@ -17,7 +17,7 @@ from pathlib import Path
 
 import orjson
 
-from deployments.tenants.usage.records import Used
+from deployments.tenants.usage.records import UsageRecord
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class UsageJournal:
             self._current = self._open()
         self._current.append(orjson.dumps([hour, tenant, stage, model, *counts]) + b"\n")
 
-    def batches(self) -> Iterator[tuple[str, list[Used]]]:
+    def batches(self) -> Iterator[tuple[str, list[UsageRecord]]]:
         """Everything written until now, by this process and by those that died: a name and its
         sums. To be given to `settle` once stored; what is not comes again."""
         if self._current is not None:
@@ -95,7 +95,7 @@ class UsageJournal:
                 return file
 
 
-def _sums(lines: bytes) -> list[Used]:
+def _sums(lines: bytes) -> list[UsageRecord]:
     sums: dict[tuple[int, str, str, str], list[int]] = {}
     for line in lines.split(b"\n"):
         if not line:
@@ -109,4 +109,4 @@ def _sums(lines: bytes) -> list[Used]:
         total[0] += 1
         total[1] += tokens
         total[2] += cached_tokens
-    return [Used(*key, *total) for key, total in sums.items()]
+    return [UsageRecord(*key, *total) for key, total in sums.items()]

@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from deployments.tenants.store.database import Database
 from deployments.tenants.store.tables import usage, usage_batches
-from deployments.tenants.usage.records import Used
+from deployments.tenants.usage.records import UsageRecord
 
 _COUNTS = ("requests", "tokens", "cached_tokens")
 
@@ -20,7 +20,9 @@ class UsageLedger:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(self, batch: str, used: Iterable[Used], settled: Sequence[str] = ()) -> None:
+    async def add(
+        self, batch: str, used: Iterable[UsageRecord], settled: Sequence[str] = ()
+    ) -> None:
         """Add what the journal `batch` tells, unless that was done; forget those `settled`, which
         no one can bring again. `used` has each hour, tenant, stage and model once."""
         async with self._database.write() as connection:
@@ -42,7 +44,9 @@ class UsageLedger:
                     usage_batches.delete().where(usage_batches.c.id.in_(settled))
                 )
 
-    async def used(self, tenant: str | None, first_hour: int, last_hour: int) -> list[Used]:
+    async def totals(
+        self, tenant: str | None, first_hour: int, last_hour: int
+    ) -> list[UsageRecord]:
         """Of one tenant or of all, of the hours from `first_hour` to `last_hour`, both included;
         `hour` of the answer is the first that has any."""
         columns = usage.c
@@ -61,4 +65,6 @@ class UsageLedger:
         if tenant is not None:
             query = query.where(columns.tenant == tenant)
         async with self._database.read() as connection:
-            return [Used(*row[:4], *map(int, row[4:])) for row in await connection.execute(query)]
+            return [
+                UsageRecord(*row[:4], *map(int, row[4:])) for row in await connection.execute(query)
+            ]

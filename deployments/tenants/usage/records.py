@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Used:
+class UsageRecord:
     """`hour` counts hours since 1970; of `tokens` a cache spared the model `cached_tokens`."""
 
     hour: int

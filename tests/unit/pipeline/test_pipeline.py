@@ -16,7 +16,7 @@ from deployments.request.origin import Origin
 from deployments.request.timings import Timings
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
-from deployments.stores.base import Hit, Namespace, Record, Search
+from deployments.stores.base import Hit, IndexSearch, Namespace, Record
 from deployments.text.prompts import Cut
 
 NS = Namespace("acme", "notes")
@@ -75,21 +75,21 @@ class Stage:
         self.deadlines.append(deadline)
         if self.failure:
             raise self.failure
-        return ModelOutput.anew(rows.lengths.astype(np.float32)).by("model")
+        return ModelOutput.uncached(rows.lengths.astype(np.float32)).with_fingerprint("model")
 
 
 class Shelf:
     """A RetrieveStage that finds three documents, and notes what was asked."""
 
     def __init__(self) -> None:
-        self.asked: list[Search] = []
+        self.asked: list[IndexSearch] = []
         self.full = False
 
     def turn_away(self, deadline: Deadline, origin: Origin) -> None:  # noqa: ARG002
         if self.full:
             raise Overloaded("full")
 
-    async def search(self, search: Search, deadline: Deadline, origin: Origin) -> list[Hit]:  # noqa: ARG002
+    async def search(self, search: IndexSearch, deadline: Deadline, origin: Origin) -> list[Hit]:  # noqa: ARG002
         self.asked.append(search)
         texts = ["a", "bbb", "cc"]
         return [Hit(Record(text, text, {}, tokens=text.encode()), 0.5) for text in texts]

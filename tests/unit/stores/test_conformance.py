@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from deployments.errors import FingerprintMismatch, InvalidRequest, NotFound
-from deployments.stores.base import Collection, Compare, Namespace, Query, Record, VectorStore
+from deployments.stores.base import Collection, Compare, Namespace, Record, VectorQuery, VectorStore
 from deployments.stores.records import PAGE_BYTES, SCAN_RECORDS, size_of
 from tests.unit.stores.made import DIMENSIONS, FINGERPRINT, count, record, records, unit
 
@@ -49,7 +49,7 @@ async def test_concurrent_ensures_create_one(store: VectorStore, ns: Namespace) 
         lambda store, ns: store.delete(ns, ids=["d0"]),
         lambda store, ns: store.delete(ns, where=Compare("at", "eq", 1)),
         lambda store, ns: store.get(ns, ["d0"]),
-        lambda store, ns: store.search([Query(ns, EAST, 1)]),
+        lambda store, ns: store.search([VectorQuery(ns, EAST, 1)]),
         lambda store, ns: store.scan(ns, None, 10),
         lambda store, ns: store.drop(ns),
     ],
@@ -71,7 +71,7 @@ async def test_a_missing_collection_is_not_found(
 async def test_tokens_come_back_from_a_search_alone(store: VectorStore, ns: Namespace) -> None:
     await store.ensure(ns, DIMENSIONS, FINGERPRINT)
     await store.upsert(ns, [replace(record("with"), tokens=b"\x00\xff"), record("without", turn=1)])
-    [hits] = await store.search([Query(ns, EAST, 2)])
+    [hits] = await store.search([VectorQuery(ns, EAST, 2)])
     assert [hit.record.tokens for hit in hits] == [b"\x00\xff", None]
     assert [one and one.tokens for one in await store.get(ns, ["with"])] == [None]
 
@@ -135,19 +135,19 @@ async def test_a_bad_vector_is_refused_and_spoils_nothing(
     assert isinstance(results[1], InvalidRequest)
     if vector is not None:
         with pytest.raises(InvalidRequest):
-            await filled.search([Query(ns, vector, 1)])
+            await filled.search([VectorQuery(ns, vector, 1)])
     assert await count(filled, ns) == 11
 
 
 async def test_search_is_ordered_by_cosine(filled: VectorStore, ns: Namespace) -> None:
-    [hits] = await filled.search([Query(ns, EAST * 3, 4)])
+    [hits] = await filled.search([VectorQuery(ns, EAST * 3, 4)])
     assert [hit.record.id for hit in hits] == ["d0", "d1", "d2", "d3"]
     for hit, expected in zip(hits, records(4), strict=True):
         assert expected.vector is not None
         assert hit.score == pytest.approx(float(EAST @ expected.vector), abs=1e-5)
         assert -1 <= hit.score <= 1
         assert hit.record == replace(expected, vector=None)
-    [opposite] = await filled.search([Query(ns, -EAST, 10)])
+    [opposite] = await filled.search([VectorQuery(ns, -EAST, 10)])
     assert opposite[-1].score == pytest.approx(-1, abs=1e-5)
 
 
@@ -158,13 +158,13 @@ async def test_search_answers_each_query_of_a_mixed_batch(
     await filled.ensure(wide, 8, "fp2")
     await filled.upsert(wide, [Record("w", "", {}, unit(*range(1, 9)))])
     queries = [
-        Query(ns, EAST, 2),
-        Query(other, EAST, 2),
-        Query(wide, unit(*range(1, 9)), 5),
-        Query(ns, -EAST, 2),
-        Query(ns, EAST, 2, where=Compare("at", "eq", 1)),
-        Query(ns, EAST, 2, where=Compare("at", "eq", True)),
-        Query(ns, EAST, 100),
+        VectorQuery(ns, EAST, 2),
+        VectorQuery(other, EAST, 2),
+        VectorQuery(wide, unit(*range(1, 9)), 5),
+        VectorQuery(ns, -EAST, 2),
+        VectorQuery(ns, EAST, 2, where=Compare("at", "eq", 1)),
+        VectorQuery(ns, EAST, 2, where=Compare("at", "eq", True)),
+        VectorQuery(ns, EAST, 100),
     ]
     answers = await filled.search(queries)
     assert [[hit.record.id for hit in hits] for hits in (answers[0], answers[3])] == [
@@ -181,14 +181,14 @@ async def test_search_answers_each_query_of_a_mixed_batch(
 
 async def test_search_of_an_empty_collection(store: VectorStore, ns: Namespace) -> None:
     await store.ensure(ns, DIMENSIONS, FINGERPRINT)
-    assert await store.search([Query(ns, EAST, 5), Query(ns, -EAST, 5)]) == [[], []]
+    assert await store.search([VectorQuery(ns, EAST, 5), VectorQuery(ns, -EAST, 5)]) == [[], []]
     assert (await store.scan(ns, None, 5)).records == []
     assert await store.delete(ns, ids=["d0"]) == 0
 
 
 async def test_k_and_limit_must_be_positive(filled: VectorStore, ns: Namespace) -> None:
     with pytest.raises(InvalidRequest):
-        await filled.search([Query(ns, EAST, 0)])
+        await filled.search([VectorQuery(ns, EAST, 0)])
     with pytest.raises(InvalidRequest):
         await filled.scan(ns, None, 0)
 

@@ -17,7 +17,7 @@ from deployments.errors import (
     StageUnavailable,
 )
 from deployments.index import Index, build_store
-from deployments.stores.base import Hit, Namespace, Query, Search
+from deployments.stores.base import Hit, IndexSearch, Namespace, VectorQuery
 from deployments.stores.qdrant.store import QdrantStore
 from tests.unit.stores.made import DIMENSIONS, FINGERPRINT, record, records, unit
 
@@ -25,11 +25,11 @@ NS = Namespace("acme", "docs")
 EAST = unit(1, 0, 0, 0)
 
 
-def search(k: int) -> Search:
-    return Search(Query(NS, EAST, k), FINGERPRINT)
+def search(k: int) -> IndexSearch:
+    return IndexSearch(VectorQuery(NS, EAST, k), FINGERPRINT)
 
 
-async def answered(index: Index, searches: Sequence[Search]) -> list[list[Hit]]:
+async def answered(index: Index, searches: Sequence[IndexSearch]) -> list[list[Hit]]:
     """All were answered with hits."""
     answers = await index.search(searches)
     hits = [answer for answer in answers if isinstance(answer, list)]
@@ -49,7 +49,7 @@ async def test_vectors_of_another_model_are_refused(index: Index) -> None:
     await index.upsert(NS, records(1), FINGERPRINT)
     with pytest.raises(FingerprintMismatch):
         await index.upsert(NS, records(1), "another")
-    [refusal] = await index.search([Search(Query(NS, EAST, 1), "another")])
+    [refusal] = await index.search([IndexSearch(VectorQuery(NS, EAST, 1), "another")])
     assert isinstance(refusal, FingerprintMismatch)
     await index.drop(NS)
     with pytest.raises(NotFound):
@@ -81,8 +81,8 @@ async def test_what_has_no_room_beside_others_is_to_be_asked_alone(index: Index)
 
 async def test_a_search_that_fails_leaves_the_others_alone(index: Index) -> None:
     await index.upsert(NS, records(3), FINGERPRINT)
-    wrong = Search(Query(NS, unit(1, 0), 1), FINGERPRINT)
-    missing = Search(Query(Namespace("acme", "none"), EAST, 1), FINGERPRINT)
+    wrong = IndexSearch(VectorQuery(NS, unit(1, 0), 1), FINGERPRINT)
+    missing = IndexSearch(VectorQuery(Namespace("acme", "none"), EAST, 1), FINGERPRINT)
     good, bad, none = await index.search([search(2), wrong, missing])
     assert isinstance(good, list)
     assert len(good) == 2

@@ -3,7 +3,7 @@
 import pytest
 
 from deployments.errors import InvalidRequest
-from deployments.stores.base import Compare, Namespace, Query, VectorStore
+from deployments.stores.base import Compare, Namespace, VectorQuery, VectorStore
 from tests.unit.stores.made import count, record, unit
 
 HOSTILE = [
@@ -32,7 +32,7 @@ async def test_another_tenants_ids_are_out_of_reach(
     assert theirs is not None
     assert theirs.text == "theirs"
     assert "theirs" not in {r.text for r in (await filled.scan(ns, None, 100)).records}
-    [hits] = await filled.search([Query(ns, EAST, 100)])
+    [hits] = await filled.search([VectorQuery(ns, EAST, 100)])
     assert "theirs" not in {hit.record.text for hit in hits}
     assert await filled.delete(ns, where=Compare("at", "ne", -1)) == 11
     assert (await count(filled, ns), await count(filled, other)) == (0, 12)
@@ -55,7 +55,7 @@ async def test_hostile_strings_are_only_strings(
             Compare(text, "gte", text),
             Compare("list", "in", (text,)),
         ):
-            [hits] = await filled.search([Query(ns, EAST, 50, where)])
+            [hits] = await filled.search([VectorQuery(ns, EAST, 50, where)])
             assert [hit.record.id for hit in hits] == [text]
     assert await filled.delete(ns, ids=HOSTILE[:3]) == 3
     assert await filled.delete(ns, where=Compare(HOSTILE[4], "eq", HOSTILE[4])) == 1

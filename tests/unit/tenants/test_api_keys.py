@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from deployments.errors import Unauthorized
 from deployments.tenants.api_keys import (
     ALL_SCOPES,
-    Directory,
     KeyRecord,
     KeyRing,
+    RegistrySnapshot,
     new_key,
     read_keys,
     write_keys,
@@ -25,7 +25,7 @@ KEY, RECORD = new_key("acme")
 
 def ring_of(*records: KeyRecord, now: float = 0.0) -> KeyRing:
     ring = KeyRing(lambda: now)
-    ring.replace(Directory(1, records, {record.tenant: "default" for record in records}))
+    ring.replace(RegistrySnapshot(1, records, {record.tenant: "default" for record in records}))
     return ring
 
 

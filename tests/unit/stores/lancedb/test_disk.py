@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from deployments.errors import StorageFull
-from deployments.stores.base import Query
+from deployments.stores.base import VectorQuery
 from deployments.stores.lancedb.store import LanceDBStore
 from tests.unit.stores.lancedb.test_durability import NS, all_ids, opened, start_writer
 from tests.unit.stores.made import count, record, unit
@@ -95,7 +95,7 @@ async def test_a_full_disk_is_told_and_loses_nothing(small_disk: Path) -> None:
     assert acknowledged
     # Reading goes on, and the next write is refused as the first was.
     assert set(acknowledged) <= set(await all_ids(store))
-    assert await store.search([Query(NS, unit(1, 0, 0, 0), 1)])
+    assert await store.search([VectorQuery(NS, unit(1, 0, 0, 0), 1)])
     with pytest.raises(StorageFull):
         await store.upsert(NS, [record("more", text="x" * 200_000)])
     filler.unlink()

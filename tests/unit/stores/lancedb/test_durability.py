@@ -15,7 +15,7 @@ import pytest
 from lancedb.index import IvfFlat
 
 from deployments.errors import NotFound, StorageFull
-from deployments.stores.base import Namespace, Query
+from deployments.stores.base import Namespace, VectorQuery
 from deployments.stores.lancedb.durability import (
     Barrier,
     SyncFiles,
@@ -171,7 +171,7 @@ async def test_an_index_torn_while_it_was_built_is_set_aside(tmp_path: Path) -> 
     torn.write_bytes(zeroed(torn.read_bytes()))
 
     store = LanceDBStore(tmp_path)
-    assert len((await store.search([Query(NS, unit(1, 0, 0, 0), 400)]))[0]) == 400
+    assert len((await store.search([VectorQuery(NS, unit(1, 0, 0, 0), 400)]))[0]) == 400
     await store.close()
 
 
@@ -300,7 +300,7 @@ async def test_a_table_removed_by_another_process_is_not_found(tmp_path: Path) -
     await store.upsert(NS, records(3))
     shutil.rmtree(tmp_path / f"{table_name(NS)}.lance")
     with pytest.raises(NotFound):
-        await store.search([Query(NS, unit(1, 0, 0, 0), 1)])
+        await store.search([VectorQuery(NS, unit(1, 0, 0, 0), 1)])
     assert await store.ensure(NS, DIMENSIONS, FINGERPRINT)
     assert await count(store, NS) == 0
     await store.close()

@@ -12,7 +12,7 @@ import pytest
 from lancedb.index import IvfFlat
 
 from deployments.errors import NotFound
-from deployments.stores.base import Compare, Namespace, Query, Record
+from deployments.stores.base import Compare, Namespace, Record, VectorQuery
 from deployments.stores.lancedb.maintenance import INDEX_FROM_ROWS, prune_age
 from deployments.stores.lancedb.store import LanceDBStore
 from deployments.stores.lancedb.tables import table_name
@@ -61,8 +61,8 @@ async def test_a_large_collection_is_indexed_and_answers_the_same(tmp_path: Path
     everything = clustered(INDEX_FROM_ROWS + 1_000)
     await store.upsert(NS, everything)
     vectors = [everything[at].vector for at in range(0, 20_000, 400)]
-    nearest = [Query(NS, vector, 10) for vector in vectors if vector is not None]
-    among = [Query(q.ns, q.vector, 10, Compare("hundredth", "eq", True)) for q in nearest]
+    nearest = [VectorQuery(NS, vector, 10) for vector in vectors if vector is not None]
+    among = [VectorQuery(q.ns, q.vector, 10, Compare("hundredth", "eq", True)) for q in nearest]
     before = await store.search([*nearest, *among])
 
     assert "indexed 21000 rows" in (await maintained(tmp_path)).splitlines()
@@ -82,7 +82,7 @@ async def test_a_large_collection_is_indexed_and_answers_the_same(tmp_path: Path
     [first, *_] = everything
     assert first.vector is not None
     await store.upsert(NS, [Record("new", "", {}, first.vector)])
-    [hits] = await store.search([Query(NS, first.vector, 30_000)])
+    [hits] = await store.search([VectorQuery(NS, first.vector, 30_000)])
     assert len(hits) == len(everything) + 1
     assert {hits[0].record.id, hits[1].record.id} == {"d0", "new"}
     await store.close()
@@ -102,7 +102,7 @@ async def test_a_filter_finds_what_lies_in_far_partitions(tmp_path: Path) -> Non
 
     store = LanceDBStore(tmp_path)
     # They all lie together, as far from the query as can be.
-    [hits] = await store.search([Query(NS, -vector, 50, Compare("hundredth", "eq", True))])
+    [hits] = await store.search([VectorQuery(NS, -vector, 50, Compare("hundredth", "eq", True))])
     assert {hit.record.id for hit in hits} == {f"d{at}" for at in range(0, 2_000, 100)}
     await store.close()
 

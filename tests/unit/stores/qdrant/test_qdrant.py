@@ -7,7 +7,7 @@ from qdrant_client import models
 from qdrant_client.conversions.conversion import GrpcToRest, RestToGrpc
 
 from deployments.errors import StageUnavailable
-from deployments.stores.base import And, Compare, Filter, Namespace, Not, Or, Query
+from deployments.stores.base import And, Compare, Filter, Namespace, Not, Or, VectorQuery
 from deployments.stores.qdrant.filters import to_filter
 from deployments.stores.qdrant.markers import Marker
 from deployments.stores.qdrant.store import QdrantStore
@@ -24,7 +24,7 @@ async def test_a_server_out_of_reach_is_unavailable(
     for call in (
         store.ensure(ns, 4, "fp"),
         store.upsert(ns, records(1)),
-        store.search([Query(ns, unit(1, 0, 0, 0), 1)]),
+        store.search([VectorQuery(ns, unit(1, 0, 0, 0), 1)]),
         store.health(),
     ):
         with pytest.raises(StageUnavailable):

@@ -13,7 +13,7 @@ from tests.unit.tenants.store.conftest import NOW
 
 async def ring_of(registry: Registry, now: list[float]) -> KeyRing:
     ring = KeyRing(lambda: now[0])
-    ring.replace(await registry.directory())
+    ring.replace(await registry.snapshot())
     return ring
 
 
@@ -36,7 +36,7 @@ async def test_the_secret_is_stored_nowhere(registry: Registry) -> None:
     secret = key.rsplit("_", 1)[1]
     [stored] = await registry.all_keys()
     assert stored == record
-    assert secret not in repr(stored) + repr(await registry.audited(None, 100))
+    assert secret not in repr(stored) + repr(await registry.audit_log(None, 100))
 
 
 async def test_a_rotated_key_opens_until_its_time_and_the_new_one_after(
@@ -99,7 +99,7 @@ async def test_every_change_raises_the_revision_and_is_audited(registry: Registr
     for count, change in enumerate(changes, 3):
         await change
         assert await registry.revision() == seen + count
-    audited = await registry.audited(None, 100)
+    audited = await registry.audit_log(None, 100)
     assert [one.action for one in audited] == [
         "key.revoke",
         "key.rotate",
@@ -110,13 +110,13 @@ async def test_every_change_raises_the_revision_and_is_audited(registry: Registr
     ]
     assert {one.actor for one in audited} == {"boss"}
     assert audited[3].detail == {"plan": "gold"}
-    [older] = await registry.audited(audited[-2].id, 100)
+    [older] = await registry.audit_log(audited[-2].id, 100)
     assert older == audited[-1]
 
 
 async def test_what_is_not_there_and_what_is_there_twice(registry: Registry) -> None:
     await registry.create_tenant("acme", "default", "")
-    before = len(await registry.audited(None, 100))
+    before = len(await registry.audit_log(None, 100))
     with pytest.raises(Conflict):
         await registry.create_tenant("acme", "default", "")
     with pytest.raises(NotFound):
@@ -130,17 +130,17 @@ async def test_what_is_not_there_and_what_is_there_twice(registry: Registry) -> 
     await registry.revoke_key(record.key_id, "")
     with pytest.raises(Conflict):
         await registry.rotate_key(record.key_id, 0, "")
-    assert len(await registry.audited(None, 100)) == before + 2
+    assert len(await registry.audit_log(None, 100)) == before + 2
 
 
 async def test_keys_of_the_file_are_adopted_once_and_stay_revoked(
     registry: Registry, now: list[float]
 ) -> None:
     key, record = new_key("first")
-    await registry.adopt([record])
+    await registry.import_keys([record])
     assert (await ring_of(registry, now)).tenant_of(key).scopes == set(ALL_SCOPES)
     await registry.revoke_key(record.key_id, "")
-    await registry.adopt([record])
+    await registry.import_keys([record])
     with pytest.raises(Unauthorized):
         (await ring_of(registry, now)).tenant_of(key)
 
@@ -149,7 +149,7 @@ async def test_two_that_open_and_change_at_once_do_not_hinder_each_other(url: st
     databases = await asyncio.gather(Database.open(url), Database.open(url))
     registries = [Registry(database, lambda: NOW) for database in databases]
     _, record = new_key("first")
-    await asyncio.gather(*(registry.adopt([record]) for registry in registries))
+    await asyncio.gather(*(registry.import_keys([record]) for registry in registries))
     await asyncio.gather(
         *(
             registry.create_tenant(f"t-{turn}-{one}", "default", "")

@@ -11,18 +11,18 @@ from deployments.tenants.tenant_store import TenantStore
 from deployments.tenants.usage.journal import UsageJournal
 from deployments.tenants.usage.ledger import UsageLedger
 from deployments.tenants.usage.meter import Meter
-from deployments.tenants.usage.records import Used
+from deployments.tenants.usage.records import UsageRecord
 from tests.unit.service import MODELS, TestService
 
 HOUR = 277  # of the clock that TestService keeps
 
 
-async def all_used(service: TestService) -> list[Used]:
-    return await service.control.ledger.used(None, 0, 999_999)
+async def all_used(service: TestService) -> list[UsageRecord]:
+    return await service.control.ledger.totals(None, 0, 999_999)
 
 
-def embedded(requests: int, tokens: int, cached_tokens: int = 0) -> Used:
-    return Used(HOUR, "tenant", "embed", "embedder", requests, tokens, cached_tokens)
+def embedded(requests: int, tokens: int, cached_tokens: int = 0) -> UsageRecord:
+    return UsageRecord(HOUR, "tenant", "embed", "embedder", requests, tokens, cached_tokens)
 
 
 async def test_usage_is_summed_and_stored(service: TestService) -> None:
@@ -33,7 +33,7 @@ async def test_usage_is_summed_and_stored(service: TestService) -> None:
     await meter.flush()
     assert await all_used(service) == [
         embedded(2, 11, 4),
-        Used(HOUR, "tenant", "rerank", "reranker", 1, 5, 0),
+        UsageRecord(HOUR, "tenant", "rerank", "reranker", 1, 5, 0),
     ]
 
 
