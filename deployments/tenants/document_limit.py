@@ -1,7 +1,7 @@
-"""Whether a tenant's plan has room for more documents.
+"""The plan's limit on a tenant's stored documents, checked before an upsert.
 
-Knows neither HTTP nor a store. Upserts that run at the same time do not see one another: together
-they may pass the limit by what they hold.
+Concurrent upserts do not see one another, so together they may exceed the limit by their own
+documents. Knows neither HTTP nor a store.
 """
 
 from collections.abc import Sequence
@@ -19,8 +19,8 @@ async def check_document_limit(
     max_documents: int,
     deadline: Deadline,
 ) -> None:
-    """Raises QuotaExhausted if, with documents of these `ids`, the tenant had more than it may."""
-    stored = sum(one.documents for one in await collections.all(tenant, deadline))
+    """Raise QuotaExhausted if upserting documents of these `ids` would exceed `max_documents`."""
+    stored = sum(held.documents for held in await collections.all(tenant, deadline))
     wanted = list(dict.fromkeys(ids))
     if stored + len(wanted) <= max_documents:
         return

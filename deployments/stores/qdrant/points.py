@@ -1,6 +1,6 @@
-"""Records as Qdrant points, and back; queries and their tenant's condition as requests.
+"""Conversion of records to Qdrant points and back, and of queries to requests.
 
-Every request about documents gets its filter here, so none can be without the namespace.
+All requests for documents get their filter here, so none can lack the namespace. Knows no client.
 """
 
 from base64 import b64decode, b64encode
@@ -20,7 +20,7 @@ _TOKENS = "rerank_tokens"
 def filter_of(
     marker: Marker, where: Filter | None = None, ids: Sequence[str] | None = None
 ) -> models.Filter:
-    """The collection's own points, and of these what is asked for."""
+    """Return a filter for the collection's points that match `where`, or have one of `ids`."""
     own: list[models.Condition] = [
         models.FieldCondition(key="namespace", match=models.MatchValue(value=marker.namespace))
     ]

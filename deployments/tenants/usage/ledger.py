@@ -1,7 +1,7 @@
-"""Usage in the control store: what each tenant had of each model, an hour a row.
+"""The usage ledger: each tenant's usage of each model, one row an hour, in the control store.
 
-Journals are added whole, and each once, whatever was interrupted: its id is written in the same
-transaction, and kept until its file is known to be gone.
+A journal is added whole and exactly once, even if a flush is interrupted: its id is written in the
+same transaction and kept until its file is known to be deleted.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,8 +23,11 @@ class UsageLedger:
     async def add(
         self, batch: str, used: Iterable[UsageRecord], settled: Sequence[str] = ()
     ) -> None:
-        """Add what the journal `batch` tells, unless that was done; forget those `settled`, which
-        no one can bring again. `used` has each hour, tenant, stage and model once."""
+        """Add the totals of the journal `batch` unless they were added before.
+
+        `used` has each hour, tenant, stage and model once. The ids in `settled` are forgotten:
+        their files are deleted, so they cannot come again.
+        """
         async with self._database.write() as connection:
             dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
             first = dialect.insert(usage_batches).values(id=batch).on_conflict_do_nothing()
@@ -47,8 +50,10 @@ class UsageLedger:
     async def totals(
         self, tenant: str | None, first_hour: int, last_hour: int
     ) -> list[UsageRecord]:
-        """Of one tenant or of all, of the hours from `first_hour` to `last_hour`, both included;
-        `hour` of the answer is the first that has any."""
+        """Return a total for each tenant, stage and model, or for one `tenant` only.
+
+        Both hours are included. A record's `hour` is the first one with any usage.
+        """
         columns = usage.c
         query = (
             select(

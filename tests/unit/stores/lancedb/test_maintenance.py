@@ -1,4 +1,4 @@
-"""Maintenance of LanceDB tables, done by the process that really does it."""
+"""Maintenance of LanceDB tables, in the real maintenance process."""
 
 import asyncio
 import os
@@ -35,7 +35,7 @@ def clustered(rows: int) -> list[Record]:
 
 
 async def maintained(directory: Path) -> str:
-    """What the process says that it did."""
+    """Run maintenance in its process, and return what it printed."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -53,6 +53,17 @@ async def maintained(directory: Path) -> str:
 
 def manifests(directory: Path) -> int:
     return len(list((directory / f"{table_name(NS)}.lance").rglob("*.manifest")))
+
+
+async def test_an_index_of_another_name_does_not_end_maintenance(tmp_path: Path) -> None:
+    store = LanceDBStore(tmp_path)
+    await store.ensure(NS, DIMENSIONS, FINGERPRINT)
+    await store.upsert(NS, clustered(300))
+    await store.close()
+    table = await (await lancedb.connect_async(tmp_path)).open_table(table_name(NS))
+    config = IvfFlat(distance_type="cosine", num_partitions=1)
+    await table.create_index("vector", config=config, name="made_by_hand")
+    assert "not indexed" in await maintained(tmp_path)
 
 
 async def test_a_large_collection_is_indexed_and_answers_the_same(tmp_path: Path) -> None:

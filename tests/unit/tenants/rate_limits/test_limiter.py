@@ -1,4 +1,4 @@
-"""Both backings of rates answer alike; each is shared as it should be, and outlived."""
+"""All rate-limit backends decide alike; files and Redis are shared, and outlive their users."""
 
 import asyncio
 import multiprocessing
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deployments.tenants.rate_limits.limiter import FallbackLimiter, Limiter
-from deployments.tenants.rate_limits.local import LocalLimiter
+from deployments.tenants.rate_limits.local import FileLimiter, MemoryLimiter
 from deployments.tenants.rate_limits.redis import RedisLimiter
 from tests.redis import RedisServer, redis_server
 
@@ -17,17 +17,17 @@ __all__ = ["redis_server"]
 # So few a minute that none comes back while a test runs.
 PER_MIN = 10
 # For a machine that is busy with other things.
-_PATIENCE_S = 20.0
+_TIMEOUT_S = 20.0
 
 
 @pytest.fixture(params=["memory", "file", "redis"])
 async def limiter(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Limiter]:
     if request.param == "memory":
-        yield LocalLimiter.in_memory()
+        yield MemoryLimiter()
     elif request.param == "file":
-        yield LocalLimiter.in_file(tmp_path / "rates")
+        yield FileLimiter(tmp_path / "rates")
     else:
-        yield RedisLimiter(request.getfixturevalue("redis_server").url, _PATIENCE_S)
+        yield RedisLimiter(request.getfixturevalue("redis_server").url, _TIMEOUT_S)
 
 
 async def test_a_minutes_worth_may_come_at_once_and_no_more(limiter: Limiter) -> None:
@@ -68,7 +68,7 @@ async def test_what_was_taken_comes_back(limiter: Limiter) -> None:
 
 
 def _take_all(directory: Path) -> None:
-    limiter = LocalLimiter.in_file(directory)
+    limiter = FileLimiter(directory)
     assert asyncio.run(limiter.take("acme", PER_MIN, PER_MIN)).granted
 
 
@@ -77,14 +77,14 @@ async def test_the_file_is_shared_by_processes_and_outlives_them(tmp_path: Path)
     process.start()
     process.join(60)
     assert process.exitcode == 0
-    limiter = LocalLimiter.in_file(tmp_path)
+    limiter = FileLimiter(tmp_path)
     assert not (await limiter.take("acme", 1, PER_MIN)).granted
 
 
 async def test_redis_is_shared(redis_server: RedisServer) -> None:
     one, other = (
-        RedisLimiter(redis_server.url, _PATIENCE_S),
-        RedisLimiter(redis_server.url, _PATIENCE_S),
+        RedisLimiter(redis_server.url, _TIMEOUT_S),
+        RedisLimiter(redis_server.url, _TIMEOUT_S),
     )
     granted = await asyncio.gather(
         *(limiter.take("acme", 1, PER_MIN) for limiter in (one, other) for _ in range(PER_MIN))
@@ -93,7 +93,7 @@ async def test_redis_is_shared(redis_server: RedisServer) -> None:
 
 
 async def test_many_at_once_wait_for_a_connection(redis_server: RedisServer) -> None:
-    limiter = RedisLimiter(redis_server.url, _PATIENCE_S)
+    limiter = RedisLimiter(redis_server.url, _TIMEOUT_S)
     taken = await asyncio.gather(*(limiter.take("acme", 1, 100_000) for _ in range(100)))
     assert all(one.granted for one in taken)
 
@@ -106,7 +106,7 @@ async def test_without_redis_each_router_keeps_its_share_and_says_so(
     def failed() -> None:
         failures[0] += 1
 
-    limiter = fallback(RedisLimiter(redis_server.url, _PATIENCE_S), failed, now)
+    limiter = fallback(RedisLimiter(redis_server.url, _TIMEOUT_S), failed, now)
     assert (await limiter.take("acme", 1, PER_MIN)).granted
     redis_server.stop()
     seen = [await limiter.take("acme", 1, PER_MIN) for _ in range(PER_MIN)]
@@ -127,4 +127,4 @@ async def test_without_redis_each_router_keeps_its_share_and_says_so(
 
 def fallback(first: Limiter, failed: Callable[[], None], now: list[float]) -> FallbackLimiter:
     """One of two replicas."""
-    return FallbackLimiter(first, LocalLimiter.in_memory(), lambda: 2, failed, lambda: now[0])
+    return FallbackLimiter(first, MemoryLimiter(), lambda: 2, failed, lambda: now[0])

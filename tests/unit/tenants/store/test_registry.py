@@ -62,6 +62,29 @@ async def test_rotation_does_not_lengthen_a_key(registry: Registry) -> None:
     assert fresh.expires == NOW + 10
 
 
+async def test_a_rotated_key_lives_as_long_as_the_old_one_did(
+    registry: Registry, now: list[float]
+) -> None:
+    await registry.create_tenant("acme", "default", "")
+    _, old = await registry.create_key("acme", ALL_SCOPES, NOW + 90, "")
+    now[0] = NOW + 89
+    _, fresh = await registry.rotate_key(old.key_id, 60, "")
+    assert fresh.expires == NOW + 89 + 90
+    _, endless = await registry.create_key("acme", ALL_SCOPES, None, "")
+    # The second time is a caller that has not seen the first answer.
+    for _ in range(2):
+        _, fresh = await registry.rotate_key(endless.key_id, 60, "")
+        assert fresh.expires is None
+
+
+async def test_an_expired_key_is_not_rotated(registry: Registry, now: list[float]) -> None:
+    await registry.create_tenant("acme", "default", "")
+    _, old = await registry.create_key("acme", ALL_SCOPES, NOW + 90, "")
+    now[0] = NOW + 90
+    with pytest.raises(Conflict):
+        await registry.rotate_key(old.key_id, 60, "")
+
+
 async def test_unknown_expired_revoked_and_disabled_are_refused_alike(
     registry: Registry, now: list[float]
 ) -> None:
@@ -114,7 +137,7 @@ async def test_every_change_raises_the_revision_and_is_audited(registry: Registr
     assert older == audited[-1]
 
 
-async def test_what_is_not_there_and_what_is_there_twice(registry: Registry) -> None:
+async def test_changes_of_what_is_missing_or_exists_are_refused(registry: Registry) -> None:
     await registry.create_tenant("acme", "default", "")
     before = len(await registry.audit_log(None, 100))
     with pytest.raises(Conflict):
@@ -133,7 +156,7 @@ async def test_what_is_not_there_and_what_is_there_twice(registry: Registry) -> 
     assert len(await registry.audit_log(None, 100)) == before + 2
 
 
-async def test_keys_of_the_file_are_adopted_once_and_stay_revoked(
+async def test_keys_of_the_file_are_imported_once_and_stay_revoked(
     registry: Registry, now: list[float]
 ) -> None:
     key, record = new_key("first")
@@ -145,7 +168,7 @@ async def test_keys_of_the_file_are_adopted_once_and_stay_revoked(
         (await ring_of(registry, now)).tenant_of(key)
 
 
-async def test_two_that_open_and_change_at_once_do_not_hinder_each_other(url: str) -> None:
+async def test_two_processes_open_and_change_the_store_at_once(url: str) -> None:
     databases = await asyncio.gather(Database.open(url), Database.open(url))
     registries = [Registry(database, lambda: NOW) for database in databases]
     _, record = new_key("first")
