@@ -1,14 +1,14 @@
-"""What arrives at one Router for each model stage: tokens a second, by lane.
+"""Arrival rates at one Router: tokens per second for each model stage, by lane.
 
-A search is counted for the reranker when it begins, with as many tokens as its candidates are
-likely to have, so that the reranker can grow while the queries are still being embedded. What a
-candidate likely has is learnt from the searches before.
+A search is counted for the rerank stage when it begins, with the tokens that its candidates are
+expected to have, so that the stage can grow while queries are still being embedded. The expected
+tokens of a candidate are learned from earlier searches.
 
-Pure: counts on a clock that is given.
+Pure: the clock is passed in. Knows no replica and no policy.
 """
 
 from collections import deque
-from typing import Literal
+from typing import Literal, get_args
 
 from deployments.autoscaling.signals import Stats, arrivals_to_stats
 from deployments.request.deadline import Clock
@@ -16,14 +16,14 @@ from deployments.request.origin import LANES, Lane
 
 Stage = Literal["embed", "rerank"]
 
-_STAGES: tuple[Stage, ...] = ("embed", "rerank")
-# What a rate is of. Longer would see a surge later, shorter would take chance for one.
+_STAGES: tuple[Stage, ...] = get_args(Stage)
+# The window of a rate: a longer one sees a surge later, a shorter one takes noise for one.
 WINDOW_S = 10
-_WEIGHT_OF_NEW = 0.05
+_EWMA_WEIGHT = 0.05
 
 
 class Rate:
-    """A sum a second, over the last `window_s` whole seconds or as many as there were."""
+    """A rate per second, over the last `window_s` seconds or the time since its creation."""
 
     def __init__(self, clock: Clock, window_s: int = WINDOW_S) -> None:
         self._clock = clock
@@ -46,6 +46,8 @@ class Rate:
 
 
 class Arrivals:
+    """Counts arriving tokens by stage and lane, and learns the tokens of a search candidate."""
+
     def __init__(self, clock: Clock) -> None:
         self._rates = {(stage, lane): Rate(clock) for stage in _STAGES for lane in LANES}
         self._tokens_per_candidate = 0.0
@@ -54,18 +56,18 @@ class Arrivals:
         self._rates[stage, lane].add(tokens)
 
     def rerank_tokens(self, candidates: int) -> float:
-        """How many a search with so many candidates is likely to have."""
+        """Return the expected tokens of a search with so many candidates; 0 before the first."""
         return candidates * self._tokens_per_candidate
 
     def search_begins(self, lane: Lane, candidates: int) -> None:
-        """One that will be reranked."""
+        """Count a search that will be reranked, by its expected tokens."""
         self.add("rerank", lane, self.rerank_tokens(candidates))
 
     def search_reranked(self, candidates: int, tokens: int) -> None:
-        """`candidates` were asked for, and what was found had so many `tokens`."""
-        seen = tokens / candidates
-        weight = _WEIGHT_OF_NEW if self._tokens_per_candidate else 1.0
-        self._tokens_per_candidate += weight * (seen - self._tokens_per_candidate)
+        """Learn from a search: `candidates` were asked for, those found had `tokens` in all."""
+        per_candidate = tokens / candidates
+        weight = _EWMA_WEIGHT if self._tokens_per_candidate else 1.0
+        self._tokens_per_candidate += weight * (per_candidate - self._tokens_per_candidate)
 
     def to_stats(self) -> Stats:
         stats: Stats = {}

@@ -1,6 +1,6 @@
-"""A request's rows, taken a few at a time, and what came of them put together again.
+"""Slices of a request's rows: a request is split over batches, and its results are reassembled.
 
-Knows neither why they are taken nor where they go.
+Knows no queue, no batch limits and no engine.
 """
 
 import asyncio
@@ -15,7 +15,10 @@ from deployments.rows.token_rows import TokenRows
 
 
 class PendingRows:
-    """Rows before `taken` are on their way or done; `answer` gets all their results together."""
+    """The rows of one request, of which the first `taken` are in batches or done.
+
+    `answer` is resolved with all results, in order of the rows, when the last has arrived.
+    """
 
     def __init__(
         self, rows: TokenRows, deadline: Deadline, answer: asyncio.Future[ModelOutput]
@@ -30,26 +33,27 @@ class PendingRows:
 
     @property
     def left(self) -> int:
-        """Rows not taken yet."""
+        """The number of rows not taken yet."""
         return len(self._rows) - self.taken
 
     @property
     def left_tokens(self) -> int:
+        """The tokens of the rows not taken yet."""
         return self._rows.total_tokens - self._tokens_before(self.taken)
 
     def fitting(self, tokens: int) -> int:
-        """How many of the next rows hold together at most `tokens`."""
+        """Return how many of the next rows fit into `tokens` together."""
         until = self._tokens_before(self.taken) + tokens
         return int(np.searchsorted(self._ends, until, side="right")) - self.taken
 
     def take(self, count: int) -> "RowSlice":
-        """The next `count` rows."""
+        """Take the next `count` rows."""
         first, self.taken = self.taken, self.taken + count
         rows = self._rows.part(first, self.taken, self._tokens_before(first))
         return RowSlice(self, first, rows)
 
     def receive(self, first: int, results: ModelOutput) -> None:
-        """Results of the portion that began at row `first`."""
+        """Add the results of the slice that begins at row `first`."""
         self._results[first] = results
         self._missing -= len(results)
         if not self._missing and not self.answer.done():
@@ -62,23 +66,23 @@ class PendingRows:
 
 @dataclass(frozen=True, slots=True)
 class RowSlice:
-    """Some rows of a request, from its row `first` on."""
+    """Consecutive rows of a request, from its row `first` on."""
 
     request: PendingRows
     first: int
     rows: TokenRows
 
 
-def hand_out(portions: Sequence[RowSlice], results: ModelOutput) -> None:
-    """Give each its part of what was computed of them together, in their order."""
+def hand_out(slices: Sequence[RowSlice], results: ModelOutput) -> None:
+    """Give each request its part of a batch's results; `slices` are in the batch's order."""
     end = 0
-    for portion in portions:
-        start, end = end, end + len(portion.rows)
-        portion.request.receive(portion.first, results.part(start, end))
+    for rows in slices:
+        start, end = end, end + len(rows.rows)
+        rows.request.receive(rows.first, results.part(start, end))
 
 
-def fail(portions: Sequence[RowSlice], failure: Exception) -> None:
-    """All who had a part in it hear of it."""
-    for portion in portions:
-        if not portion.request.answer.done():
-            portion.request.answer.set_exception(failure)
+def fail(slices: Sequence[RowSlice], failure: Exception) -> None:
+    """Fail all requests that have rows in the batch."""
+    for rows in slices:
+        if not rows.request.answer.done():
+            rows.request.answer.set_exception(failure)

@@ -60,7 +60,7 @@ def _files(table: Path) -> Iterator[Path]:
 
 
 def _is_torn(file: Path) -> bool:
-    """Return whether its format's magic bytes are missing, or, if it has none, it starts with 0s."""
+    """Return whether the file lacks its magic bytes or, for a format without, begins with 0s."""
     magic = _MAGIC_BY_SUFFIX.get(file.suffix)
     try:
         with file.open("rb") as content:

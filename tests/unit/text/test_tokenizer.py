@@ -215,7 +215,7 @@ def test_tokens_kept_for_another_reader_are_read_anew() -> None:
     assert list(ours.pairs("who?", documents, None, kept)) == list(
         ours.pairs("who?", documents, None)
     )
-    assert ours.unread(documents, kept) == ["A cat."]
+    assert ours.untokenised(documents, kept) == ["A cat."]
 
 
 def test_before_it_is_read_a_text_counts_no_more_than_the_model_reads() -> None:
