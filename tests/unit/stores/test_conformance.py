@@ -1,4 +1,4 @@
-"""What every vector store must do, run over each adapter."""
+"""Conformance of every adapter to the VectorStore protocol."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -68,7 +68,7 @@ async def test_a_missing_collection_is_not_found(
         await call(store, ns)
 
 
-async def test_tokens_come_back_from_a_search_alone(store: VectorStore, ns: Namespace) -> None:
+async def test_only_a_search_returns_tokens(store: VectorStore, ns: Namespace) -> None:
     await store.ensure(ns, DIMENSIONS, FINGERPRINT)
     await store.upsert(ns, [replace(record("with"), tokens=b"\x00\xff"), record("without", turn=1)])
     [hits] = await store.search([VectorQuery(ns, EAST, 2)])
@@ -86,7 +86,7 @@ async def test_collections_are_those_of_the_tenant(filled: VectorStore, ns: Name
     assert await filled.collections("nobody") == []
 
 
-async def test_get_keeps_the_order_and_marks_the_missing(
+async def test_get_keeps_the_order_and_returns_none_for_the_missing(
     filled: VectorStore, ns: Namespace
 ) -> None:
     found = await filled.get(ns, ["d3", "absent", "d1", "d3"])
@@ -104,7 +104,7 @@ async def test_upsert_is_idempotent_and_replaces_whole(filled: VectorStore, ns: 
     assert changed == Record("d1", "new", {"only": True})
 
 
-async def test_of_one_id_twice_in_a_call_the_last_wins(filled: VectorStore, ns: Namespace) -> None:
+async def test_the_last_of_two_records_with_one_id_wins(filled: VectorStore, ns: Namespace) -> None:
     await filled.upsert(ns, [record("x", text="1"), record("y"), record("x", text="2")])
     [kept] = await filled.get(ns, ["x"])
     assert kept is not None
@@ -193,7 +193,7 @@ async def test_k_and_limit_must_be_positive(filled: VectorStore, ns: Namespace) 
         await filled.scan(ns, None, 0)
 
 
-async def test_delete_says_how_many_went(
+async def test_delete_returns_the_number_of_deleted_records(
     filled: VectorStore, ns: Namespace, other: Namespace
 ) -> None:
     assert await filled.delete(ns, ids=["d1", "d2", "absent", "d1", "d11"]) == 2
@@ -222,7 +222,7 @@ async def test_scan_covers_all_exactly_once(filled: VectorStore, ns: Namespace, 
 
 
 async def test_a_page_of_large_records_ends_early(filled: VectorStore, ns: Namespace) -> None:
-    """At what fills it, not at what is read at once; and no record is lost by that."""
+    """A page ends at PAGE_BYTES, not at the records read at a time, and no record is lost."""
     large = "é" * (PAGE_BYTES // 10)
     await filled.upsert(ns, [record(f"l{at}", text=large) for at in range(12)])
     seen: list[str] = []
@@ -247,7 +247,7 @@ async def test_a_page_may_have_more_than_is_read_at_once(store: VectorStore, ns:
     assert rest.cursor is None
 
 
-async def test_drop_takes_one_tenants_documents(
+async def test_drop_deletes_only_one_tenants_documents(
     filled: VectorStore, ns: Namespace, other: Namespace
 ) -> None:
     await filled.drop(ns)
@@ -259,21 +259,21 @@ async def test_drop_takes_one_tenants_documents(
     assert await ids_of(filled, ns) == ["n"]
 
 
-async def test_a_collection_made_anew_is_empty(filled: VectorStore, ns: Namespace) -> None:
+async def test_a_collection_created_again_is_empty(filled: VectorStore, ns: Namespace) -> None:
     await filled.drop(ns)
     await filled.ensure(ns, DIMENSIONS, FINGERPRINT)
     assert await count(filled, ns) == 0
     assert await filled.get(ns, ["d0"]) == [None]
 
 
-async def test_a_drop_beside_writes_leaves_nothing(filled: VectorStore, ns: Namespace) -> None:
+async def test_a_drop_during_writes_leaves_nothing(filled: VectorStore, ns: Namespace) -> None:
     writes = [filled.upsert(ns, records(5)) for _ in range(5)]
     await asyncio.gather(*writes[:2], filled.drop(ns), *writes[2:], return_exceptions=True)
     with pytest.raises(NotFound):
         await count(filled, ns)
 
 
-async def test_metadata_comes_back_as_it_went_in(filled: VectorStore, ns: Namespace) -> None:
+async def test_metadata_round_trips(filled: VectorStore, ns: Namespace) -> None:
     metadata = {"i": 2**60, "f": 1.0, "n": None, "b": False, "l": ["b", "a"], "s": "", "e": []}
     await filled.upsert(ns, [record("m", metadata=metadata)])
     [found] = await filled.get(ns, ["m"])

@@ -1,4 +1,4 @@
-"""The Index deployment: what it refuses, what it asks of its store, what it opens."""
+"""The Index deployment: its refusals, its calls to the store, and the store it opens."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -30,7 +30,7 @@ def search(k: int) -> IndexSearch:
 
 
 async def answered(index: Index, searches: Sequence[IndexSearch]) -> list[list[Hit]]:
-    """All were answered with hits."""
+    """Search, and require hits for every search."""
     answers = await index.search(searches)
     hits = [answer for answer in answers if isinstance(answer, list)]
     assert len(hits) == len(answers)
@@ -70,7 +70,7 @@ async def test_documents_too_large_for_one_answer_are_refused(index: Index) -> N
     assert len((await index.scan(NS, None, 5)).records) == 2
 
 
-async def test_what_has_no_room_beside_others_is_to_be_asked_alone(index: Index) -> None:
+async def test_an_answer_too_large_for_the_batch_must_be_asked_for_alone(index: Index) -> None:
     large = "x" * (10 * 1024 * 1024)
     await index.upsert(NS, [record(f"d{at}", text=large) for at in range(4)], FINGERPRINT)
     first, second, third = await index.search([search(3), search(2), search(1)])
@@ -79,7 +79,7 @@ async def test_what_has_no_room_beside_others_is_to_be_asked_alone(index: Index)
     assert isinstance(third, list)
 
 
-async def test_a_search_that_fails_leaves_the_others_alone(index: Index) -> None:
+async def test_a_failed_search_does_not_affect_the_others(index: Index) -> None:
     await index.upsert(NS, records(3), FINGERPRINT)
     wrong = IndexSearch(VectorQuery(NS, unit(1, 0), 1), FINGERPRINT)
     missing = IndexSearch(VectorQuery(Namespace("acme", "none"), EAST, 1), FINGERPRINT)
@@ -90,7 +90,7 @@ async def test_a_search_that_fails_leaves_the_others_alone(index: Index) -> None
     assert isinstance(none, NotFound)
 
 
-async def test_a_defect_is_told_without_its_details(
+async def test_a_defect_is_reported_without_details(
     index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await index.upsert(NS, records(1), FINGERPRINT)
@@ -105,7 +105,7 @@ async def test_a_defect_is_told_without_its_details(
 
 
 async def test_a_replica_that_ends_closes_its_store(index: Index) -> None:
-    """As Serve looks for the destructor: on the instance."""
+    """Serve looks for the destructor on the instance."""
     await index.describe(NS)
     assert index._store._open  # type: ignore[attr-defined] # it is LanceDB's
     await index.__del__()
@@ -113,7 +113,7 @@ async def test_a_replica_that_ends_closes_its_store(index: Index) -> None:
     assert not hasattr(Index, "__del__")
 
 
-async def test_a_store_out_of_reach_is_said_by_status_alone(unused_tcp_port: int) -> None:
+async def test_only_status_reports_an_unreachable_store(unused_tcp_port: int) -> None:
     index = Index(IndexConfig(engine="qdrant", url=f"http://127.0.0.1:{unused_tcp_port}"))
     with pytest.raises(StageUnavailable):
         await index.status()
@@ -121,7 +121,9 @@ async def test_a_store_out_of_reach_is_said_by_status_alone(unused_tcp_port: int
     await index.__del__()
 
 
-def test_qdrant_is_told_what_is_configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_qdrant_gets_the_configured_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told: dict[str, Any] = {}
     monkeypatch.setattr(QdrantStore, "__init__", lambda _, url, **rest: told.update(rest, url=url))
     key_file = tmp_path / "key"
@@ -148,7 +150,7 @@ def test_qdrant_is_told_what_is_configured(tmp_path: Path, monkeypatch: pytest.M
         build_store(config)
 
 
-async def test_checks_at_once_ask_qdrant_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_concurrent_checks_share_one_read_of_qdrant(monkeypatch: pytest.MonkeyPatch) -> None:
     store = QdrantStore(":memory:", replication_factor=1)
     await store.ensure(NS, DIMENSIONS, FINGERPRINT)
     store._registry._read.clear()

@@ -1,4 +1,4 @@
-"""No tenant reaches another's documents, and no string is ever more than a string."""
+"""Isolation: no tenant reaches another's documents, and no string is interpreted."""
 
 import pytest
 
@@ -38,7 +38,7 @@ async def test_another_tenants_ids_are_out_of_reach(
     assert (await count(filled, ns), await count(filled, other)) == (0, 12)
 
 
-async def test_hostile_strings_are_only_strings(
+async def test_hostile_strings_are_not_interpreted(
     filled: VectorStore, ns: Namespace, other: Namespace
 ) -> None:
     hostile = [
@@ -63,13 +63,13 @@ async def test_hostile_strings_are_only_strings(
 
 
 @pytest.mark.parametrize("tenant", ["", ".ab", "a..b", "a/b", "-a", "ä", "a\n", "a" * 64])
-def test_a_tenant_whose_name_could_be_anothers_is_refused(tenant: str) -> None:
+def test_an_ambiguous_tenant_name_is_refused(tenant: str) -> None:
     with pytest.raises(ValueError, match="tenant"):
         Namespace(tenant, "docs")
 
 
 @pytest.mark.parametrize("collection", ["", "b..docs", "a/b", "Docs", "_a", "a\n", "a" * 64])
-def test_a_collection_whose_name_could_be_anothers_is_refused(collection: str) -> None:
+def test_an_ambiguous_collection_name_is_refused(collection: str) -> None:
     with pytest.raises(ValueError, match="collection"):
         Namespace("a", collection)
 

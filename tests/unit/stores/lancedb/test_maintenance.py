@@ -99,7 +99,7 @@ async def test_a_large_collection_is_indexed_and_answers_the_same(tmp_path: Path
     await store.close()
 
 
-async def test_a_filter_finds_what_lies_in_far_partitions(tmp_path: Path) -> None:
+async def test_a_filter_finds_records_in_far_partitions(tmp_path: Path) -> None:
     store = LanceDBStore(tmp_path)
     await store.ensure(NS, DIMENSIONS, FINGERPRINT)
     everything = clustered(2_000)
@@ -112,13 +112,13 @@ async def test_a_filter_finds_what_lies_in_far_partitions(tmp_path: Path) -> Non
     await store.close()
 
     store = LanceDBStore(tmp_path)
-    # They all lie together, as far from the query as can be.
+    # All of them are together, as far from the query as possible.
     [hits] = await store.search([VectorQuery(NS, -vector, 50, Compare("hundredth", "eq", True))])
     assert {hit.record.id for hit in hits} == {f"d{at}" for at in range(0, 2_000, 100)}
     await store.close()
 
 
-async def test_fragments_are_merged_and_few_rows_get_no_index(tmp_path: Path) -> None:
+async def test_fragments_are_merged_and_a_small_table_gets_no_index(tmp_path: Path) -> None:
     store = LanceDBStore(tmp_path)
     await store.ensure(NS, 4, FINGERPRINT)
     for at in range(6):
@@ -128,7 +128,7 @@ async def test_fragments_are_merged_and_few_rows_get_no_index(tmp_path: Path) ->
     await store.close()
 
 
-async def test_commits_bring_maintenance_and_it_loses_no_writes(tmp_path: Path) -> None:
+async def test_commits_start_maintenance_which_loses_no_writes(tmp_path: Path) -> None:
     store = LanceDBStore(tmp_path, commits_between_maintenance=5)
     await store.ensure(NS, 4, FINGERPRINT)
     table = tmp_path / f"{table_name(NS)}.lance"
@@ -164,7 +164,7 @@ async def test_a_drop_ends_maintenance_first(tmp_path: Path) -> None:
 def test_a_version_stays_for_ten_minutes_after_its_successor() -> None:
     now = datetime(2026, 1, 1, 12)
     an_hour, a_day = timedelta(hours=1), timedelta(days=1)
-    # The version of an hour ago was current until now: it may not go, that of yesterday may.
+    # The version of an hour ago was current until now and is kept; that of yesterday is not.
     age = prune_age([now - a_day, now - an_hour, now], now)
     assert an_hour < age < a_day
     assert timedelta(minutes=10) < prune_age([now], now) < an_hour

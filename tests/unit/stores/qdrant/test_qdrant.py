@@ -1,4 +1,4 @@
-"""What only the Qdrant adapter has to say: the server's absence, and its wire format."""
+"""The Qdrant adapter alone: an unreachable server, and the wire format."""
 
 from typing import Any
 
@@ -48,7 +48,7 @@ def test_a_filter_survives_the_wire(where: Filter) -> None:
 
 
 def without_empty(tree: Any) -> Any:
-    """The wire has no difference between no conditions and an empty list of them."""
+    """Drop empty lists: the wire format does not tell them from missing ones."""
     if isinstance(tree, dict):
         pruned = {key: without_empty(value) for key, value in tree.items()}
         return {key: value for key, value in pruned.items() if value is not None and value != []}

@@ -14,9 +14,9 @@ from tests.redis import RedisServer, redis_server
 
 __all__ = ["redis_server"]
 
-# So few a minute that none comes back while a test runs.
+# So few a minute that none comes back during a test.
 PER_MIN = 10
-# For a machine that is busy with other things.
+# Enough for a busy machine.
 _TIMEOUT_S = 20.0
 
 
@@ -30,7 +30,7 @@ async def limiter(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
         yield RedisLimiter(request.getfixturevalue("redis_server").url, _TIMEOUT_S)
 
 
-async def test_a_minutes_worth_may_come_at_once_and_no_more(limiter: Limiter) -> None:
+async def test_a_burst_may_be_a_minutes_worth_and_no_more(limiter: Limiter) -> None:
     seen = [await limiter.take("acme", 1, PER_MIN) for _ in range(PER_MIN + 1)]
     assert [one.granted for one in seen] == [True] * PER_MIN + [False]
     assert [one.remaining for one in seen[:PER_MIN]] == list(range(PER_MIN))[::-1]
@@ -46,7 +46,7 @@ async def test_a_cost_is_granted_whole_or_not_at_all(limiter: Limiter) -> None:
     assert (await limiter.take("acme", 3, PER_MIN)).granted
 
 
-async def test_a_cost_of_nothing_only_looks(limiter: Limiter) -> None:
+async def test_a_cost_of_zero_only_reads(limiter: Limiter) -> None:
     assert (await limiter.take("acme", 0, PER_MIN)).remaining == PER_MIN
     await limiter.take("acme", PER_MIN, PER_MIN)
     looked = await limiter.take("acme", 0, PER_MIN)
@@ -58,7 +58,7 @@ async def test_names_do_not_share(limiter: Limiter) -> None:
     assert (await limiter.take("globex", PER_MIN, PER_MIN)).granted
 
 
-async def test_what_was_taken_comes_back(limiter: Limiter) -> None:
+async def test_the_allowance_comes_back(limiter: Limiter) -> None:
     per_min = 1_200  # 20 a second
     await limiter.take("acme", per_min, per_min)
     refused = await limiter.take("acme", 2, per_min)
@@ -98,7 +98,7 @@ async def test_many_at_once_wait_for_a_connection(redis_server: RedisServer) -> 
     assert all(one.granted for one in taken)
 
 
-async def test_without_redis_each_router_keeps_its_share_and_says_so(
+async def test_without_redis_each_router_enforces_its_share_and_logs_it(
     redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     now, failures = [0.0], [0]
@@ -112,7 +112,7 @@ async def test_without_redis_each_router_keeps_its_share_and_says_so(
     seen = [await limiter.take("acme", 1, PER_MIN) for _ in range(PER_MIN)]
     assert sum(one.granted for one in seen) == PER_MIN // 2
     assert {one.limit for one in seen} == {PER_MIN}
-    # More than the share, and within the limit: let in once, not refused for ever.
+    # Above the share but within the limit: granted once, not refused for ever.
     assert (await limiter.take("globex", PER_MIN, PER_MIN)).granted
     assert failures[0] == PER_MIN + 1
     now[0] = 30.0
@@ -126,5 +126,5 @@ async def test_without_redis_each_router_keeps_its_share_and_says_so(
 
 
 def fallback(first: Limiter, failed: Callable[[], None], now: list[float]) -> FallbackLimiter:
-    """One of two replicas."""
+    """Make the limiter of one of two Routers."""
     return FallbackLimiter(first, MemoryLimiter(), lambda: 2, failed, lambda: now[0])

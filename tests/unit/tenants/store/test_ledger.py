@@ -1,4 +1,4 @@
-"""Usage: added up by hour, and no journal twice."""
+"""The usage ledger: hours add up, and no journal counts twice."""
 
 from deployments.tenants.store.database import Database
 from deployments.tenants.usage.ledger import UsageLedger
@@ -21,7 +21,7 @@ async def test_usage_adds_up(database: Database) -> None:
     assert await ledger.totals("acme", 12, 99) == []
 
 
-async def test_a_journal_that_comes_again_is_not_counted_again(database: Database) -> None:
+async def test_a_journal_added_again_is_not_counted_again(database: Database) -> None:
     ledger = UsageLedger(database)
     await ledger.add("a", [ONE])
     await ledger.add("a", [ONE])

@@ -1,4 +1,4 @@
-"""Tenants and keys: a change is seen by its revision, audited, and opens or closes at once."""
+"""Tenants and keys: every change is effective at once, raises the revision and is audited."""
 
 import asyncio
 
@@ -17,7 +17,7 @@ async def ring_of(registry: Registry, now: list[float]) -> KeyRing:
     return ring
 
 
-async def test_a_key_opens_its_tenant_with_plan_and_scopes(
+async def test_a_key_gives_its_tenant_with_plan_and_scopes(
     registry: Registry, now: list[float]
 ) -> None:
     await registry.create_tenant("acme", "gold", "admin")
@@ -39,7 +39,7 @@ async def test_the_secret_is_stored_nowhere(registry: Registry) -> None:
     assert secret not in repr(stored) + repr(await registry.audit_log(None, 100))
 
 
-async def test_a_rotated_key_opens_until_its_time_and_the_new_one_after(
+async def test_a_rotated_key_is_valid_during_the_overlap_and_the_new_one_after(
     registry: Registry, now: list[float]
 ) -> None:
     await registry.create_tenant("acme", "default", "")
@@ -54,7 +54,7 @@ async def test_a_rotated_key_opens_until_its_time_and_the_new_one_after(
     assert ring.tenant_of(new).id == "acme"
 
 
-async def test_rotation_does_not_lengthen_a_key(registry: Registry) -> None:
+async def test_rotation_does_not_prolong_the_old_key(registry: Registry) -> None:
     await registry.create_tenant("acme", "default", "")
     _, record = await registry.create_key("acme", ALL_SCOPES, NOW + 10, "")
     _, fresh = await registry.rotate_key(record.key_id, 60, "")
@@ -71,7 +71,7 @@ async def test_a_rotated_key_lives_as_long_as_the_old_one_did(
     _, fresh = await registry.rotate_key(old.key_id, 60, "")
     assert fresh.expires == NOW + 89 + 90
     _, endless = await registry.create_key("acme", ALL_SCOPES, None, "")
-    # The second time is a caller that has not seen the first answer.
+    # A caller that did not get the first response tries again.
     for _ in range(2):
         _, fresh = await registry.rotate_key(endless.key_id, 60, "")
         assert fresh.expires is None
