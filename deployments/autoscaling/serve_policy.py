@@ -41,14 +41,14 @@ class TokenScaling:
     ) -> tuple[dict[Any, float], dict[Any, dict[str, Any]]]:
         by_name = {context.deployment_name: context for context in contexts.values()}
         arrivals = _Reports(by_name.get(self._config.router))
-        wanted: dict[Any, float] = {}
+        targets: dict[Any, float] = {}
         for id, context in contexts.items():
             rules = self._config.stages.get(context.deployment_name)
             if rules is None:
-                wanted[id], _ = replica_queue_length_autoscaling_policy(context)
+                targets[id], _ = replica_queue_length_autoscaling_policy(context)
             else:
-                wanted[id] = self._decide(rules.stage, context, arrivals)
-        return wanted, {}
+                targets[id] = self._decide(rules.stage, context, arrivals)
+        return targets, {}
 
     def _decide(self, stage: Stage, context: AutoscalingContext, arrivals: "_Reports") -> int:
         name, now_s = context.deployment_name, context.current_time or 0.0

@@ -21,10 +21,10 @@ async def check_document_limit(
 ) -> None:
     """Raise QuotaExhausted if upserting documents of these `ids` would exceed `max_documents`."""
     stored = sum(held.documents for held in await collections.all(tenant, deadline))
-    wanted = list(dict.fromkeys(ids))
-    if stored + len(wanted) <= max_documents:
+    distinct = list(dict.fromkeys(ids))
+    if stored + len(distinct) <= max_documents:
         return
-    replaced = await collections.get(tenant, collection, wanted, deadline)
+    replaced = await collections.get(tenant, collection, distinct, deadline)
     new = sum(record is None for record in replaced)
     if new and stored + new > max_documents:
         raise QuotaExhausted(

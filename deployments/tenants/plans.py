@@ -34,16 +34,16 @@ class Plan(BaseModel):
     weight: float = Field(default=1.0, gt=0)
     lanes: tuple[Lane, ...] = Field(default=LANES, min_length=1)
 
-    def lane(self, asked: Lane) -> Lane:
-        """Return the highest lane that the plan allows and that is not above `asked`.
+    def lane(self, requested: Lane) -> Lane:
+        """Return the highest lane that the plan allows and that is not above `requested`.
 
         Raises LaneNotAllowed if there is none.
         """
-        for lane in LANES[LANES.index(asked) :]:
+        for lane in LANES[LANES.index(requested) :]:
             if lane in self.lanes:
                 return lane
         raise LaneNotAllowed(
-            f"this request is '{asked}' work, which this tenant's plan does not include"
+            f"this request is '{requested}' work, which this tenant's plan does not include"
         )
 
 

@@ -115,36 +115,36 @@ class EmbedEncoder:
         return sum(_estimated_tokens(len(text), self._max_model_len) for text in texts)
 
     def _rows(self, texts: Sequence[str], cut: Cut | None, starts: int) -> TokenRows:
-        room = self._max_model_len - self._fixed_tokens
+        limit = self._max_model_len - self._fixed_tokens
         if cut is None:
             rows = self._pieces.texts(texts)
-            self._refuse_long(rows, room)
+            self._refuse_long(rows, limit)
         else:
             if cut.max_tokens is not None:
-                room = max(1, min(room, cut.max_tokens - self._fixed_tokens))
+                limit = max(1, min(limit, cut.max_tokens - self._fixed_tokens))
             if cut.keep == "start":
-                rows = self._pieces.beginnings(texts, room)
+                rows = self._pieces.beginnings(texts, limit)
             else:
                 rows = self._pieces.texts(texts)
             rows = [
-                row if len(row) <= room else self._shorten(row, text, room, cut.keep, starts)
+                row if len(row) <= limit else self._shorten(row, text, limit, cut.keep, starts)
                 for row, text in zip(rows, texts, strict=True)
             ]
         return TokenRows.pack([self._prefix + row + self._suffix for row in rows])
 
     def _shorten(
-        self, row: list[int], text: str, room: int, keep: Literal["start", "end"], starts: int
+        self, row: list[int], text: str, limit: int, keep: Literal["start", "end"], starts: int
     ) -> list[int]:
         head = self._pieces.tokens_before(text, starts) if starts else 0
-        left = max(1, room - head)
+        left = max(1, limit - head)
         body = row[head:]
         return row[:head] + (body[:left] if keep == "start" else body[-left:])
 
-    def _refuse_long(self, rows: Sequence[Sequence[int]], room: int) -> None:
+    def _refuse_long(self, rows: Sequence[Sequence[int]], limit: int) -> None:
         for index, row in enumerate(rows):
-            if len(row) > room:
+            if len(row) > limit:
                 raise InvalidRequest(
-                    f"text {index} has {len(row)} tokens and this model reads at most {room}:"
+                    f"text {index} has {len(row)} tokens and this model reads at most {limit}:"
                     " shorten or split it, or ask for truncation",
                     param="input",
                 )
@@ -187,14 +187,15 @@ class RerankEncoder:
     ) -> TokenRows:
         """Tokenise the query with each document; `kept` has the results of `keep`, or None each."""
         head = self._head(query)
-        room = self._max_model_len - len(head) - len(self._suffix)
+        limit = self._max_model_len - len(head) - len(self._suffix)
         if max_tokens_per_doc is not None:
-            room = min(room, max_tokens_per_doc)
+            limit = min(limit, max_tokens_per_doc)
         stored = self._stored_ids(documents, kept)
         missing = [text for text, ids in zip(documents, stored, strict=True) if ids is None]
-        tokenised = iter(self._beginnings(missing, room))
+        tokenised = iter(self._beginnings(missing, limit))
         bodies = [
-            (np.asarray(next(tokenised), np.int32) if ids is None else ids)[:room] for ids in stored
+            (np.asarray(next(tokenised), np.int32) if ids is None else ids)[:limit]
+            for ids in stored
         ]
         starts = [len(head)] * len(bodies) if self._template.segments else None
         return TokenRows.between(head, bodies, self._suffix, starts)

@@ -69,8 +69,8 @@ def search_columns(schema: pa.Schema) -> list[str]:
 def to_records(rows: pa.Table) -> Iterator[Record]:
     """Yield the records in the order of the rows."""
     columns = [rows.column(name).to_pylist() for name in RETURNED]
-    kept = _TOKENS in rows.schema.names
-    columns.append(rows.column(_TOKENS).to_pylist() if kept else [None] * rows.num_rows)
+    has_tokens = _TOKENS in rows.schema.names
+    columns.append(rows.column(_TOKENS).to_pylist() if has_tokens else [None] * rows.num_rows)
     for id_, text, metadata, tokens in zip(*columns, strict=True):
         yield Record(id_, text, load_metadata(metadata), tokens=tokens)
 

@@ -139,9 +139,9 @@ class LanceDBStore(VectorStore):
         self, ns: Namespace, ids: Sequence[str] | None = None, where: Filter | None = None
     ) -> int:
         check_delete_target(ids, where)
-        doomed = one_of(ids or ()) if where is None else to_expression(where)
+        condition = one_of(ids or ()) if where is None else to_expression(where)
         async with self._using(ns) as table:
-            return await table.writes.exclusive(lambda: self._delete(ns, table, doomed))
+            return await table.writes.exclusive(lambda: self._delete(ns, table, condition))
 
     async def get(self, ns: Namespace, ids: Sequence[str]) -> list[Record | None]:
         async with self._using(ns) as table:
@@ -229,10 +229,10 @@ class LanceDBStore(VectorStore):
         await merge.when_not_matched_insert_all().execute(rows)
         await self._acknowledge(ns)
 
-    async def _delete(self, ns: Namespace, table: _OpenTable, doomed: Expr) -> int:
+    async def _delete(self, ns: Namespace, table: _OpenTable, condition: Expr) -> int:
         if table.dropped:
             raise ns.not_found()
-        deleted = await table.engine.delete(doomed)
+        deleted = await table.engine.delete(condition)
         await self._acknowledge(ns)
         return int(deleted.num_deleted_rows)  # type: ignore[attr-defined]  # not in its stub
 

@@ -57,10 +57,10 @@ def to_point(marker: Marker, record: Record) -> models.PointStruct:
 
 def to_record(point: models.Record | models.ScoredPoint) -> Record:
     payload = point.payload or {}
-    kept = payload.get(_TOKENS)
+    tokens = payload.get(_TOKENS)
     return Record(
         payload["id"],
         payload["text"],
         load_metadata(payload["metadata"]),
-        tokens=None if kept is None else b64decode(kept),
+        tokens=None if tokens is None else b64decode(tokens),
     )

@@ -135,10 +135,10 @@ class QdrantStore(VectorStore):
         check_delete_target(ids, where)
         async with qdrant_errors():
             marker = await self._registry.get(ns)
-            doomed = filter_of(marker, where, ids)
-            counted = await self._client.count(marker.engine_collection, doomed, exact=True)
+            condition = filter_of(marker, where, ids)
+            counted = await self._client.count(marker.engine_collection, condition, exact=True)
             if counted.count:
-                await self._delete(marker, doomed)
+                await self._delete(marker, condition)
             return counted.count
 
     async def get(self, ns: Namespace, ids: Sequence[str]) -> list[Record | None]:
@@ -255,10 +255,10 @@ class QdrantStore(VectorStore):
                 yield to_record(point), after
             left = 0 if first is None else left - len(points)
 
-    async def _delete(self, marker: Marker, doomed: models.Filter) -> None:
+    async def _delete(self, marker: Marker, condition: models.Filter) -> None:
         await self._client.delete(
             marker.engine_collection,
-            models.FilterSelector(filter=doomed),
+            models.FilterSelector(filter=condition),
             wait=True,
             ordering=models.WriteOrdering.STRONG,
         )
