@@ -133,8 +133,9 @@ class InternalError(WinnowError):
 class Overloaded(WinnowError):
     """Load shedding: the work could not be done in time.
 
-    `token_s` is the time per token at the caller's share of the stage that refused, if known; then
-    `retry_after_s` is the time by which the work would have been late.
+    `unit_s` is the time per unit of cost (a token, a millisecond of a store) at the caller's share
+    of the stage that refused, if known; then `retry_after_s` is the time by which the work would
+    have been late.
     """
 
     status = 503
@@ -146,10 +147,10 @@ class Overloaded(WinnowError):
         message: str,
         param: str | None = None,
         retry_after_s: float | None = None,
-        token_s: float | None = None,
+        unit_s: float | None = None,
     ) -> None:
         super().__init__(message, param, retry_after_s)
-        self.token_s = token_s
+        self.unit_s = unit_s
 
 
 class StageUnavailable(WinnowError):

@@ -131,7 +131,7 @@ class Hit:
 
 # The outcome of one search in a batch: its hits, its own error, or None if its hits did not fit
 # into the batch's answer and it must be sent again alone.
-SearchOutcome = list[Hit] | WinnowError | None
+SearchAnswer = list[Hit] | WinnowError | None
 
 
 @dataclass(frozen=True, slots=True)

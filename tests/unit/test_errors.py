@@ -21,9 +21,9 @@ def test_error_survives_pickling(kind: type[WinnowError]) -> None:
     assert (error.message, error.param, str(error)) == ("change this", "query", "change this")
 
 
-def test_a_refusals_times_survive_pickling() -> None:
-    error = pickle.loads(pickle.dumps(errors.Overloaded("busy", retry_after_s=2.0, token_s=0.1)))
-    assert (error.retry_after_s, error.token_s) == (2.0, 0.1)
+def test_what_a_refusal_says_of_time_survives_as_well() -> None:
+    error = pickle.loads(pickle.dumps(errors.Overloaded("busy", retry_after_s=2.0, unit_s=0.1)))
+    assert (error.retry_after_s, error.unit_s) == (2.0, 0.1)
 
 
 @pytest.mark.parametrize("kind", _CLASSES)
