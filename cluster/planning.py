@@ -15,7 +15,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from deployments.autoscaling.policy import staffed
+from deployments.autoscaling.policy import square_root_staffing
 
 StageName = Literal["embed", "rerank"]
 
@@ -179,7 +179,7 @@ def _plan(load: Load, engines: dict[StageName, Engine], objective_s: float) -> P
 def _stage(name: StageName, load: Load, engine: Engine) -> StagePlan:
     tokens_per_s = load.tokens_per_s(name)
     work = tokens_per_s / engine.tokens_per_s
-    replicas = staffed(work, work, _HEADROOM)
+    replicas = square_root_staffing(work, work, _HEADROOM)
     one = load.query_tokens if name == "embed" else load.rerank_tokens()
     return StagePlan(name, engine, tokens_per_s, work, replicas, one / engine.tokens_per_s)
 

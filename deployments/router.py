@@ -33,8 +33,8 @@ from deployments.pipeline.vector_cache import VectorCache
 from deployments.tenants.admission import Admission
 from deployments.tenants.plans import Plans
 from deployments.tenants.rate_limits.limiter import FallbackLimiter, Limiter
-from deployments.tenants.rate_limits.local import EmbeddedLimiter
-from deployments.tenants.rate_limits.redis import SharedLimiter
+from deployments.tenants.rate_limits.local import FileLimiter, MemoryLimiter
+from deployments.tenants.rate_limits.redis import RedisLimiter
 from deployments.tenants.tenant_store import TenantStore
 from deployments.text.tokenizer import EmbedEncoder, Encoder, RerankEncoder, load_tokenizer
 from deployments.web.app import build_http_app
@@ -117,10 +117,10 @@ class Router:
 
 def _limiter(config: ControlConfig, failures: FailureMetrics) -> Limiter:
     url = _secret(config.redis_url_file)
-    first = SharedLimiter(url) if url else EmbeddedLimiter.in_file(Path(config.directory) / "rates")
+    first = RedisLimiter(url) if url else FileLimiter(Path(config.directory) / "rates")
     return FallbackLimiter(
         first,
-        EmbeddedLimiter.in_memory(),
+        MemoryLimiter(),
         _replicas if url else lambda: 1,
         lambda: failures.count("rates"),
         time.monotonic,

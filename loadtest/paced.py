@@ -29,7 +29,7 @@ class PacedEngine(FreeEngine):
 
     async def score(self, rows: TokenRows) -> ModelOutput:
         await asyncio.sleep(rows.total_tokens / self._tokens_per_s)
-        return ModelOutput.anew(np.zeros(len(rows), np.float32))
+        return ModelOutput.uncached(np.zeros(len(rows), np.float32))
 
 
 class PacedEmbedder(Embedder):

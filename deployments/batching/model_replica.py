@@ -92,7 +92,7 @@ class ModelReplica:
             computed = await self._batcher.submit(owned, timeout_s, origin)
         except (Overloaded, DeadlineExceeded) as refusal:
             return refusal
-        return computed.by(self.fingerprint)
+        return computed.with_fingerprint(self.fingerprint)
 
     async def status(self) -> StageStatus:
         batcher = self._batcher

@@ -46,7 +46,7 @@ def guard(keys: KeyRing, admission: Admission, clock: Clock) -> Guard:
                 async def guarded(request: Request) -> Response:
                     tenant = await authenticate(request, keys)
                     tenant.require(scope)
-                    return await _answer(request, admission.call(tenant), handle, clock)
+                    return await _answer(request, admission.begin(tenant), handle, clock)
 
                 return guarded
 
@@ -64,7 +64,7 @@ async def _answer(request: Request, call: Admitted, handle: Handle, clock: Clock
         call.deadline = _asked(request, came_s, clock)
         answering = _read_and_handle(request, handle)
         response = await (within(call.deadline, answering) if call.deadline else answering)
-        call.served()
+        call.record_usage()
     finally:
         call.leave()
     if call.limits:

@@ -24,7 +24,7 @@ from deployments.router import Router
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.searches import SearchAnswers
 from deployments.rows.token_rows import TokenRows
-from deployments.stores.base import Hit, Record, Search
+from deployments.stores.base import Hit, IndexSearch, Record
 from deployments.text.tokenizer import RerankEncoder, load_tokenizer
 from loadtest.overhead.answer import ANSWER, DOCUMENTS
 
@@ -36,10 +36,10 @@ class FreeEngine:
         self._vector = np.full(width, width**-0.5, np.float32)
 
     async def embed(self, rows: TokenRows) -> ModelOutput:
-        return ModelOutput.anew(np.tile(self._vector, (len(rows), 1)))
+        return ModelOutput.uncached(np.tile(self._vector, (len(rows), 1)))
 
     async def score(self, rows: TokenRows) -> ModelOutput:
-        return ModelOutput.anew(np.zeros(len(rows), np.float32))
+        return ModelOutput.uncached(np.zeros(len(rows), np.float32))
 
     async def check_health(self) -> None:
         return
@@ -73,7 +73,7 @@ class FreeIndex:
             )
         ]
 
-    async def search(self, searches: Sequence[Search], *_: object) -> SearchAnswers:
+    async def search(self, searches: Sequence[IndexSearch], *_: object) -> SearchAnswers:
         return SearchAnswers(tuple(self._hits[: search.query.k] for search in searches))
 
     async def status(self) -> str:

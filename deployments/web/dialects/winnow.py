@@ -9,7 +9,7 @@ from deployments.pipeline.pipeline import Found, SearchPlan
 from deployments.request.timings import Timings
 from deployments.stores.base import Collection, Namespace, Record
 from deployments.stores.filter_parser import parse_filter
-from deployments.tenants.document_limit import require_room
+from deployments.tenants.document_limit import check_document_limit
 from deployments.web.auth import Caller
 from deployments.web.guarded_route import Guard
 from deployments.web.schemas import (
@@ -105,7 +105,7 @@ def _add_document_writes(router: APIRouter, service: Service) -> None:
         records = [Record(doc.id, doc.text, doc.metadata) for doc in body.documents]
         context = service.context(caller, body.deadline_ms, "bulk")
         if caller.plan.documents is not None:
-            await require_room(
+            await check_document_limit(
                 collections,
                 caller.tenant.id,
                 name,

@@ -111,7 +111,7 @@ async def test_a_route_that_takes_longer_than_it_may_is_a_504(
         answer = await service.send("GET", path, params={"deadline_ms": 20})
         assert (answer.status_code, stopped) == (504, number)
         assert answer.json()["error"]["code"] == "deadline_exceeded"
-        assert not service.admission.places.of("tenant")
+        assert not service.admission.slots.held("tenant")
 
 
 async def test_the_time_the_body_takes_counts(service: TestService) -> None:
