@@ -1,6 +1,7 @@
-"""`python -m loadtest.run SCENARIO`: a load test of a service, or of a cluster started for it.
+"""`python -m loadtest.run SCENARIO`: load-test a service, or a cluster started for the test.
 
-Writes OUTPUT.json and OUTPUT.svg and prints tables; exits 1 when an objective does not hold.
+Prints tables and writes OUTPUT.json and OUTPUT.svg. Exits 1 when an objective does not hold, 2 when
+the test cannot run.
 """
 
 import asyncio
@@ -16,9 +17,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from cluster.client import ApiError
+from cluster.profile import ProfileError
 from loadtest.bench import machine
 from loadtest.run import report
-from loadtest.run.drive import Recorded, Sample, Show, drive, warm_up
+from loadtest.run.drive import RunRecord, Sample, Show, drive, warm_up
 from loadtest.run.open_loop import OpenLoop
 from loadtest.run.requests import Requests
 from loadtest.run.scenario import Scenario, UnknownScenarioError, load_scenario, load_slo
@@ -59,7 +61,7 @@ def run(
             raise typer.BadParameter("no request is sent")
         with _service(console, scenario, sent, url, api_key or []) as service:
             recorded = _measure(console, scenario, sent, service)
-    except (ApiError, UnknownScenarioError, ValidationError) as error:
+    except (ApiError, ProfileError, UnknownScenarioError, ValidationError) as error:
         Console(stderr=True, markup=False).print(str(error), style="red")
         raise typer.Exit(2) from None
     disturbed_s = None if trace else scenario.disturbed_s()
@@ -98,8 +100,8 @@ def _keys(tenants: tuple[str, ...], given: list[str]) -> dict[str, str]:
     return keys
 
 
-def _measure(console: Console, scenario: Scenario, trace: Trace, service: Service) -> Recorded:
-    # Texts and a collection that no run before had.
+def _measure(console: Console, scenario: Scenario, trace: Trace, service: Service) -> RunRecord:
+    # A run's texts and collection differ from those of every run before.
     first = time.time_ns() // 1000
     requests = Requests(
         served_models(service.clients()[0]),
@@ -138,7 +140,7 @@ def _shown(progress: Progress, trace: Trace) -> Show:
 
 
 def _about(name: str, scale: float, trace: Path | None, scenario: Scenario) -> dict[str, Any]:
-    """Not the command line as it stands, which may hold keys."""
+    """Describe the run; the command line is made again, because the real one may hold keys."""
     traced = ["--trace", str(trace)] if trace else []
     return {
         "command": " ".join(["python -m loadtest.run", name, f"--scale {scale:g}", *traced]),

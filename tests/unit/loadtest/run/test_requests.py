@@ -13,7 +13,7 @@ from deployments.web.dialects.openai import EmbeddingsRequest
 from deployments.web.schemas import SearchRequest, UpsertRequest
 from loadtest.run.open_loop import Request
 from loadtest.run.requests import Requests, Texts
-from loadtest.traffic import ROUTES, Lengths, Sent, Tenant, Trace, Traffic, generate
+from loadtest.traffic import ROUTES, Lengths, RequestKind, Tenant, Trace, Traffic, generate
 from tests.models import model_directory
 
 _MODELS = {"embed": "all-MiniLM-L6-v2", "rerank": "ms-marco-MiniLM-L-12-v2"}
@@ -28,7 +28,9 @@ _BODIES: dict[str, type[BaseModel]] = {
 @pytest.fixture
 def trace() -> Trace:
     mix = tuple(
-        Sent(route=route, share=1, items=5, item=Lengths(median=30), query=Lengths(median=12))
+        RequestKind(
+            route=route, share=1, items=5, item=Lengths(median=30), query=Lengths(median=12)
+        )
         for route in ROUTES
     )
     tenants = (Tenant(name="a"), Tenant(name="b"))

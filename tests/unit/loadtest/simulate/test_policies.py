@@ -18,9 +18,9 @@ from loadtest.simulate.policies import (
     ForesightPolicy,
     KedaPolicy,
     KedaRule,
+    Observation,
     Policy,
     RayDefaultPolicy,
-    Seen,
 )
 from loadtest.traffic import generate
 
@@ -29,7 +29,7 @@ def _follow(policy: Policy, calls: list[int], step_s: float, start: int = 1) -> 
     """The size as this many calls are under way; replicas start at once."""
     sizes, size = [], start
     for number, count in enumerate(calls):
-        seen = Seen(number * step_s, None, StageSize(size, size, 1, 50), count)
+        seen = Observation(number * step_s, None, StageSize(size, size, 1, 50), count)
         size = policy.decide(seen)
         sizes.append(size)
     return sizes
