@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -62,23 +62,10 @@ def start_head(
     if redis is None:
         command.append("--block")
     else:
-        command = [
-            sys.executable,
-            "-m",
-            "cluster.local.gcs_supervisor",
-            session_directory,
-            *command,
-        ]
+        supervisor = [sys.executable, "-m", "cluster.local.gcs_supervisor", session_directory]
+        command = [*supervisor, *command]
         environment |= redis_environment(redis, cluster_id)
-    with state.head_log.open("wb") as log:
-        head = subprocess.Popen(
-            command,
-            env=os.environ | environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    head = _spawn(command, environment, state.head_log)
     cluster = RunningCluster(
         cluster_id=cluster_id,
         head_pid=head.pid,
@@ -89,6 +76,20 @@ def start_head(
     )
     state.record(cluster)
     return cluster
+
+
+def _spawn(
+    command: Sequence[str], environment: Mapping[str, str], log: Path
+) -> subprocess.Popen[bytes]:
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            command,
+            env=os.environ | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
 
 def _command(session_directory: str, dashboard: int, ports: Sequence[int]) -> list[str]:

@@ -89,7 +89,7 @@ class Artefact(_Strict):
 
 
 class Catalog(_Strict):
-    """All artefacts, and `node`, the package whose npm is used where none is installed."""
+    """The artefacts by name, and `node`, the package whose npm is used where none is installed."""
 
     artefacts: dict[Name, Artefact]
     node: Source

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from math import ceil
 from pathlib import Path
@@ -65,14 +65,10 @@ def bench(
         limits = _limits(models, texts, work)
         durations_s = {one: _duration_s(one, seconds, limits[one.kind]) for one in chosen}
         seen: Measurements = defaultdict(list)
-        for number in range(rounds):
-            for kind, driven in _by_kind(chosen).items():
-                for server in servers if number % 2 == 0 else servers[::-1]:
-                    if kind in server.kinds:
-                        console.print(f"round {number + 1} of {rounds}: {kind}, {server.name}")
-                        _measure(
-                            console, server, driven, models, texts[kind], durations_s, work, seen
-                        )
+        for number, kind, server in _turns(rounds, servers, chosen):
+            console.print(f"round {number + 1} of {rounds}: {kind}, {server.name}")
+            driven = [one for one in chosen if one.kind == kind]
+            _measure(console, server, driven, models, texts[kind], durations_s, work, seen)
     rows = [
         report.median_row(workload, server.name, seen[workload, server.name])
         for workload in chosen
@@ -168,11 +164,15 @@ def _measure(  # noqa: PLR0913 # a run needs all of these
             console.print(f"  {workload.name}: {rows_per_s:.0f} rows/s, {measured.failed} failed")
 
 
-def _by_kind(workloads: list[Workload]) -> dict[Kind, list[Workload]]:
-    kinds: dict[Kind, list[Workload]] = defaultdict(list)
-    for workload in workloads:
-        kinds[workload.kind].append(workload)
-    return kinds
+def _turns(
+    rounds: int, servers: Sequence[Server], workloads: Sequence[Workload]
+) -> Iterator[tuple[int, Kind, Server]]:
+    """Yield the order of measurements; every other round takes the servers in reverse."""
+    for number in range(rounds):
+        for kind in dict.fromkeys(one.kind for one in workloads):
+            for server in servers if number % 2 == 0 else servers[::-1]:
+                if kind in server.kinds:
+                    yield number, kind, server
 
 
 def _about(rounds: int, seconds: int) -> dict[str, object]:

@@ -61,7 +61,7 @@ class AutoscaledCluster(LocalCluster):
 
 
 def _profile() -> dict[str, Any]:
-    """Each replica of a model stage fills a node of its group; the rest stays on the head."""
+    """Place each replica of a model stage on a node of its own, and the rest on the head."""
     scaled = scaled_profile(MOST)
     stage_of = {names.deployment: stage for stage, names in MODEL_STAGES.items()}
     for deployment in application(scaled)["deployments"]:

@@ -34,22 +34,24 @@ _DEFAULT_PLAN = "default"
 
 def run(
     name: Annotated[str, typer.Argument(metavar="SCENARIO", help="A name, or a file.")],
-    url: Annotated[str | None, typer.Option(help="Of your service; else one is started.")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="A running service; if not given, one is started.")
+    ] = None,
     api_key: Annotated[
         list[str] | None,
         typer.Option(
-            help="Of your service: one for all tenants, or TENANT=KEY for each.",
+            help="Its API key for all tenants, or TENANT=KEY for each.",
             envvar="WINNOW_API_KEY",
         ),
     ] = None,
     slo: Annotated[
-        str | None, typer.Option(help="Another than the scenario's: name or file.")
+        str | None, typer.Option(help="Other objectives than the scenario's; a name, or a file.")
     ] = None,
-    scale: Annotated[float, typer.Option(help="How many times the scenario's rate.", min=0.01)] = 1,
+    scale: Annotated[float, typer.Option(help="Factor on the scenario's rate.", min=0.01)] = 1,
     trace: Annotated[
-        Path | None, typer.Option(help="Requests from a file, as loadtest/traffic.py writes it.")
+        Path | None, typer.Option(help="Requests from a file in the form of loadtest/traffic.py.")
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="Without its ending.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Path of the report, without suffix.")] = None,
 ) -> None:
     """Send the traffic of SCENARIO, and say whether the service met its objectives."""
     console = Console(width=140)
@@ -68,13 +70,16 @@ def run(
     checks = evaluate(objectives, recorded.results, disturbed_s)
     about = _about(name, scale, trace, scenario)
     document = report.document(about, recorded, checks, disturbed_s)
-    path = output or _RESULTS / f"load-{Path(name).stem}"
+    _report(console, document, output or _RESULTS / f"load-{Path(name).stem}")
+    if not document["passed"]:
+        raise typer.Exit(1)
+
+
+def _report(console: Console, document: dict[str, Any], path: Path) -> None:
     report.show(console, document)
     report.write(path.with_suffix(".json"), document)
     report.plot(path.with_suffix(".svg"), document)
     console.print(f"report: {path.with_suffix('.svg')}, {path.with_suffix('.json')}")
-    if not document["passed"]:
-        raise typer.Exit(1)
 
 
 def _service(
@@ -82,7 +87,9 @@ def _service(
 ) -> AbstractContextManager[Service]:
     if url is not None:
         if scenario.events:
-            raise typer.BadParameter("this scenario hurts its cluster: only one that it starts")
+            raise typer.BadParameter(
+                "this scenario has faults, which need a cluster started for it: leave --url out"
+            )
         return nullcontext(Service(url, _keys(trace.names, api_keys)))
     console.print(f"{scenario.about}\nstarting a cluster for it")
     plans = {name: scenario.plans.get(name, _DEFAULT_PLAN) for name in trace.names}

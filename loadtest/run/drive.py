@@ -109,7 +109,7 @@ def _look(
 
 async def _strike(cluster: LocalCluster | None, event: Event, start_s: float) -> FaultRecord:
     if cluster is None:
-        raise ValueError("only a cluster that was started here can be hurt")
+        raise ValueError("faults need a cluster that was started here")
     await asyncio.sleep(start_s + event.at_s - time.monotonic())
     began_s = time.monotonic()
     is_repaired = await asyncio.to_thread(event.find().strike, cluster)

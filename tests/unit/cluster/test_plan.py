@@ -1,4 +1,4 @@
-"""`winnow plan`: its arithmetic, loads that cannot be held, and the README's questions."""
+"""`winnow plan`: its arithmetic, infeasible loads, and the README's examples."""
 
 import json
 import re
@@ -74,7 +74,7 @@ def test_the_change_that_saves_most_comes_first() -> None:
 
 
 def test_an_objective_below_two_searches_time_is_not_to_be_held() -> None:
-    """A search takes 1 s of an idle reranker, and 20 ms of an embedder."""
+    """A search takes 1 s of an idle reranker, 20 ms of an idle embedder, and may wait as long."""
     assert plan_capacity(_load(), _ENGINES, 2.05).feasible
     assert not plan_capacity(_load(), _ENGINES, 2.03).feasible
 

@@ -1,4 +1,4 @@
-"""Traffic: the same for a seed, of the rate and mix that was asked for, and through a file."""
+"""Traffic: reproducible, of the requested rate and mix, and the same after a round trip."""
 
 from pathlib import Path
 

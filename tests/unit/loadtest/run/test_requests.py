@@ -1,4 +1,4 @@
-"""Requests made from a trace: what the service takes, of as many tokens as the trace says."""
+"""Requests made from a trace: the service accepts them, and they have the trace's tokens."""
 
 import json
 from typing import Any
@@ -87,7 +87,7 @@ def test_no_text_is_sent_twice_in_a_run_nor_by_the_next(trace: Trace) -> None:
 
 
 def test_texts_begin_unlike_one_another() -> None:
-    """Else a prefix cache would answer a part of them."""
+    """A prefix cache would otherwise answer a part of them."""
     texts = Texts(0)
     begins = {tuple(texts.of(40).split()[:3]) for _ in range(50_000)}
     assert len(begins) == 50_000

@@ -1,4 +1,4 @@
-"""The simulator: virtual time, one engine's arithmetic, replicas that start, are lost, replaced."""
+"""The simulator: virtual time, service times, and replicas that start, are lost or replaced."""
 
 import asyncio
 import time
@@ -164,7 +164,7 @@ def test_no_fitted_term_is_below_zero() -> None:
 
 @pytest.mark.parametrize("busy_by", ["calls", "tokens"])
 def test_a_replica_is_chosen_by_what_the_stage_counts(busy_by: str) -> None:
-    """One replica has a large call, the other two small ones: which is less busy?"""
+    """One replica has a large call, the other two small ones; the less busy one is chosen."""
 
     async def chosen() -> list[int]:
         clock = asyncio.get_running_loop().time
