@@ -10,6 +10,8 @@ from deployments.config import EmbedderConfig, IndexConfig, RerankerConfig, Rout
 
 
 class AppConfig(BaseModel):
+    """The `args` of a profile's application, which `cluster.app:build` gets."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     router: RouterConfig

@@ -38,20 +38,15 @@ def field_names(schema: object) -> Iterator[str]:
 def _path(location: tuple[int | str, ...], data: object) -> str:
     """Join the keys that lead to the mistake; an entry of a list goes by its `name`, if any."""
     keys: list[str] = []
-    for number, key in enumerate(location):
-        is_last = number == len(location) - 1
-        if isinstance(data, list) and isinstance(key, int):
-            data = data[key] if key < len(data) else None
-            keys.append(
-                str(data["name"]) if isinstance(data, dict) and "name" in data else str(key)
-            )
+    for key in location:
+        if isinstance(data, list) and isinstance(key, int) and key < len(data):
+            data = data[key]
+            keys.append(str(data.get("name", key)) if isinstance(data, dict) else str(key))
         elif isinstance(data, dict) and key in data:
             data = data[key]
             keys.append(str(key))
-        elif (
-            is_last
-        ):  # a missing field; any other unknown key is pydantic's name for a union member
-            keys.append(str(key))
+        elif key == location[-1]:
+            keys.append(str(key))  # a missing field; other keys are pydantic's, of union members
     return ".".join(keys) or "the file"
 
 

@@ -35,6 +35,8 @@ class PacedEngine(FreeEngine):
 
 
 class PacedEmbedder(Embedder):
+    """The Embedder with a PacedEngine."""
+
     async def __init__(  # type: ignore[misc] # Serve awaits it
         self, config: EmbedderConfig, tokens_per_s: float = TOKENS_PER_S
     ) -> None:
@@ -43,6 +45,8 @@ class PacedEmbedder(Embedder):
 
 
 class PacedReranker(Reranker):
+    """The Reranker with a PacedEngine."""
+
     async def __init__(  # type: ignore[misc] # Serve awaits it
         self, config: RerankerConfig, tokens_per_s: float = TOKENS_PER_S
     ) -> None:

@@ -28,6 +28,8 @@ def redis_binary() -> str | None:
 
 
 class RedisServer:
+    """A redis-server on a free port, that keeps nothing on disk."""
+
     def __init__(self, binary: str, directory: Path) -> None:
         [self._port] = free_ports(1)
         self._binary = binary

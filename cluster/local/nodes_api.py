@@ -22,6 +22,8 @@ class Node:
 
 
 class NodesApi:
+    """Ray's dashboard API on this machine."""
+
     def __init__(self, dashboard_port: int, token: str) -> None:
         self._client = httpx.Client(
             base_url=f"http://127.0.0.1:{dashboard_port}",

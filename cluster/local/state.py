@@ -37,6 +37,8 @@ class RunningCluster(BaseModel):
 
 
 class State:
+    """The files of one local cluster; any number of commands may open it."""
+
     def __init__(self, directory: Path) -> None:
         self.directory = directory.absolute()
         self.api_key_file = self.directory / "api_key"

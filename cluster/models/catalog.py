@@ -76,6 +76,8 @@ Build = Annotated[
 
 
 class Artefact(_Strict):
+    """A model or a corpus: its package, its recipe, and its task."""
+
     task: Literal["embed", "rerank", "corpus"]
     description: str
     licence: str

@@ -69,9 +69,7 @@ def _replica(deployment: str) -> Find:
 
 
 NONE = Fault("none", lambda _: lambda: True)
-GCS = _signalled(
-    "kill -9 of the GCS", LocalCluster.gcs, signal.SIGKILL
-)  # Ray's state is in a Redis
+GCS = _signalled("kill -9 of the GCS", LocalCluster.gcs, signal.SIGKILL)
 FEWER = _changed("one replica a stage fewer", _resized(REPLICAS - 1))
 MORE = _changed("one replica a stage more", _resized(REPLICAS))
 # They need the chaos runner's own cluster: two replicas a stage, and a Redis for Ray's state.

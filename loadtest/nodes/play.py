@@ -54,6 +54,8 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
+    """The finished steps, the sizes seen, and the outcomes of all requests."""
+
     steps: list[Played]
     moments: list[Moment]
     sent: list[Outcome]

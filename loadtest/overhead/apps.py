@@ -48,12 +48,16 @@ class FreeEngine:
 
 
 class FreeEmbedder(Embedder):
+    """The Embedder with a FreeEngine."""
+
     async def __init__(self, config: EmbedderConfig) -> None:  # type: ignore[misc] # Serve awaits it
         engine: PoolingEngine = FreeEngine(config.dimensions)
         self.attach("embed", config, "free", engine, lambda one: one.embed)
 
 
 class FreeReranker(Reranker):
+    """The Reranker with a FreeEngine."""
+
     async def __init__(self, config: RerankerConfig) -> None:  # type: ignore[misc] # Serve awaits it
         engine: PoolingEngine = FreeEngine(1)
         self.attach("rerank", config, "free", engine, lambda one: one.score)
@@ -102,12 +106,16 @@ bare = FastAPI()
 
 
 class Answerer:
+    """The second hop of the graph."""
+
     async def answer(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
         return ANSWER
 
 
 @serve.ingress(bare)
 class Front:
+    """The ingress of the graph: the first hop."""
+
     def __init__(self, answerer: DeploymentHandle[Any]) -> None:
         self._answerer = answerer
 

@@ -20,7 +20,7 @@ _FAULTS = {fault.name: fault for fault in ALL if fault not in REPLICATED_ONLY}
 
 
 class UnknownScenarioError(Exception):
-    pass
+    """There is no such scenario, or it names a deployment that its profile lacks."""
 
 
 class _Strict(BaseModel):

@@ -50,6 +50,8 @@ class Objective(_Strict):
 
 
 class Slo(_Strict):
+    """A file of objectives, all of which must hold."""
+
     objectives: tuple[Objective, ...] = Field(min_length=1)
 
 

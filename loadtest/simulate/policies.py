@@ -27,6 +27,8 @@ class Observation:
 
 
 class Policy(Protocol):
+    """An autoscaling policy: decides a stage's number of replicas."""
+
     def decide(self, seen: Observation) -> int: ...
 
 

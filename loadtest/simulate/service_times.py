@@ -23,6 +23,8 @@ class Sample:
 
 
 class ServiceTimes(BaseModel):
+    """The terms of one engine's service time, in seconds."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: str

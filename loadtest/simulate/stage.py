@@ -42,6 +42,8 @@ class StageSpec(BaseModel):
 
 
 class Replica:
+    """A replica: a real Batcher over a simulated engine, with its calls and tokens under way."""
+
     def __init__(self, spec: StageSpec, clock: Clock, asked_s: float) -> None:
         self.asked_s = asked_s
         self.calls = 0

@@ -27,6 +27,8 @@ class _Clock(selectors.SelectSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop whose `time()` is virtual seconds."""
+
     def __init__(self) -> None:
         self._virtual = _Clock()
         super().__init__(self._virtual)
