@@ -1,4 +1,7 @@
-"""Winnow's own HTTP API as the command line uses it: one method a route, errors in plain words."""
+"""A client of Winnow's HTTP API for the command line and the load tests: a method for each route.
+
+Knows no cluster: a URL and a key are all it needs.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,10 +13,23 @@ _TIMEOUT_S = 130.0
 
 
 class ApiError(Exception):
-    """The service refused; the message is its own."""
+    """The service refused a request, or did not answer (`status` None).
+
+    The message is the service's own.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message, status)
+        self.message = message
+        self.status = status
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class WinnowClient:
+    """Every method but `readiness` raises ApiError."""
+
     def __init__(self, url: str, api_key: str) -> None:
         self._http = httpx.Client(
             base_url=url,
@@ -23,7 +39,7 @@ class WinnowClient:
         )
 
     def readiness(self) -> dict[str, Any] | None:
-        """What /readyz says, None while nothing answers."""
+        """Return the body of /readyz; None while the service does not answer."""
         try:
             response = self._http.get("/readyz", timeout=5)
             body: dict[str, Any] = response.json()
@@ -42,6 +58,7 @@ class WinnowClient:
         )
 
     def get_documents(self, name: str, ids: Sequence[str]) -> list[dict[str, Any] | None]:
+        """Return a document for each id; None for one that is not stored."""
         path = f"/v1/collections/{quote(name)}/documents/get"
         found: list[dict[str, Any] | None] = self.call("POST", path, {"ids": list(ids)})[
             "documents"
@@ -49,6 +66,7 @@ class WinnowClient:
         return found
 
     def delete_where(self, name: str, where: dict[str, Any]) -> int:
+        """Delete the documents that the filter `where` selects; return their number."""
         path = f"/v1/collections/{quote(name)}/documents/delete"
         return int(self.call("POST", path, {"filter": where})["deleted"])
 
@@ -57,13 +75,14 @@ class WinnowClient:
         return self.call("POST", "/v1/search", body)
 
     def call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        """The JSON answer; ApiError when the service refuses or cannot be reached."""
+        """Send a request and return its JSON answer, empty for an empty body."""
         try:
             response = self._http.request(method, path, json=body)
         except httpx.TransportError as error:
             raise ApiError(f"no answer from {self._http.base_url}: {error}") from error
         if response.is_error:
-            raise ApiError(f"{response.status_code} {_message(response)}")
+            message = f"{response.status_code} {_message(response)}"
+            raise ApiError(message, response.status_code)
         answer: dict[str, Any] = response.json() if response.content else {}
         return answer
 

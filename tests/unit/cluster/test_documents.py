@@ -1,5 +1,6 @@
-"""Documents out of files: their ids are fixed by their files, and no two files share one."""
+"""Documents read from files: ids follow from the files, and a bad line is named."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,21 @@ def test_json_lines_are_documents_as_they_stand(suffix: str) -> None:
     assert list(read_documents(path)) == [{"id": "7", "text": "seven", "metadata": {"n": 7}}]
 
 
-def test_a_bad_line_is_named() -> None:
-    path = _written("lines.jsonl", '{"id": "a", "text": "b"}\n{"id": "c"}\n')
-    with pytest.raises(UnreadableFileError, match=r"lines\.jsonl:2: .* \('text'\)"):
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"id": "c"}', "'text'"),
+        ('{"id": "c", "text": " \\n"}', "its text is blank: leave the document out"),
+        ('{"id": "c", "text": 1}', "its text is blank"),
+        (
+            '{"id": "c", "text": "d", "title": "e"}',
+            "'title' is no field of a document: put it into 'metadata'",
+        ),
+        ("[]", "list indices"),
+        ("{", "Expecting"),
+    ],
+)
+def test_a_bad_line_is_named(line: str, said: str) -> None:
+    path = _written("lines.jsonl", '{"id": "a", "text": "b"}\n' + line + "\n")
+    with pytest.raises(UnreadableFileError, match=rf"lines\.jsonl:2: .*{re.escape(said)}"):
         list(read_documents(path))
