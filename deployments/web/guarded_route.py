@@ -15,6 +15,7 @@ from deployments.tenants.admission import Admission, Admitted
 from deployments.tenants.api_keys import KeyRing, Scope
 from deployments.web.auth import authenticate
 from deployments.web.body import BoundedRequest
+from deployments.web.exact_path import require_exact_path
 from deployments.web.rate_limit_headers import limit_headers
 from deployments.web.schemas import MAX_DEADLINE_MS, DeadlineMs
 
@@ -42,10 +43,13 @@ def guard(keys: KeyRing, admission: Admission, clock: Clock) -> Guard:
 
             def get_route_handler(self) -> Handle:
                 handle = super().get_route_handler()
+                template = self.path_format
 
                 async def guarded(request: Request) -> Response:
                     tenant = await authenticate(request, keys)
                     tenant.require(scope)
+                    if request.method != "GET":
+                        require_exact_path(request, template)
                     return await _answer(request, admission.call(tenant), handle, clock)
 
                 return guarded
@@ -61,6 +65,7 @@ async def _answer(request: Request, call: Admitted, handle: Handle, clock: Clock
     try:
         await call.enter()
         _require_each_once(request)
+        _require_no_stray_query(request)
         call.deadline = _asked(request, came_s, clock)
         answering = _read_and_handle(request, handle)
         response = await (within(call.deadline, answering) if call.deadline else answering)
@@ -100,3 +105,17 @@ def _require_each_once(request: Request) -> None:
         if name in seen:
             raise InvalidRequest(f"'{name}' is given more than once: give it once", param=name)
         seen.add(name)
+
+
+def _require_no_stray_query(request: Request) -> None:
+    """A deletion has one query parameter. Any other is the rest of an id with a '?' in it, written
+    as it is: the path would name another document."""
+    if request.method != "DELETE":
+        return
+    for name in request.query_params:
+        if name != _DEADLINE:
+            raise InvalidRequest(
+                f"'{name}' is not a query parameter of this request: write a '?' inside an id as"
+                " %3F",
+                param=name,
+            )

@@ -17,6 +17,8 @@ from pydantic import (
     model_validator,
 )
 
+from deployments.web.document_ids import DocumentId, StoredDocumentId
+
 MAX_TEXT_CHARACTERS = 1_000_000
 MAX_DOCUMENTS_PER_CALL = 1_000
 MAX_METADATA_BYTES = 16_384
@@ -53,7 +55,6 @@ Text = Annotated[
     StringConstraints(min_length=1, max_length=MAX_TEXT_CHARACTERS),
     AfterValidator(_readable),
 ]
-DocumentId = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,256}$")]
 CollectionName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 
@@ -94,7 +95,7 @@ class UpsertResponse(BaseModel):
 
 
 class GetDocumentsRequest(Wire):
-    ids: list[DocumentId] = Field(min_length=1, max_length=MAX_DOCUMENTS_PER_CALL)
+    ids: list[StoredDocumentId] = Field(min_length=1, max_length=MAX_DOCUMENTS_PER_CALL)
 
 
 class StoredDocument(BaseModel):
@@ -119,7 +120,7 @@ class DocumentPage(BaseModel):
 class DeleteRequest(Wire):
     """By ids or by filter, not both."""
 
-    ids: list[DocumentId] | None = Field(
+    ids: list[StoredDocumentId] | None = Field(
         default=None, min_length=1, max_length=MAX_DOCUMENTS_PER_CALL
     )
     filter: dict[str, Any] | None = None

@@ -11,6 +11,7 @@ from deployments.stores.base import Collection, Namespace, Record
 from deployments.stores.filter_parser import parse_filter
 from deployments.tenants.document_limit import require_room
 from deployments.web.auth import Caller
+from deployments.web.document_ids import DocumentId
 from deployments.web.guarded_route import Guard
 from deployments.web.schemas import (
     CollectionBody,
@@ -18,7 +19,6 @@ from deployments.web.schemas import (
     CollectionName,
     DeleteRequest,
     DeleteResponse,
-    DocumentId,
     DocumentPage,
     GetDocumentsRequest,
     GetDocumentsResponse,
