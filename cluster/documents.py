@@ -1,7 +1,8 @@
 """Documents out of files: JSON lines as they are, text and Markdown in chunks.
 
 A chunk is short enough for a small embedding model to read whole. Its id is the file's path from
-here and its number, so reading a file again gives the same documents.
+here (from the root, if the file is not below here) and its number, so reading a file again gives
+the same documents.
 """
 
 import json
@@ -37,6 +38,12 @@ def source_of(path: Path) -> str:
     return Path(os.path.relpath(path)).as_posix()
 
 
+def _id_of(path: Path) -> str:
+    """As `source_of`, but without the '..' that no id may have."""
+    source = source_of(path)
+    return os.path.abspath(path) if source.startswith("../") else source
+
+
 def _json_lines(path: Path) -> Iterator[Document]:
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
@@ -65,7 +72,7 @@ def _chunks(path: Path) -> Iterator[Document]:
     for number, (offset, chunk) in enumerate(splitter.chunk_indices(text)):
         if chunk.strip():
             yield {
-                "id": f"{source_of(path)}#{number}",
+                "id": f"{_id_of(path)}#{number}",
                 "text": chunk,
                 "metadata": {
                     "title": path.name,

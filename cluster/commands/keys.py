@@ -1,10 +1,12 @@
 """`winnow keys`: the keys of tenants. A key is shown once, when it is made."""
 
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 from rich.table import Table
 
+from cluster.client import path_part
 from cluster.commands.session import open_client, open_console, open_state
 from cluster.commands.tenants import date
 
@@ -37,7 +39,7 @@ def list_all(
     tenant: Annotated[str | None, typer.Option(help="Only this tenant's.")] = None,
 ) -> None:
     """Show keys by id; the keys themselves are not kept."""
-    query = f"?tenant={tenant}" if tenant else ""
+    query = f"?tenant={quote(tenant, safe='')}" if tenant else ""
     table = Table("id", "ends in", "tenant", "scopes", "created", "expires", "revoked")
     for key in open_client(open_state()).call("GET", _PATH + query)["keys"]:
         times = (date(key[name]) for name in ("created", "expires", "revoked"))
@@ -52,11 +54,13 @@ def rotate(
 ) -> None:
     """Make a key in place of the key ID and print it."""
     body = {"overlap_s": overlap_hours * _HOUR_S}
-    typer.echo(open_client(open_state()).call("POST", f"{_PATH}/{id}/rotate", body)["key"])
+    typer.echo(
+        open_client(open_state()).call("POST", f"{_PATH}/{path_part(id)}/rotate", body)["key"]
+    )
 
 
 @app.command()
 def revoke(id: str) -> None:
     """Let the key ID open nothing any more, within seconds."""
-    key = open_client(open_state()).call("DELETE", f"{_PATH}/{id}")
+    key = open_client(open_state()).call("DELETE", f"{_PATH}/{path_part(id)}")
     open_console().print(f"{key['id']} of {key['tenant']}: revoked")

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from cluster.client import path_part
 from cluster.commands.session import open_client, open_console, open_state
 
 app = typer.Typer(help="Tenants of the running cluster.", no_args_is_help=True)
@@ -57,7 +58,7 @@ def date(seconds: int | None) -> str:
 
 
 def _change(id: str, changes: dict[str, Any]) -> None:
-    _say(open_client(open_state()).call("PATCH", f"{_PATH}/{id}", changes))
+    _say(open_client(open_state()).call("PATCH", f"{_PATH}/{path_part(id)}", changes))
 
 
 def _say(tenant: dict[str, Any]) -> None:

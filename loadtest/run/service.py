@@ -85,4 +85,4 @@ def filled(service: Service, requests: Requests, trace: Trace, documents: int) -
         for client in clients:
             # A service that the run broke does not cost its report.
             with suppress(ApiError):
-                client.call("DELETE", f"/v1/collections/{requests.collection}")
+                client.delete_collection(requests.collection)
