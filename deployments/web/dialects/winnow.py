@@ -3,8 +3,9 @@
 from typing import Annotated
 
 import orjson
-from fastapi import APIRouter, Body, Path, Query, Response
+from fastapi import APIRouter, Body, Header, Path, Query, Response
 
+from deployments.errors import InvalidRequest
 from deployments.pipeline.pipeline import Found, SearchPlan
 from deployments.request.timings import Timings
 from deployments.stores.base import Collection, Namespace, Record
@@ -33,6 +34,10 @@ from deployments.web.service import Service
 
 Name = Annotated[CollectionName, Path()]
 Id = Annotated[DocumentId, Path()]
+_CONFIRM = "x-confirm-delete"
+Confirmation = Annotated[
+    str | None, Header(alias=_CONFIRM, description="The name of the collection, once more.")
+]
 
 
 class CreateRequest(Wire):
@@ -72,8 +77,17 @@ def _add_collection_writes(router: APIRouter, service: Service) -> None:
         return _collection(await collections.describe(caller.tenant.id, name, deadline))
 
     @router.delete("/v1/collections/{name}", status_code=204, tags=["collections"])
-    async def drop(name: Name, caller: Caller) -> None:
-        """Delete a collection with all it holds."""
+    async def drop(name: Name, caller: Caller, confirmation: Confirmation = None) -> None:
+        """Delete a collection with all it holds; 400 unless a header repeats its name.
+
+        The path alone is also what some clients make of the path of a document with the id `..`.
+        """
+        if confirmation != name:
+            raise InvalidRequest(
+                f"this would delete the collection '{name}' with all its documents: if that is what"
+                f" is meant, send the header '{_CONFIRM}: {name}'; if it was a document, name it in"
+                f" the body of POST /v1/collections/{name}/documents/delete"
+            )
         await collections.drop(caller.tenant.id, name, service.deadline(caller))
 
 
