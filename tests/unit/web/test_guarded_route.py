@@ -152,9 +152,8 @@ async def test_no_route_redirects(service: TestService) -> None:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("POST", "/v1%2Fembeddings"),
-        ("POST", "/%761/embeddings"),
         ("PUT", "/v1%2Fcollections%2Fbooks"),
+        ("PUT", "/%761/collections/books"),
         ("DELETE", "/v1/collections%2Fbooks"),
         ("DELETE", "/v1/collections/books%2Fdocuments%2Fa"),
         ("DELETE", "/v1/collections/books/documents/a/"),
