@@ -48,18 +48,21 @@ class WinnowClient:
         return body if "stages" in body else None
 
     def create_collection(self, name: str) -> dict[str, Any]:
-        return self.call("PUT", f"/v1/collections/{quote(name)}")
+        return self.call("PUT", _collection(name))
+
+    def delete_collection(self, name: str) -> None:
+        self.call("DELETE", _collection(name), headers={"x-confirm-delete": name})
 
     def upsert(self, name: str, documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
         return self.call(
             "POST",
-            f"/v1/collections/{quote(name)}/documents",
+            f"{_collection(name)}/documents",
             {"documents": list(documents), "deadline_ms": 120_000},
         )
 
     def get_documents(self, name: str, ids: Sequence[str]) -> list[dict[str, Any] | None]:
         """Return a document for each id; None for one that is not stored."""
-        path = f"/v1/collections/{quote(name)}/documents/get"
+        path = f"{_collection(name)}/documents/get"
         found: list[dict[str, Any] | None] = self.call("POST", path, {"ids": list(ids)})[
             "documents"
         ]
@@ -67,17 +70,19 @@ class WinnowClient:
 
     def delete_where(self, name: str, where: dict[str, Any]) -> int:
         """Delete the documents that the filter `where` selects; return their number."""
-        path = f"/v1/collections/{quote(name)}/documents/delete"
+        path = f"{_collection(name)}/documents/delete"
         return int(self.call("POST", path, {"filter": where})["deleted"])
 
     def search(self, name: str, query: str, top_k: int, top_n: int) -> dict[str, Any]:
         body = {"collection": name, "query": query, "top_k": top_k, "top_n": top_n}
         return self.call("POST", "/v1/search", body)
 
-    def call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+    def call(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> dict[str, Any]:
         """Send a request and return its JSON answer, empty for an empty body."""
         try:
-            response = self._http.request(method, path, json=body)
+            response = self._http.request(method, path, json=body, headers=headers)
         except httpx.TransportError as error:
             raise ApiError(f"no answer from {self._http.base_url}: {error}") from error
         if response.is_error:
@@ -85,6 +90,17 @@ class WinnowClient:
             raise ApiError(message, response.status_code)
         answer: dict[str, Any] = response.json() if response.content else {}
         return answer
+
+
+def path_part(name: str) -> str:
+    """`name` as one part of a path. Raises ApiError for those that httpx would remove from it."""
+    if name in ("", ".", ".."):
+        raise ApiError(f"'{name}' is no name: take another")
+    return quote(name, safe="")
+
+
+def _collection(name: str) -> str:
+    return f"/v1/collections/{path_part(name)}"
 
 
 def _message(response: httpx.Response) -> str:

@@ -1,7 +1,8 @@
 """Documents read from files: JSON lines as they are, text and Markdown in chunks.
 
-A chunk fits the context of a small embedding model. Its id is the file's relative path and the
-chunk's number, so reading a file again gives the same documents. Knows no service.
+A chunk fits the context of a small embedding model. Its id is the file's path from here (from the
+root, if the file is not below here) and the chunk's number, so reading a file again gives the same
+documents. Knows no service.
 """
 
 import json
@@ -37,6 +38,12 @@ def is_chunked(path: Path) -> bool:
 def source_of(path: Path) -> str:
     """Return the relative path that a file's chunks carry, the same however `path` is written."""
     return Path(os.path.relpath(path)).as_posix()
+
+
+def _id_of(path: Path) -> str:
+    """As `source_of`, but without the '..' that no id may have."""
+    source = source_of(path)
+    return os.path.abspath(path) if source.startswith("../") else source
 
 
 def _json_lines(path: Path) -> Iterator[Document]:
@@ -75,7 +82,7 @@ def _chunks(path: Path) -> Iterator[Document]:
     for number, (offset, chunk) in enumerate(splitter.chunk_indices(text)):
         if chunk.strip():
             yield {
-                "id": f"{source_of(path)}#{number}",
+                "id": f"{_id_of(path)}#{number}",
                 "text": chunk,
                 "metadata": {
                     "title": path.name,

@@ -1,10 +1,12 @@
 """`winnow keys`: tenants' API keys. A key is shown once, when it is made. Needs an admin's key."""
 
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 from rich.table import Table
 
+from cluster.client import path_part
 from cluster.commands.session import ApiKey, Url, open_client, open_console
 from cluster.commands.tenants import date
 
@@ -41,7 +43,7 @@ def list_all(
     api_key: ApiKey = None,
 ) -> None:
     """List keys by id; the keys themselves are not stored."""
-    query = f"?tenant={tenant}" if tenant else ""
+    query = f"?tenant={quote(tenant, safe='')}" if tenant else ""
     table = Table("id", "ends in", "tenant", "scopes", "created", "expires", "revoked")
     for key in open_client(url, api_key).call("GET", _PATH + query)["keys"]:
         times = (date(key[name]) for name in ("created", "expires", "revoked"))
@@ -58,11 +60,12 @@ def rotate(
 ) -> None:
     """Replace the key ID by a new one and print that."""
     body = {"overlap_s": overlap_hours * _HOUR_S}
-    typer.echo(open_client(url, api_key).call("POST", f"{_PATH}/{id}/rotate", body)["key"])
+    client = open_client(url, api_key)
+    typer.echo(client.call("POST", f"{_PATH}/{path_part(id)}/rotate", body)["key"])
 
 
 @app.command()
 def revoke(id: str, url: Url = None, api_key: ApiKey = None) -> None:
     """Refuse the key ID from now on, within seconds."""
-    key = open_client(url, api_key).call("DELETE", f"{_PATH}/{id}")
+    key = open_client(url, api_key).call("DELETE", f"{_PATH}/{path_part(id)}")
     open_console().print(f"{key['id']} of {key['tenant']}: revoked")

@@ -74,11 +74,10 @@ def _rerank(client: WinnowClient, path: str) -> bool:
 
 
 def _search(client: WinnowClient) -> bool:
-    path = f"/v1/collections/{_COLLECTION}"
     client.create_collection(_COLLECTION)
     try:
         documents = [{"id": str(i), "text": text} for i, text in enumerate(_DOCUMENTS)]
         client.upsert(_COLLECTION, documents)
         return len(client.search(_COLLECTION, _QUERY, 2, 2)["results"]) == 2
     finally:
-        client.call("DELETE", path)
+        client.delete_collection(_COLLECTION)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from cluster.client import WinnowClient
+from cluster.client import WinnowClient, path_part
 from cluster.commands.session import ApiKey, Url, open_client, open_console
 
 app = typer.Typer(help="Tenants of the running service.", no_args_is_help=True)
@@ -61,7 +61,7 @@ def date(seconds: int | None) -> str:
 
 
 def _change(client: WinnowClient, id: str, changes: dict[str, Any]) -> None:
-    _say(client.call("PATCH", f"{_PATH}/{id}", changes))
+    _say(client.call("PATCH", f"{_PATH}/{path_part(id)}", changes))
 
 
 def _say(tenant: dict[str, Any]) -> None:

@@ -87,4 +87,4 @@ def filled(service: Service, requests: Requests, trace: Trace, documents: int) -
         for client in clients:
             # Even if the run broke the service, its report is written.
             with suppress(ApiError):
-                client.call("DELETE", f"/v1/collections/{requests.collection}")
+                client.delete_collection(requests.collection)

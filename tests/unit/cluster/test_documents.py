@@ -43,6 +43,17 @@ def test_a_file_has_the_same_documents_however_its_path_is_written(
     assert list(read_documents(again)) == list(read_documents(path))
 
 
+def test_a_file_that_is_not_below_here_has_an_id_without_dots(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _written("notes.txt", "One line.")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    [document] = read_documents(Path("../notes.txt"))
+    assert document["id"] == f"{tmp_path}/notes.txt#0"
+    assert document["metadata"]["source"] == "../notes.txt"
+
+
 @pytest.mark.parametrize("suffix", ["jsonl", "ndjson"])
 def test_json_lines_are_documents_as_they_stand(suffix: str) -> None:
     path = _written(f"lines.{suffix}", '{"id": 7, "text": "seven", "metadata": {"n": 7}}\n\n')
