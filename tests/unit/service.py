@@ -14,7 +14,7 @@ from deployments.tenants.admission import Admission
 from deployments.tenants.api_keys import ALL_SCOPES, Scope, new_key, write_keys
 from deployments.tenants.plans import Plan, Plans
 from deployments.tenants.rate_limits.limiter import Limiter
-from deployments.tenants.rate_limits.local import EmbeddedLimiter
+from deployments.tenants.rate_limits.local import MemoryLimiter
 from deployments.tenants.tenant_store import TenantStore
 from deployments.web.app import build_http_app
 from deployments.web.schemas import Readiness
@@ -93,7 +93,7 @@ class TestService:
             None, directory, MODELS, lambda *_: None, lambda: None, lambda: 1_000_000.0
         )
         await control.start(directory / "keys.json")
-        limiter = limiter or EmbeddedLimiter.in_memory()
+        limiter = limiter or MemoryLimiter()
         return cls(control, key, pipeline or NotingPipeline(), collections, limiter)
 
     async def close(self) -> None:

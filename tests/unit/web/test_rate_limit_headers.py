@@ -110,7 +110,7 @@ async def test_so_many_at_once_and_a_place_is_given_back(
     assert (await embed(service)).status_code == 200
     assert (await running[1]).status_code == 200
     assert (await service.post("/v1/embeddings", json={})).status_code == 400
-    assert not service.admission.places.of("tenant")
+    assert not service.admission.slots.held("tenant")
 
 
 async def test_a_router_holds_no_more_than_its_places_and_keeps_everyones_share(
@@ -127,13 +127,13 @@ async def test_a_router_holds_no_more_than_its_places_and_keeps_everyones_share(
 
     monkeypatch.setattr(service.pipeline, "embed_documents", slow)
     running = [asyncio.create_task(embed(service)) for _ in range(4)]
-    while service.admission.places.of("tenant") < 4:
+    while service.admission.slots.held("tenant") < 4:
         await asyncio.sleep(0)
     refused = await embed(service)
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
     assert refused.headers["retry-after"] == "1"
     running += [asyncio.create_task(embed(service, key=other)) for _ in range(2)]
-    while service.admission.places.of("other") < 2:
+    while service.admission.slots.held("other") < 2:
         await asyncio.sleep(0)
     assert (await embed(service, key=other)).status_code == 503
     leave.set()
