@@ -20,10 +20,8 @@ def status() -> None:
     readiness = WinnowClient(cluster.url, state.api_key()).readiness() or {"stages": {}}
     console.print(f"{cluster.url}  profile {cluster.profile}  {deployed.status}")
     table = Table(box=None)
-    for name in ("deployment", "status", "replicas"):
+    for name in ("deployment", "status", "replicas", "model", "queued\nrows", "queued\ntokens"):
         table.add_column(name, no_wrap=True)
-    for name in ("model", "queued rows", "queued tokens"):
-        table.add_column(name)
     for one in deployed.deployments:
         replicas = ", ".join(f"{count} {kind.lower()}" for kind, count in one.replicas.items())
         stage = readiness["stages"].get(STAGE_OF_DEPLOYMENT.get(one.name, ""), {})
