@@ -14,7 +14,6 @@ from cluster.__main__ import app
 from cluster.capacity import (
     Engine,
     Load,
-    ModelStage,
     TracedRequest,
     assumed_tokens_per_s,
     load_of,
@@ -22,6 +21,7 @@ from cluster.capacity import (
     plan_capacity,
 )
 from cluster.commands.session import CommandError
+from cluster.stages import ModelStage
 from loadtest.traffic import RequestKind, Traffic, generate
 
 _ROOT = Path(__file__).parents[3]
