@@ -34,7 +34,8 @@ def demo(
     console.print()
     for query in _QUERIES:
         show_results(console, query, client.search(_COLLECTION, query, top_k=30, top_n=_RESULTS))
-    console.print(f"URL      {cluster.url}   (API documentation: {cluster.url}/docs)")
+    console.print(f"URL      {cluster.url}")
+    console.print(f"API      {cluster.url}/docs")
     console.print(f"API key  {state.api_key()}")
     console.print("Ask      .venv/bin/winnow search wikipedia 'your question'")
     console.print("Stop     make down")

@@ -43,8 +43,8 @@ def show_results(console: Console, query: str, answer: dict[str, Any]) -> None:
             f"{result['metadata'].get('title', result['id'])}\n{_snippet(result['text'])}",
         )
     console.print(table)
-    stages = "  ".join(f"{name} {ms:.1f} ms" for name, ms in answer["timings_ms"].items())
-    console.print(f"{answer['usage']['candidates']} candidates   {stages}\n")
+    stages = ", ".join(f"{name} {ms:.0f}" for name, ms in answer["timings_ms"].items())
+    console.print(f"{answer['usage']['candidates']} candidates: {stages} ms\n")
 
 
 def _snippet(text: str) -> str:

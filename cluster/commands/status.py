@@ -19,8 +19,9 @@ def status() -> None:
     deployed = open_serve(state, cluster).application(name)
     readiness = WinnowClient(cluster.url, state.api_key()).readiness() or {"stages": {}}
     console.print(f"{cluster.url}  profile {cluster.profile}  {deployed.status}")
-    table = Table("deployment", "status", "replicas", "model", "queued rows", "queued tokens")
-    table.columns[1].no_wrap = True
+    table = Table(box=None)
+    for name in ("deployment", "status", "replicas", "model", "queued\nrows", "queued\ntokens"):
+        table.add_column(name, no_wrap=True)
     for one in deployed.deployments:
         replicas = ", ".join(f"{count} {kind.lower()}" for kind, count in one.replicas.items())
         stage = readiness["stages"].get(STAGE_OF_DEPLOYMENT.get(one.name, ""), {})
