@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.engine.base import EngineConfig
 from deployments.engine.golden import Golden
-from deployments.text.prompts import EmbedTemplate, RerankTemplate
+from deployments.text.prompts import EmbedTemplate, RerankTemplate, Truncation
 
 
 class CallLimits(BaseModel):
@@ -49,7 +49,11 @@ class ControlConfig(BaseModel):
 
 
 class RouterConfig(BaseModel):
-    """`keys_file` holds the first hashed keys, which the control store takes in."""
+    """`keys_file` holds the first hashed keys, which the control store takes in.
+
+    `token_id_vocabulary` is a vocabulary in tiktoken's format (cl100k_base for the clients there
+    are), by which token ids in place of texts are read; without it they are refused.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -59,14 +63,17 @@ class RouterConfig(BaseModel):
     embed_calls: CallLimits = CallLimits()
     rerank_calls: CallLimits = CallLimits()
     embed_cache: EmbedCacheConfig = EmbedCacheConfig()
+    token_id_vocabulary: str | None = None
 
 
 class ModelConfig(BaseModel):
-    """A model as Winnow serves it; `name` is what clients call it."""
+    """A model as Winnow serves it; `name` is what clients call it, and `aliases` what else they
+    may call it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
+    aliases: tuple[str, ...] = ()
     template: EmbedTemplate | RerankTemplate
     engine: EngineConfig
     golden: tuple[Golden, ...] = Field(min_length=1)
@@ -93,11 +100,13 @@ class ModelConfig(BaseModel):
 
 class EmbedderConfig(ModelConfig):
     """`dimensions` is the width of the vectors; they may be cut to any width from `min_dimensions`
-    up if the model was trained for that (Matryoshka)."""
+    up if the model was trained for that (Matryoshka). `truncate` is what /v1/embeddings does with
+    a text that is too long where the client does not say, as OpenAI's cannot."""
 
     template: EmbedTemplate
     dimensions: int = Field(gt=0)
     min_dimensions: int | None = Field(default=None, gt=0)
+    truncate: Truncation = "NONE"
 
     def _identity(self) -> list[Any]:
         return [self.template.prefix, self.template.suffix, self.dimensions]

@@ -128,6 +128,8 @@ class EmbedEncoder:
                 row if len(row) <= room else self._shorten(row, text, room, cut.keep, starts)
                 for row, text in zip(rows, texts, strict=True)
             ]
+        if not self._fixed_tokens:
+            _refuse_empty(rows)
         return TokenRows.pack([self._prefix + row + self._suffix for row in rows])
 
     def _shorten(
@@ -266,6 +268,14 @@ class Encoder:
         if sum(map(len, texts)) < _CHARACTERS_ON_LOOP:
             return encode()
         return await asyncio.get_running_loop().run_in_executor(self._threads, encode)
+
+
+def _refuse_empty(rows: Sequence[Sequence[int]]) -> None:
+    for index, row in enumerate(rows):
+        if not row:
+            raise InvalidRequest(
+                f"text {index} has no character that this model reads: leave it out", param="input"
+            )
 
 
 def _about_tokens(characters: int, most: int) -> float:

@@ -5,6 +5,7 @@ shapes of other vendors live beside their routes in `dialects`.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
@@ -40,18 +41,35 @@ class WireQuery(BaseModel):
     deadline_ms: DeadlineMs | None = None  # of every route (see `api.route`)
 
 
-def _readable(text: str) -> str:
+# Neither a space of any width, a control character, nor one that only formats (U+200B, U+FEFF).
+_VISIBLE = re.compile(
+    r"[^\s\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]"
+)
+
+
+def is_blank(text: str) -> bool:
+    """True where no character of `text` leaves a mark on paper."""
+    return _VISIBLE.search(text) is None
+
+
+def without_nul(text: str) -> str:
+    """The text itself; ValueError where it holds a NUL character, which no store keeps."""
     if "\x00" in text:
         raise ValueError("holds a NUL character (\\u0000): remove it")
-    if not text.strip():
-        raise ValueError("is empty: send at least one character that is not a space")
+    return text
+
+
+def _visible(text: str) -> str:
+    if is_blank(text):
+        raise ValueError("is empty: send at least one character that can be seen")
     return text
 
 
 Text = Annotated[
     str,
     StringConstraints(min_length=1, max_length=MAX_TEXT_CHARACTERS),
-    AfterValidator(_readable),
+    AfterValidator(without_nul),
+    AfterValidator(_visible),
 ]
 DocumentId = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,256}$")]
 CollectionName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]

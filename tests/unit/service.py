@@ -72,8 +72,8 @@ class TestService:
                 collections=cast(Collections, collections),
                 control=control,
                 admission=self.admission,
-                embed_model=EmbedModel("embedder", 2, None),
-                rerank_model=RerankModel("reranker"),
+                embed_model=EmbedModel("embedder", 2, None, ("hub/embedder",)),
+                rerank_model=RerankModel("reranker", ("hub/reranker",)),
                 readiness=_ready,
                 clock=lambda: 0.0,
             )
