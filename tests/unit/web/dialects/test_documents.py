@@ -7,6 +7,8 @@ import pytest
 
 from tests.unit.service import TestService
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 _RERANK = {"model": "reranker", "query": "q", "documents": ["a", "b", "c"]}
 _BLANKS = ["", " ", "\n\t", "\u00a0", "\u200b", "\ufeff"]
 _OBJECTS = [{"text": "a", "title": "A", "year": 1990}, {"title": "B", "text": "b"}]

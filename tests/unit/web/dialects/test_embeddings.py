@@ -11,6 +11,8 @@ from deployments.errors import InvalidRequest
 from deployments.text.token_ids import TokenVocabulary
 from tests.unit.service import TestService
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 _VECTOR = np.array([0.6, -0.8], "<f4")
 
 
@@ -81,7 +83,7 @@ async def test_token_ids_are_refused_with_what_to_change(
         assert way in answer.json()["error"]["message"]
 
 
-def test_token_ids_are_read_by_a_vocabulary_in_tiktokens_format(tmp_path: Path) -> None:
+async def test_token_ids_are_read_by_a_vocabulary_in_tiktokens_format(tmp_path: Path) -> None:
     file = tmp_path / "three.tiktoken"
     pieces = [b"hello", b" world", "é".encode()[:1]]
     lines = [base64.b64encode(piece) + b" %d" % id for id, piece in enumerate(pieces)]
@@ -94,7 +96,7 @@ def test_token_ids_are_read_by_a_vocabulary_in_tiktokens_format(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"not base64! x", b"aGk= one"])
-def test_a_file_that_is_no_vocabulary_is_refused(tmp_path: Path, content: bytes) -> None:
+async def test_a_file_that_is_no_vocabulary_is_refused(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "some.file"
     file.write_bytes(content)
     with pytest.raises(ValueError, match=str(file)):

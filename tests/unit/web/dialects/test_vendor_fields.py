@@ -7,6 +7,8 @@ import pytest
 from deployments.text.prompts import Cut
 from tests.unit.service import TestService
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 _EMBEDDINGS = {"model": "embedder", "input": "x"}
 _EMBED = {"model": "embedder", "texts": ["x"], "input_type": "search_document"}
 _RERANK = {"model": "reranker", "query": "q", "documents": ["a", "b", "c"]}
