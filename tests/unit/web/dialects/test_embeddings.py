@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from deployments.errors import InvalidRequest
+from deployments.text.prompts import Cut
 from deployments.text.token_ids import TokenVocabulary
 from tests.unit.service import TestService
 
@@ -81,6 +82,24 @@ async def test_token_ids_are_refused_with_what_to_change(
     assert answer.status_code == 400
     for way in ("check_embedding_ctx_length=False", "router.token_id_vocabulary"):
         assert way in answer.json()["error"]["message"]
+
+
+async def test_an_operator_may_have_token_ids_read_and_long_texts_cut(tmp_path: Path) -> None:
+    vocabulary = TokenVocabulary({1: b"hello", 2: b" world", 3: b"\0"})
+    service = await TestService.open(tmp_path, vocabulary=vocabulary, truncate="END")
+    try:
+        await embed(service, input=[[1, 2], [2]])
+        assert service.pipeline.asked == ("documents", ["hello world", " world"], Cut())
+        await embed(service, input=[1], truncate="NONE")
+        assert service.pipeline.asked == ("documents", ["hello"], None)
+        await embed(service, input=[1], truncate_prompt_tokens=9)
+        assert service.pipeline.asked == ("documents", ["hello"], Cut(9))
+        for wrong in ([4], [3]):
+            answer = await service.post("/v1/embeddings", json={"input": wrong})
+            assert answer.status_code == 400
+            assert answer.json()["error"]["param"] == "input"
+    finally:
+        await service.close()
 
 
 async def test_token_ids_are_read_by_a_vocabulary_in_tiktokens_format(tmp_path: Path) -> None:
