@@ -1,14 +1,16 @@
 """The clients application teams use, unmodified, each doing its main call."""
 
+from collections.abc import Sequence
+
 import cohere
 import numpy as np
 import openai
 import pytest
-import voyageai
 from langchain_openai import OpenAIEmbeddings
 from llama_index.core.schema import NodeWithScore, TextNode
 from llama_index.postprocessor.jinaai_rerank import JinaRerank
 from pydantic import SecretStr
+from voyageai.client import Client as VoyageClient
 
 from tests.serve.cluster import Cluster
 
@@ -21,7 +23,7 @@ _DOCUMENTS = [
 ]
 
 
-def cosine(a: list[float], b: list[float]) -> float:
+def cosine(a: Sequence[float], b: Sequence[float]) -> float:
     return float(np.dot(a, b))
 
 
@@ -90,7 +92,7 @@ def test_cohere_v1(local: Cluster) -> None:
 
 
 def test_voyage(local: Cluster) -> None:
-    client = voyageai.Client(api_key=local.api_key, base_url=f"{local.url}/v1")
+    client = VoyageClient(api_key=local.api_key, base_url=f"{local.url}/v1")
     embedded = client.embed([_QUERY, *_DOCUMENTS], model=_EMBEDDER, input_type="document")
     query, museum, berlin = embedded.embeddings
     assert cosine(query, berlin) > 0.7 > cosine(query, museum)

@@ -44,12 +44,12 @@ async def test_an_empty_text_has_none(service: TestService) -> None:
         ({"embedding_type": "binary"}, [0]),
         ({"output_dtype": "int8"}, [76, -102]),
         ({"output_dtype": "uint8"}, [204, 26]),
-        ({"embedding_type": "base64"}, base64.b64encode(_VECTOR).decode()),
-        ({"encoding_type": "base64"}, base64.b64encode(_VECTOR).decode()),
-        ({"encoding_format": "base64"}, base64.b64encode(_VECTOR).decode()),
+        ({"embedding_type": "base64"}, base64.b64encode(_VECTOR.tobytes()).decode()),
+        ({"encoding_type": "base64"}, base64.b64encode(_VECTOR.tobytes()).decode()),
+        ({"encoding_format": "base64"}, base64.b64encode(_VECTOR.tobytes()).decode()),
         (
             {"encoding_format": "base64", "output_dtype": "int8"},
-            base64.b64encode(np.array([76, -102], np.int8)).decode(),
+            base64.b64encode(np.array([76, -102], np.int8).tobytes()).decode(),
         ),
     ],
 )
