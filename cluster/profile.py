@@ -32,6 +32,7 @@ _PATHS = (
     ("router", "control", "database_url_file"),
     ("router", "control", "redis_url_file"),
     ("router", "embed_cache", "directory"),
+    ("router", "token_id_vocabulary"),
     ("index", "directory"),
     ("index", "api_key_file"),
 )

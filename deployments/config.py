@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.engine.base import EngineConfig
 from deployments.engine.golden import Golden
-from deployments.text.prompts import EmbedTemplate, RerankTemplate
+from deployments.text.prompts import EmbedTemplate, RerankTemplate, Truncation
 
 
 class CallLimits(BaseModel):
@@ -51,7 +51,11 @@ class ControlConfig(BaseModel):
 
 
 class RouterConfig(BaseModel):
-    """Settings of the Router; the hashed keys in `keys_file` are imported at its start."""
+    """Settings of the Router; the hashed keys in `keys_file` are imported at its start.
+
+    `token_id_vocabulary` is a vocabulary file in tiktoken's format, say of cl100k_base, by which
+    token ids in place of texts are decoded; without it they are refused.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -61,14 +65,16 @@ class RouterConfig(BaseModel):
     embed_calls: CallLimits = CallLimits()
     rerank_calls: CallLimits = CallLimits()
     embed_cache: EmbedCacheConfig = EmbedCacheConfig()
+    token_id_vocabulary: str | None = None
 
 
 class ModelConfig(BaseModel):
-    """A served model; `name` is the one that clients use."""
+    """A served model; `name` and `aliases` are the names that clients may use."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
+    aliases: tuple[str, ...] = ()
     template: EmbedTemplate | RerankTemplate
     engine: EngineConfig
     golden: tuple[Golden, ...] = Field(min_length=1)
@@ -97,12 +103,14 @@ class EmbedderConfig(ModelConfig):
     """A served embedding model.
 
     `dimensions` is the width of its vectors. A Matryoshka model's may be cut down to
-    `min_dimensions`.
+    `min_dimensions`. `truncate` applies to a text that is too long where /v1/embeddings does not
+    say, as OpenAI's clients cannot.
     """
 
     template: EmbedTemplate
     dimensions: int = Field(gt=0)
     min_dimensions: int | None = Field(default=None, gt=0)
+    truncate: Truncation = "NONE"
 
     def _identity(self) -> list[Any]:
         return [self.template.prefix, self.template.suffix, self.dimensions]

@@ -9,6 +9,7 @@
     ├── RequestTimeout      408  the body took too long to arrive
     ├── Conflict            409  the stored state contradicts the request
     ├── PayloadTooLarge     413  send less at once
+    ├── UnsupportedMedia    415  the body is encoded in a way that is not read here
     ├── QuotaExceeded       429  the tenant's own limit is used up
     ├── InternalError       500  a defect of ours, reported without details
     ├── Overloaded          503  the cluster has no capacity now
@@ -111,6 +112,11 @@ class FingerprintMismatch(Conflict):
 class PayloadTooLarge(WinnowError):
     status = 413
     code = "payload_too_large"
+
+
+class UnsupportedMedia(WinnowError):
+    status = 415
+    code = "unsupported_media_type"
 
 
 class QuotaExceeded(WinnowError):

@@ -36,6 +36,7 @@ from deployments.tenants.rate_limits.limiter import FallbackLimiter, Limiter
 from deployments.tenants.rate_limits.local import FileLimiter, MemoryLimiter
 from deployments.tenants.rate_limits.redis import RedisLimiter
 from deployments.tenants.tenant_store import TenantStore
+from deployments.text.token_ids import TokenVocabulary
 from deployments.text.tokenizer import EmbedEncoder, Encoder, RerankEncoder, load_tokenizer
 from deployments.web.app import build_http_app
 from deployments.web.readiness import Ask, readiness
@@ -79,9 +80,14 @@ class Router:
             pipeline=pipeline,
             collections=Collections(pipeline, embed, retrieve, embedder_config.dimensions),
             embed_model=EmbedModel(
-                embedder_config.name, embedder_config.dimensions, embedder_config.min_dimensions
+                embedder_config.name,
+                embedder_config.dimensions,
+                embedder_config.min_dimensions,
+                embedder_config.aliases,
+                embedder_config.truncate,
             ),
-            rerank_model=RerankModel(reranker_config.name),
+            rerank_model=RerankModel(reranker_config.name, reranker_config.aliases),
+            token_vocabulary=_vocabulary(config.token_id_vocabulary),
             readiness=partial(readiness, stages, time.monotonic),
             clock=time.monotonic,
         )
@@ -125,6 +131,10 @@ def _limiter(config: ControlConfig, failures: FailureMetrics) -> Limiter:
         lambda: failures.count("rates"),
         time.monotonic,
     )
+
+
+def _vocabulary(file: str | None) -> TokenVocabulary | None:
+    return None if file is None else TokenVocabulary.load(Path(file))
 
 
 def _secret(file: str | None) -> str | None:

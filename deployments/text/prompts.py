@@ -17,6 +17,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+# Which end of a text that is too long goes; NONE refuses it.
+Truncation = Literal["NONE", "START", "END"]
+
 DEFAULT_INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
 
 

@@ -130,6 +130,8 @@ class EmbedEncoder:
                 row if len(row) <= limit else self._shorten(row, text, limit, cut.keep, starts)
                 for row, text in zip(rows, texts, strict=True)
             ]
+        if not self._fixed_tokens:
+            _refuse_empty(rows)
         return TokenRows.pack([self._prefix + row + self._suffix for row in rows])
 
     def _shorten(
@@ -268,6 +270,14 @@ class Encoder:
         if sum(map(len, texts)) < _CHARACTERS_ON_LOOP:
             return encode()
         return await asyncio.get_running_loop().run_in_executor(self._threads, encode)
+
+
+def _refuse_empty(rows: Sequence[Sequence[int]]) -> None:
+    for index, row in enumerate(rows):
+        if not row:
+            raise InvalidRequest(
+                f"text {index} has no character that this model reads: leave it out", param="input"
+            )
 
 
 def _estimated_tokens(characters: int, limit: int) -> float:

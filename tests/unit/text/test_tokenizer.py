@@ -15,7 +15,7 @@ from transformers import AutoTokenizer
 from cluster.config import AppConfig
 from cluster.profile import application, load_profile
 from deployments.errors import InvalidRequest
-from deployments.text.prompts import DEFAULT_INSTRUCTION, Cut
+from deployments.text.prompts import DEFAULT_INSTRUCTION, Cut, EmbedTemplate
 from deployments.text.tokenizer import EmbedEncoder, Encoder, RerankEncoder, load_tokenizer
 from tests.models import model_directory
 
@@ -223,3 +223,11 @@ def test_an_estimate_never_exceeds_the_models_limit() -> None:
     assert encoder.text_tokens(["a" * 40, "b" * 20]) == 15
     assert encoder.text_tokens(["a" * 1_000_000] * 3) == 3 * 64
     assert encoder.pair_tokens("q" * 20, ["a" * 20, "b" * 1_000_000]) == 10 + 64
+
+
+def test_a_blank_text_is_a_row_only_where_the_template_makes_it_one() -> None:
+    blanks = [" ", "\u200b"]
+    assert [len(row) for row in embed_encoder("local").documents(blanks, None)] == [2, 2]
+    bare = EmbedEncoder(fast_tokenizer("all-MiniLM-L6-v2"), EmbedTemplate(), 512)
+    with pytest.raises(InvalidRequest, match="text 1 has no character that this model reads"):
+        bare.documents(["a", *blanks], None)
