@@ -28,7 +28,7 @@ class Embedder(ModelReplica):
     async def embed(
         self, rows: TokenRows, timeout_s: float, origin: Origin, contract: str
     ) -> ModelOutput | WinnowError:
-        """Unit vectors, [rows, dimensions]; else as `submit`."""
+        """Unit vectors, float32 [rows, dimensions]; errors are those of `submit`."""
         return await self.submit(rows, timeout_s, origin, contract)
 
 

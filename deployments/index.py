@@ -129,8 +129,8 @@ class Index:
     async def search(
         self, searches: Sequence[IndexSearch], timeout_s: float, origin: Origin
     ) -> SearchAnswers | WinnowError:
-        """Each search's documents, best first. Overloaded and DeadlineExceeded are returned: of
-        what is raised Serve logs the traceback, which costs more than to refuse."""
+        """Each search's documents, best first. Returns Overloaded and DeadlineExceeded, because
+        Serve logs a traceback of each error that is raised, which costs more than to refuse."""
         try:
             found = await self._searches.submit(self._costs.estimate(searches), timeout_s, origin)
         except (Overloaded, DeadlineExceeded) as refusal:
@@ -173,7 +173,7 @@ class Index:
         return hits
 
     async def status(self) -> str:
-        """How durable an acknowledged write is. Raises StageUnavailable if the store is.
+        """Durability of an acknowledged write. Raises StageUnavailable if the store is away.
 
         Serve is not told: a new replica would not bring a store back.
         """

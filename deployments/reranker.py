@@ -29,7 +29,7 @@ class Reranker(ModelReplica):
     async def rerank(
         self, rows: TokenRows, timeout_s: float, origin: Origin, contract: str
     ) -> ModelOutput | WinnowError:
-        """Relevance in [0, 1], [rows]; else as `submit`."""
+        """Relevance in [0, 1], float32 [rows]; errors are those of `submit`."""
         computed = await self.submit(rows, timeout_s, origin, contract)
         if isinstance(computed, WinnowError):
             return computed

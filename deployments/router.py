@@ -88,7 +88,7 @@ class Router:
         self._models = {"embed": embedder_config.name, "rerank": reranker_config.name}
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
-        """The plans, live. Serve calls it before and after the application is built."""
+        """Replace the plans. Serve calls this before and after the application is built."""
         self._plans = Plans.model_validate(user_config)
         if self._admission is not None:
             self._admission.configure(self._plans)

@@ -34,7 +34,7 @@ class VectorCache:
         self._most_pages = int(_FILLED_BY_ONE * max_bytes / self._env.stat()["psize"])
 
     def get(self, keys: Sequence[bytes]) -> list[NDArray[np.float32] | None]:
-        """For each key its vector, float32 [width], or None."""
+        """The vector of each key, float32 [width], or None."""
         try:
             with self._env.begin() as txn:
                 younger = self._younger(txn)
@@ -48,7 +48,7 @@ class VectorCache:
         return [None if one is None else np.frombuffer(one, np.float32) for one in found]
 
     def put(self, vectors: Mapping[bytes, NDArray[np.float32]]) -> None:
-        """Keep them, each float32 [width]; blocks while another process writes."""
+        """Store vectors, each float32 [width]; blocks while another process writes."""
         try:
             with self._env.begin(write=True) as txn:
                 younger = self._younger(txn)

@@ -28,6 +28,7 @@ def build_http_app(service: Service) -> FastAPI:
         version="0.1.0",
         description="Of these documents, which few matter to this query?",
         lifespan=lifespan,
+        redirect_slashes=False,  # clients repeat a DELETE at the place they are sent to
     )
     guarded = guard(service.control.keys, service.admission, service.clock)
     for dialect in (openai, jina, cohere):

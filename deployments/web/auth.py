@@ -13,14 +13,14 @@ bearer = HTTPBearer(auto_error=False, description="A Winnow API key")
 
 
 async def authenticate(request: Request, keys: KeyRing) -> Tenant:
-    """Raises Unauthorized for want of a known key."""
+    """Return the tenant of the request's key; raises Unauthorized for a missing or unknown key."""
     credentials = await bearer(request)
     if credentials is None:
         raise Unauthorized("no API key: send the header 'Authorization: Bearer <key>'")
     return keys.tenant_of(credentials.credentials)
 
 
-# A coroutine, because FastAPI sends plain functions to its thread pool.
+# A coroutine, because FastAPI runs plain functions in its thread pool.
 async def _call(request: Request) -> Admitted:
     call: Admitted = request.state.call
     return call

@@ -1,7 +1,7 @@
-"""Request bodies at the edge: read up to a limit of size and time, parsed once by orjson.
+"""Request bodies: read up to a limit of size and time, parsed once by orjson.
 
-orjson refuses what JSON does not allow (NaN, lone surrogates, bytes that are not UTF-8), which the
-standard parser lets through.
+orjson refuses what is not JSON but passes the standard library's parser: NaN, lone surrogates,
+bytes that are not UTF-8.
 """
 
 import asyncio
@@ -20,8 +20,8 @@ BODY_TIMEOUT_S = 30.0
 class BoundedRequest(Request):
     """Raises PayloadTooLarge for a body over the limit, RequestTimeout for one that is slow.
 
-    What is over the limit is read and thrown away, up to a second limit: a client that is still
-    sending would see a broken connection instead of the answer.
+    What exceeds the limit is read and discarded, up to a second limit: a client that is still
+    sending when the connection closes does not see the answer.
     """
 
     async def body(self) -> bytes:

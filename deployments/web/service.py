@@ -1,7 +1,7 @@
-"""What the routes of every dialect work with: the pipeline, the collections, the models, the clock,
-and the tenants.
+"""The objects that the routes of every dialect work with: pipeline, collections, tenants, models,
+clock.
 
-Assembled by `router`, so that a route knows neither Ray nor how a stage is reached.
+Assembled by `router`. Knows neither Ray nor how a stage is called.
 """
 
 from collections.abc import Awaitable, Callable
@@ -48,8 +48,8 @@ class Service:
     clock: Clock
 
     def deadline(self, caller: Admitted, deadline_ms: int | None = None) -> Deadline:
-        """What the body says begins now, and what the query says began when the request came: the
-        earlier of both, if either says anything."""
+        """Return the earlier of the body's deadline, which counts from now, and the query's, which
+        counts from the request's arrival; DEFAULT_DEADLINE_S from now without either."""
         if deadline_ms is None:
             return caller.deadline or Deadline.after(DEFAULT_DEADLINE_S, self.clock)
         deadline = Deadline.after(deadline_ms / 1000, self.clock)
@@ -58,7 +58,7 @@ class Service:
     def context(
         self, caller: Admitted, deadline_ms: int | None = None, lane: Lane = "default"
     ) -> Context:
-        """Of a request that goes through the stages. Raises LaneNotAllowed."""
+        """Return the context of a request to the stages. Raises LaneNotAllowed."""
         deadline = self.deadline(caller, deadline_ms)
         return Context(caller.origin(lane), deadline, Timings(self.clock), caller)
 
@@ -77,9 +77,9 @@ class Service:
             )
 
     def shorten(self, vectors: NDArray[np.float32], dimensions: int | None) -> NDArray[np.float32]:
-        """The first `dimensions` of each vector at unit length again (Matryoshka, arXiv
-        2205.13147), float32 [rows, dimensions]; InvalidRequest if the model was not trained for
-        that width."""
+        """Cut each vector to its first `dimensions` and scale it to unit length (Matryoshka, arXiv
+        2205.13147): float32 [rows, dimensions]. Raises InvalidRequest for a width that the model
+        was not trained for."""
         model = self.embed_model
         if dimensions is None or dimensions == model.dimensions:
             return vectors

@@ -148,7 +148,7 @@ def test_ten_megabytes_without_an_announced_length_are_too_large(api: httpx.Clie
         ("PUT", "/v1/collections/Upper", 400),
         ("PUT", f"/v1/collections/{'a' * 64}", 400),
         ("GET", "/v1/collections/nothing-here", 404),
-        ("DELETE", "/v1/collections/nothing-here", 404),
+        ("DELETE", "/v1/collections/nothing-here", 400),  # without its confirmation
         ("GET", f"{_DOCUMENTS}/a", 404),
         ("DELETE", f"{_DOCUMENTS}/a", 404),
         ("GET", f"{_DOCUMENTS}?limit=0", 400),
