@@ -1,4 +1,4 @@
-"""Winnow with engines that compute nothing at a set pace, so that two cores can hold several."""
+"""Winnow with engines that sleep at a set rate instead of computing: two cores can hold several."""
 
 import asyncio
 
@@ -14,12 +14,12 @@ from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
 from loadtest.overhead.apps import FreeEngine, graph
 
-# Of one replica, where nothing else is said.
+# One replica's rate, by default.
 TOKENS_PER_S = 4_000
 
 
 class PacedEngine(FreeEngine):
-    """One engine, however many batches it is sent at a time."""
+    """One engine that takes the time a real one would at `tokens_per_s`, a batch at a time."""
 
     def __init__(self, width: int, tokens_per_s: float = TOKENS_PER_S) -> None:
         super().__init__(width)
@@ -32,7 +32,7 @@ class PacedEngine(FreeEngine):
 
     async def score(self, rows: TokenRows) -> ModelOutput:
         await self._keep_time(rows)
-        return ModelOutput.anew(np.zeros(len(rows), np.float32))
+        return ModelOutput.uncached(np.zeros(len(rows), np.float32))
 
     async def _keep_time(self, rows: TokenRows) -> None:
         async with self._busy:
@@ -40,6 +40,8 @@ class PacedEngine(FreeEngine):
 
 
 class PacedEmbedder(Embedder):
+    """The Embedder with a PacedEngine."""
+
     async def __init__(  # type: ignore[misc] # Serve awaits it
         self, config: EmbedderConfig, tokens_per_s: float = TOKENS_PER_S
     ) -> None:
@@ -48,6 +50,8 @@ class PacedEmbedder(Embedder):
 
 
 class PacedReranker(Reranker):
+    """The Reranker with a PacedEngine."""
+
     async def __init__(  # type: ignore[misc] # Serve awaits it
         self, config: RerankerConfig, tokens_per_s: float = TOKENS_PER_S
     ) -> None:

@@ -1,7 +1,7 @@
-"""What a stage asks of a model: the `PoolingEngine` protocol and the settings of an engine.
+"""The `PoolingEngine` protocol, by which a replica runs its model, and an engine's settings.
 
-Knows no vLLM: the implementations beside it do (`inline` in the replica's own process, `separate`
-in a process of its own, `copies` in several), and a test may put another behind the protocol.
+Knows no vLLM. The implementations beside it do: `inline` runs it in the replica's process,
+`separate` in a process of its own, `copies` in several. Tests may implement the protocol otherwise.
 """
 
 import os
@@ -17,16 +17,14 @@ _MOST_AUTO_COPIES = 4
 
 
 class EngineConfig(BaseModel):
-    """The engine of a replica. `model` is a directory or a Hub id; sizes in tokens count special
-    tokens too.
+    """The engine of a replica, by vLLM's names. Token counts include special tokens.
 
-    `dtype` auto is bfloat16 where the processor computes in it, else float32.
-    `tensor_parallel_size` is the number of GPUs it is spread over, all of one node.
-    `threads` is the number of CPU threads of a CPU engine (None: every core, or its share of them).
-    `copies` is the number of engines that a replica has, each `inline` in a process of its own and
-    with one batch at a time; auto is one a core, four at most. They share
-    `gpu_memory_utilization`; `kv_cache_memory_bytes` is each one's own.
-    `hf_overrides` are changes to the model's own config, as vLLM takes them.
+    `model` is a directory or a Hub id. `dtype` "auto" is bfloat16 where the processor supports it
+    natively, else float32. `tensor_parallel_size` is the number of GPUs that the model is split
+    over, all of one node. `threads` is the number of CPU threads (None: one a core, or its share).
+    `copies` is how many engines the replica has, each in a process of its own and with one batch
+    at a time; "auto" is one a core, at most four. Copies share `gpu_memory_utilization`, and each
+    has `kv_cache_memory_bytes`. `hf_overrides` are changes to the model's own configuration.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -67,19 +65,18 @@ def cores() -> int:
 
 
 class PoolingEngine(Protocol):
-    """A loaded model. Both calls take any number of rows and answer in their order. Rows of
-    different owners share no cache.
+    """A loaded model. Calls take any number of rows and answer in their order.
 
-    A failed engine raises StageUnavailable from every method and does not recover: its replica is
-    replaced.
+    Rows of different owners share no prefix cache. A failed engine raises StageUnavailable from
+    every method and does not recover: its replica must be replaced.
     """
 
     async def embed(self, rows: TokenRows) -> ModelOutput:
-        """Unit vectors, [rows, dimensions]."""
+        """Return unit vectors, float32 [rows, dimensions]."""
         ...
 
     async def score(self, rows: TokenRows) -> ModelOutput:
-        """Relevance logits, [rows]: their sigmoid is the relevance score."""
+        """Return logits, float32 [rows]; their sigmoid is the relevance score."""
         ...
 
     async def check_health(self) -> None: ...

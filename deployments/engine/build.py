@@ -1,5 +1,7 @@
-"""Picks the engine a profile asks for. Imports it late: torch and vLLM belong only in the processes
-that run a model."""
+"""The choice of engine by a profile's settings.
+
+Engines are imported late: only replicas that run a model load torch and vLLM.
+"""
 
 import asyncio
 
@@ -8,9 +10,9 @@ from deployments.engine.copies import Check, EngineCopies
 
 
 async def build_engine(config: EngineConfig, check: Check | None = None) -> PoolingEngine:
-    """Load the model; takes seconds to minutes. Call it from the replica's event loop.
+    """Load the model, which takes seconds to minutes. Call it in the replica's event loop.
 
-    `check` is for each of several copies: it raises if a copy must not serve.
+    Each of several copies must pass `check`, which raises if one must not serve.
     """
     if config.copies is not None:
         return await EngineCopies.start(config, check)
