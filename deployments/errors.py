@@ -131,8 +131,9 @@ class InternalError(WinnowError):
 
 
 class Overloaded(WinnowError):
-    """`token_s` is how long a token takes at the caller's share of what refused it, where that is
-    known; then `retry_after_s` is by how much the work would have been late."""
+    """`unit_s` is how long a unit of cost (a token; a millisecond of a store) takes at the caller's
+    share of what refused it, where that is known; then `retry_after_s` is by how much the work
+    would have been late."""
 
     status = 503
     code = "overloaded"
@@ -143,10 +144,10 @@ class Overloaded(WinnowError):
         message: str,
         param: str | None = None,
         retry_after_s: float | None = None,
-        token_s: float | None = None,
+        unit_s: float | None = None,
     ) -> None:
         super().__init__(message, param, retry_after_s)
-        self.token_s = token_s
+        self.unit_s = unit_s
 
 
 class StageUnavailable(WinnowError):

@@ -8,7 +8,8 @@ from typing import Literal
 
 from ray.serve import metrics
 
-from deployments.rows.batch import Batch
+from deployments.rows.model_output import ModelOutput
+from deployments.rows.token_rows import TokenRows
 
 Source = Literal["computed", "prefix_cache", "embedding_cache"]
 
@@ -88,8 +89,9 @@ class BatchMetrics:
         )
         self._tags = {"stage": stage}
 
-    def observe(self, batch: Batch) -> None:
-        self._tokens.add(batch.tokens - batch.cached_tokens, "computed")
-        self._tokens.add(batch.cached_tokens, "prefix_cache")
-        self._batch_tokens.observe(batch.tokens, self._tags)
-        self._batch_s.observe(batch.took_s, self._tags)
+    def observe(self, rows: TokenRows, output: ModelOutput, took_s: float) -> None:
+        cached = int(output.cached_tokens.sum())
+        self._tokens.add(rows.total_tokens - cached, "computed")
+        self._tokens.add(cached, "prefix_cache")
+        self._batch_tokens.observe(rows.total_tokens, self._tags)
+        self._batch_s.observe(took_s, self._tags)

@@ -15,7 +15,8 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.autoscaling.arrivals import Arrivals
 from deployments.autoscaling.signals import Stats
-from deployments.calls.client import IndexClient, ModelStageClient
+from deployments.calls.index_client import IndexClient
+from deployments.calls.model_client import ModelStageClient
 from deployments.config import (
     ControlConfig,
     EmbedCacheConfig,
@@ -26,7 +27,6 @@ from deployments.config import (
 from deployments.engine.weights import locate
 from deployments.metrics import FailureMetrics, TenantMetrics, TokenMetrics
 from deployments.pipeline.collections import Collections
-from deployments.pipeline.counted_stage import CountedStage
 from deployments.pipeline.embedding_cache import CachedEmbedStage
 from deployments.pipeline.pipeline import ModelStage, Pipeline
 from deployments.pipeline.vector_cache import VectorCache
@@ -53,20 +53,18 @@ class Router:
         index: DeploymentHandle[Any],
         reranker: DeploymentHandle[Any],
     ) -> None:
-        embed = ModelStageClient(
-            "embed", embedder, "embed", embedder_config.contract(), config.embed_calls
-        )
+        arrivals = self._arrivals = Arrivals(time.monotonic)
+        contract, calls = embedder_config.contract(), config.embed_calls
+        embed = ModelStageClient("embed", embedder, "embed", contract, calls, arrivals)
         retrieve = IndexClient("retrieve", index)
-        rerank = ModelStageClient(
-            "rerank", reranker, "rerank", reranker_config.contract(), config.rerank_calls
-        )
-        self._demand = Arrivals(time.monotonic)
+        contract, calls = reranker_config.contract(), config.rerank_calls
+        rerank = ModelStageClient("rerank", reranker, "rerank", contract, calls, arrivals)
         pipeline = Pipeline(
             _encoder(embedder_config, reranker_config, config.tokenizer_threads),
-            _remembering(CountedStage("embed", embed, self._demand), config.embed_cache),
+            _remembering(embed, config.embed_cache),
             retrieve,
             rerank,
-            self._demand,
+            arrivals,
         )
         stages: dict[str, Ask] = {
             "embed": embed.status,
@@ -96,8 +94,8 @@ class Router:
             self._admission.configure(self._plans)
 
     def record_autoscaling_stats(self) -> Stats:
-        """What arrives for the model stages; Serve asks for it."""
-        return self._demand.to_stats()
+        """Arrivals for the model stages; Serve asks for them."""
+        return self._arrivals.to_stats()
 
     # The hook by which Serve takes an app that is built after the constructor (Ray 2.60).
     async def __serve_build_asgi_app__(self) -> FastAPI:

@@ -1,16 +1,18 @@
-"""What arrives at one Router for each model stage: tokens a second, by lane.
+"""Arrivals at one Router for each model stage: tokens a second, by lane.
 
 A search is counted for the reranker when it begins, with as many tokens as its candidates are
-likely to have, so that the reranker can grow while the queries are still being embedded. What a
-candidate likely has is learnt from the searches before.
+likely to have, so that the reranker can grow while the queries are still being embedded; once the
+real number is known, that counts instead. Tokens a candidate are learnt from the searches before.
 
 Pure: counts on a clock that is given.
 """
 
-from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 from deployments.autoscaling.signals import Stats, arrivals_to_stats
+from deployments.ewma import Ewma
 from deployments.request.deadline import Clock
 from deployments.request.origin import LANES, Lane
 
@@ -29,43 +31,53 @@ class Rate:
         self._clock = clock
         self._window_s = window_s
         self._began = clock()
-        self._seconds: deque[tuple[int, float]] = deque()
+        self._seconds: dict[int, float] = {}  # oldest first
 
-    def add(self, amount: float) -> None:
+    def add(self, amount: float) -> int:
+        """Returns the second that it is counted in."""
         second = int(self._clock())
-        if self._seconds and self._seconds[-1][0] == second:
-            amount += self._seconds.pop()[1]
-        self._seconds.append((second, amount))
+        self._seconds[second] = self._seconds.get(second, 0.0) + amount
+        return second
+
+    def take_back(self, amount: float, second: int) -> None:
+        """Correct a second, if it still counts."""
+        if second in self._seconds:
+            self._seconds[second] -= amount
 
     def per_s(self) -> float:
         now = self._clock()
-        while self._seconds and self._seconds[0][0] < int(now) - self._window_s:
-            self._seconds.popleft()
+        while self._seconds and (oldest := next(iter(self._seconds))) < int(now) - self._window_s:
+            del self._seconds[oldest]
         seen_s = min(now - self._began, self._window_s + now % 1)
-        return sum(amount for _, amount in self._seconds) / max(seen_s, 1.0)
+        return sum(self._seconds.values()) / max(seen_s, 1.0)
 
 
 class Arrivals:
     def __init__(self, clock: Clock) -> None:
         self._rates = {(stage, lane): Rate(clock) for stage in _STAGES for lane in LANES}
-        self._tokens_per_candidate = 0.0
+        self._tokens_per_candidate = Ewma(_WEIGHT_OF_NEW)
 
     def add(self, stage: Stage, lane: Lane, tokens: float) -> None:
+        """Count work that a stage is asked for, whether it does it or refuses."""
         self._rates[stage, lane].add(tokens)
 
     def rerank_tokens(self, candidates: int) -> float:
-        """How many a search with so many candidates is likely to have."""
-        return candidates * self._tokens_per_candidate
+        """Tokens that a search with so many candidates is likely to have."""
+        return candidates * (self._tokens_per_candidate.value or 0.0)
 
-    def search_begins(self, lane: Lane, candidates: int) -> None:
-        """One that will be reranked."""
-        self.add("rerank", lane, self.rerank_tokens(candidates))
+    @contextmanager
+    def expecting(self, lane: Lane, candidates: int) -> Iterator[None]:
+        """Count a search for the reranker until it gets there, or is found not to."""
+        rate, tokens = self._rates["rerank", lane], self.rerank_tokens(candidates)
+        second = rate.add(tokens)
+        try:
+            yield
+        finally:
+            rate.take_back(tokens, second)
 
-    def search_reranked(self, candidates: int, tokens: int) -> None:
-        """`candidates` were asked for, and what was found had so many `tokens`."""
-        seen = tokens / candidates
-        weight = _WEIGHT_OF_NEW if self._tokens_per_candidate else 1.0
-        self._tokens_per_candidate += weight * (seen - self._tokens_per_candidate)
+    def reranked(self, candidates: int, tokens: int) -> None:
+        """Learn that a search for `candidates` found documents of so many `tokens`."""
+        self._tokens_per_candidate.add(tokens / candidates)
 
     def to_stats(self) -> Stats:
         stats: Stats = {}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from deployments.autoscaling.signals import StageSignals, Stats
-from deployments.batching.batcher import Batcher, BatchLimits, Compute
+from deployments.batching.batcher import Batcher, BatchLimits
 from deployments.batching.stage_status import StageStatus
 from deployments.config import ModelConfig
 from deployments.engine.base import PoolingEngine
@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 GOLDEN_PERIOD_S = 60.0
 
 Answers = Callable[[], Awaitable[list[float]]]
+Compute = Callable[[TokenRows], Awaitable[ModelOutput]]
 
 # Long enough for the answers that say so to leave.
 _LAST_WORDS_S = 0.5
@@ -66,7 +67,7 @@ class ModelReplica:
         self._engine = engine
         self._golden_answers: Answers | None = None
         self._compute = method(engine)
-        self._batcher = Batcher(
+        self._batcher: Batcher[TokenRows, ModelOutput] = Batcher(
             self._compute_or_end, time.monotonic, BatchLimits(), BatchMetrics(stage).observe
         )
 
@@ -96,14 +97,14 @@ class ModelReplica:
     async def status(self) -> StageStatus:
         batcher = self._batcher
         return StageStatus(
-            self._config.name, self.fingerprint, batcher.queued_rows, batcher.queued_tokens
+            self._config.name, self.fingerprint, batcher.queued_rows, int(batcher.queued_cost)
         )
 
     def record_autoscaling_stats(self) -> Stats:
         """What waits and how fast the engine is; Serve asks for it."""
         batcher = self._batcher
         return StageSignals(
-            batcher.lane_tokens, batcher.oldest_wait_s(), batcher.throughput.tokens_per_s
+            batcher.lane_costs, batcher.oldest_wait_s(), batcher.throughput.per_s
         ).to_stats()
 
     async def check_health(self) -> None:

@@ -7,7 +7,8 @@ store: `index` answers for those.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from deployments.calls.client import IndexClient, ModelStageClient
+from deployments.calls.index_client import IndexClient
+from deployments.calls.model_client import ModelStageClient
 from deployments.errors import NotFound
 from deployments.pipeline.pipeline import Pipeline
 from deployments.request.context import Context

@@ -23,9 +23,6 @@ from deployments.request.origin import Origin
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
 
-# So much text is hardly ever cached as a whole.
-_SELDOM_CACHED_TOKENS = 1_000
-
 Vector = NDArray[np.float32]
 # What is being embedded; None when that failed.
 _Flights = dict[bytes, asyncio.Future[Vector | None]]
@@ -62,10 +59,8 @@ class CachedEmbedStage:
         self._under_way: _Flights = {}
         self._writes: set[asyncio.Task[None]] = set()
 
-    def turn_away(self, tokens: float, deadline: Deadline, origin: Origin) -> None:
-        """What may be in the cache is read, and looked up, first."""
-        if not _may_be_cached(tokens, origin):
-            self._stage.turn_away(tokens, deadline, origin)
+    def admit(self, tokens: float, deadline: Deadline, origin: Origin) -> None:
+        self._stage.admit(tokens, deadline, origin)
 
     async def compute(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> ModelOutput:
         if origin.lane == "bulk" or not self._fingerprint:
@@ -138,15 +133,9 @@ class CachedEmbedStage:
         task.add_done_callback(self._writes.discard)
 
     async def _embed(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> ModelOutput:
-        if _may_be_cached(rows.total_tokens, origin):
-            self._stage.turn_away(rows.total_tokens, deadline, origin)
         computed = await self._stage.compute(rows, deadline, origin)
         self._fingerprint = computed.fingerprint
         return computed
-
-
-def _may_be_cached(tokens: float, origin: Origin) -> bool:
-    return origin.lane != "bulk" and tokens <= _SELDOM_CACHED_TOKENS
 
 
 def _keys(rows: TokenRows, fingerprint: str, tenant: str) -> list[bytes]:

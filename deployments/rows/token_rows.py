@@ -69,17 +69,22 @@ class TokenRows:
     def total_tokens(self) -> int:
         return len(self.ids)
 
+    @property
+    def costs(self) -> NDArray[np.int32]:
+        """Tokens of each row, int32 [rows]."""
+        return self.lengths
+
     def __iter__(self) -> Iterator[list[int]]:
         end = 0
         for length in self.lengths.tolist():
             start, end = end, end + length
             yield self.ids[start:end].tolist()
 
-    def part(self, first: int, last: int, first_token: int) -> "TokenRows":
-        """Rows `first` to `last` (exclusive), of which the first begins at `first_token`."""
+    def part(self, first: int, last: int, cost_before: int) -> "TokenRows":
+        """Rows `first` to `last` (exclusive); `cost_before` is the tokens of all before `first`."""
         lengths = self.lengths[first:last]
         return TokenRows(
-            self.ids[first_token : first_token + int(lengths.sum())],
+            self.ids[cost_before : cost_before + int(lengths.sum())],
             lengths,
             None if self.segments is None else self.segments[first:last],
             self.owners[first:last],

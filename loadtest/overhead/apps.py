@@ -22,6 +22,7 @@ from deployments.engine.base import PoolingEngine
 from deployments.reranker import Reranker
 from deployments.router import Router
 from deployments.rows.model_output import ModelOutput
+from deployments.rows.searches import SearchAnswers
 from deployments.rows.token_rows import TokenRows
 from deployments.stores.base import Hit, Record, Search
 from deployments.text.tokenizer import RerankEncoder, load_tokenizer
@@ -72,8 +73,8 @@ class FreeIndex:
             )
         ]
 
-    async def search(self, searches: Sequence[Search]) -> list[list[Hit]]:
-        return [self._hits[: search.query.k] for search in searches]
+    async def search(self, searches: Sequence[Search], *_: object) -> SearchAnswers:
+        return SearchAnswers(tuple(self._hits[: search.query.k] for search in searches))
 
     async def status(self) -> str:
         return "memory"

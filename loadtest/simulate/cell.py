@@ -96,12 +96,12 @@ class _Cell:
         self._policies = policies
         self._trace = trace
         self._clock: Clock = asyncio.get_running_loop().time
-        self._demand = Arrivals(self._clock)
+        self._arrivals = Arrivals(self._clock)
         self.stages = {
             name: SimulatedStage(spec.stages[name], self._clock, seed + number)
             for number, name in enumerate(STAGES)
         }
-        self._packers = {
+        self._batches = {
             name: CallBatches(stage.call, stage.spec.calls.at_once, stage.spec.calls.tokens)
             for name, stage in self.stages.items()
         }
@@ -134,13 +134,12 @@ class _Cell:
         query = int(trace.query_tokens[number])
         try:
             if route == "search":
-                self._demand.search_begins(origin.lane, items)
-                await self._compute("embed", _rows(1, query), deadline, origin)
-                await asyncio.sleep(self._spec.retrieve_s)
+                with self._arrivals.expecting(origin.lane, items):
+                    await self._compute("embed", _rows(1, query), deadline, origin)
+                    await asyncio.sleep(self._spec.retrieve_s)
+                self._arrivals.reranked(items, items * (query + each))
                 await self._compute("rerank", _rows(items, query + each), deadline, origin)
-                self._demand.search_reranked(items, items * (query + each))
             elif route == "rerank":
-                self._demand.add("rerank", origin.lane, items * (query + each))
                 await self._compute("rerank", _rows(items, query + each), deadline, origin)
             else:
                 await self._compute("embed", _rows(items, each), deadline, origin)
@@ -152,9 +151,8 @@ class _Cell:
     async def _compute(
         self, stage: Stage, rows: TokenRows, deadline: Deadline, origin: Origin
     ) -> None:
-        if stage == "embed":
-            self._demand.add(stage, origin.lane, rows.total_tokens)
-        await self._packers[stage].submit(rows, deadline, origin)
+        self._arrivals.add(stage, origin.lane, rows.total_tokens)
+        await self._batches[stage].submit(rows, deadline, origin)
 
     async def _scale(self) -> None:
         while True:
@@ -168,7 +166,7 @@ class _Cell:
                 name: [replica.stats() for replica in stage.serving]
                 for name, stage in self.stages.items()
             }
-            self._reported = self._demand.to_stats(), replicas
+            self._reported = self._arrivals.to_stats(), replicas
             await asyncio.sleep(self._spec.period_s)
 
     def _see(self, name: Stage, stage: SimulatedStage, now_s: float) -> Seen:

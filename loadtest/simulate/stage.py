@@ -48,15 +48,15 @@ class Replica:
         self.tokens = 0
         self.serving = False
         self.lost = False
-        self.batcher = Batcher(self._compute, clock, spec.limits)
+        self.batcher: Batcher[TokenRows, ModelOutput] = Batcher(self._compute, clock, spec.limits)
         self._times = spec.times
         self._clock = clock
         self._busy_until = 0.0
 
     def stats(self) -> Stats:
         batcher = self.batcher
-        measured = batcher.throughput.tokens_per_s
-        return StageSignals(batcher.lane_tokens, batcher.oldest_wait_s(), measured).to_stats()
+        measured = batcher.throughput.per_s
+        return StageSignals(batcher.lane_costs, batcher.oldest_wait_s(), measured).to_stats()
 
     async def _compute(self, rows: TokenRows) -> ModelOutput:
         if not self.lost:
@@ -91,7 +91,7 @@ class SimulatedStage:
 
     @property
     def queued_tokens(self) -> int:
-        return sum(replica.batcher.queued_tokens for replica in self._replicas)
+        return int(sum(replica.batcher.queued_cost for replica in self._replicas))
 
     async def call(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> ModelOutput:
         """Raises Overloaded and DeadlineExceeded; a lost replica's work goes to another."""

@@ -9,7 +9,8 @@ import pytest
 
 from deployments.autoscaling.arrivals import Arrivals
 from deployments.batching.stage_status import StageStatus
-from deployments.calls.client import IndexClient, ModelStageClient
+from deployments.calls.index_client import IndexClient
+from deployments.calls.model_client import ModelStageClient
 from deployments.config import IndexConfig
 from deployments.index import Index
 from deployments.pipeline.collections import Collections
@@ -45,7 +46,7 @@ class Encoder:
 
 
 class Idle:
-    def turn_away(self, tokens: float, _: Deadline, __: Origin) -> None: ...
+    def admit(self, tokens: float, _: Deadline, __: Origin) -> None: ...
 
 
 class Embedder(Idle):

@@ -17,7 +17,9 @@ from deployments.errors import (
     StageUnavailable,
 )
 from deployments.index import Index, build_store
-from deployments.stores.base import Hit, Namespace, Query, Search
+from deployments.request.origin import Origin
+from deployments.rows.searches import SearchAnswers
+from deployments.stores.base import Hit, Namespace, Query, Search, SearchAnswer
 from deployments.stores.qdrant.store import QdrantStore
 from tests.unit.stores.made import DIMENSIONS, FINGERPRINT, record, records, unit
 
@@ -29,9 +31,15 @@ def search(k: int) -> Search:
     return Search(Query(NS, EAST, k), FINGERPRINT)
 
 
+async def asked(index: Index, searches: Sequence[Search]) -> tuple[SearchAnswer, ...]:
+    found = await index.search(searches, 30, Origin("acme"))
+    assert isinstance(found, SearchAnswers)
+    return found.answers
+
+
 async def answered(index: Index, searches: Sequence[Search]) -> list[list[Hit]]:
     """All were answered with hits."""
-    answers = await index.search(searches)
+    answers = await asked(index, searches)
     hits = [answer for answer in answers if isinstance(answer, list)]
     assert len(hits) == len(answers)
     return hits
@@ -49,7 +57,7 @@ async def test_vectors_of_another_model_are_refused(index: Index) -> None:
     await index.upsert(NS, records(1), FINGERPRINT)
     with pytest.raises(FingerprintMismatch):
         await index.upsert(NS, records(1), "another")
-    [refusal] = await index.search([Search(Query(NS, EAST, 1), "another")])
+    [refusal] = await asked(index, [Search(Query(NS, EAST, 1), "another")])
     assert isinstance(refusal, FingerprintMismatch)
     await index.drop(NS)
     with pytest.raises(NotFound):
@@ -62,7 +70,7 @@ async def test_documents_too_large_for_one_answer_are_refused(index: Index) -> N
     ids = [f"d{at}" for at in range(5)]
     with pytest.raises(PayloadTooLarge, match=r"48 MiB.*with ids"):
         await index.get(NS, ids)
-    [refusal] = await index.search([search(5)])
+    [refusal] = await asked(index, [search(5)])
     assert isinstance(refusal, PayloadTooLarge)
     assert "with top_k" in refusal.message
     assert len(await index.get(NS, ids[:4])) == 4
@@ -73,7 +81,7 @@ async def test_documents_too_large_for_one_answer_are_refused(index: Index) -> N
 async def test_what_has_no_room_beside_others_is_to_be_asked_alone(index: Index) -> None:
     large = "x" * (10 * 1024 * 1024)
     await index.upsert(NS, [record(f"d{at}", text=large) for at in range(4)], FINGERPRINT)
-    first, second, third = await index.search([search(3), search(2), search(1)])
+    first, second, third = await asked(index, [search(3), search(2), search(1)])
     assert isinstance(first, list)
     assert second is None
     assert isinstance(third, list)
@@ -83,11 +91,54 @@ async def test_a_search_that_fails_leaves_the_others_alone(index: Index) -> None
     await index.upsert(NS, records(3), FINGERPRINT)
     wrong = Search(Query(NS, unit(1, 0), 1), FINGERPRINT)
     missing = Search(Query(Namespace("acme", "none"), EAST, 1), FINGERPRINT)
-    good, bad, none = await index.search([search(2), wrong, missing])
+    good, bad, none = await asked(index, [search(2), wrong, missing])
     assert isinstance(good, list)
     assert len(good) == 2
     assert isinstance(bad, InvalidRequest)
     assert isinstance(none, NotFound)
+
+
+async def test_a_store_in_trouble_is_asked_once_for_all_searches_of_a_batch(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+
+    async def away(_: object) -> None:
+        nonlocal calls
+        calls += 1
+        raise StageUnavailable("the index does not answer")
+
+    await index.upsert(NS, records(1), FINGERPRINT)
+    monkeypatch.setattr(index._store, "search", away)
+    answers = await asked(index, [search(1)] * 8)
+    assert [type(answer) for answer in answers] == [StageUnavailable] * 8
+    assert calls <= 2, "by batches, not by searches"
+
+
+async def test_searches_of_two_tenants_never_share_a_call_to_the_store(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[set[str]] = []
+    ask = index._store.search
+
+    async def noted(queries: Sequence[Query]) -> list[list[Hit]]:
+        calls.append({query.ns.tenant for query in queries})
+        await asyncio.sleep(0.01)
+        return await ask(queries)
+
+    monkeypatch.setattr(index._store, "search", noted)
+    spaces = [Namespace(tenant, "docs") for tenant in ("a", "b", "c")]
+    for ns in spaces:
+        await index.ensure(ns, DIMENSIONS, FINGERPRINT)
+    await asyncio.gather(
+        *(
+            index.search([Search(Query(ns, EAST, 1), FINGERPRINT)], 30, Origin(ns.tenant))
+            for _ in range(10)
+            for ns in spaces
+        )
+    )
+    assert {len(tenants) for tenants in calls} == {1}
+    assert len(calls) < 30, "those of one tenant do"
 
 
 async def test_a_defect_is_told_without_its_details(
@@ -99,7 +150,7 @@ async def test_a_defect_is_told_without_its_details(
         raise RuntimeError("secret")
 
     monkeypatch.setattr(index._store, "search", broken)
-    [failure] = await index.search([search(1)])
+    [failure] = await asked(index, [search(1)])
     assert isinstance(failure, InternalError)
     assert "secret" not in str(failure)
 

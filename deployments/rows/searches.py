@@ -1,0 +1,56 @@
+"""Searches and their answers as rows, so that they are queued and batched as token rows are.
+
+Knows neither a queue nor a store.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deployments.stores.base import Search, SearchAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class Searches:
+    """`costs` is int32 [searches]: milliseconds that the store takes for each, or 1 where that is
+    not known."""
+
+    searches: tuple[Search, ...]
+    costs: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, searches: Sequence[Search]) -> "Searches":
+        return cls(tuple(searches), np.ones(len(searches), np.int32))
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["Searches"]) -> "Searches":
+        if len(parts) == 1:
+            return parts[0]
+        costs = np.concatenate([part.costs for part in parts])
+        return cls(tuple(chain.from_iterable(part.searches for part in parts)), costs)
+
+    def __len__(self) -> int:
+        return len(self.searches)
+
+    def part(self, first: int, last: int, cost_before: int) -> "Searches":  # noqa: ARG002
+        return Searches(self.searches[first:last], self.costs[first:last])
+
+
+@dataclass(frozen=True, slots=True)
+class SearchAnswers:
+    answers: tuple[SearchAnswer, ...]
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["SearchAnswers"]) -> "SearchAnswers":
+        if len(parts) == 1:
+            return parts[0]
+        return cls(tuple(chain.from_iterable(part.answers for part in parts)))
+
+    def __len__(self) -> int:
+        return len(self.answers)
+
+    def part(self, first: int, last: int) -> "SearchAnswers":
+        return SearchAnswers(self.answers[first:last])
