@@ -1,16 +1,17 @@
-"""A cluster of several nodes, apart from the one that the other folders share: this folder's name
-comes before theirs, so that the two never stand at once."""
+"""A cluster of several nodes, apart from the one that the other folders share."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from loadtest.nodes.stand import Stand, group
+from loadtest.nodes.stand import Stand, group, profile
 
 
 @pytest.fixture(scope="package")
 def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    """It is up, with the profile of `make nodes`."""
     large = group("pair", most=1, gpus=2) | {"labels": {"winnow/gpu": "large"}}
     stand = Stand(tmp_path_factory.mktemp("nodes"), [group("shared", most=2), large])
+    stand.up(profile())
     yield stand
     stand.down()

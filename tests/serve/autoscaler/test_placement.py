@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from cluster.local.nodes_api import Node
-from loadtest.nodes.stand import Stand, profile
+from loadtest.nodes.stand import Stand
 
 _PATIENCE_S = 180.0
 
@@ -18,8 +18,6 @@ _PATIENCE_S = 180.0
 @pytest.fixture
 def placed(stand: Stand) -> Iterator[dict[str, list[Node]]]:
     """A second Winnow beside the first: the nodes of its replicas, by deployment."""
-    if stand.state.running() is None:
-        stand.up(profile())
     serve = stand.serve()
     first = serve.configurations()
     serve.deploy({"applications": [*first, _second(first[0])]})
