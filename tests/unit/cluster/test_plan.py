@@ -1,5 +1,5 @@
-"""`winnow plan`: its arithmetic, and loads that cannot be held. tests/unit/docs asks the questions in
-docs/planning.md."""
+"""`winnow plan`: its arithmetic, and loads that cannot be held. What docs/planning.md asks is run by
+tests/unit/docs."""
 
 import json
 import re
