@@ -1,4 +1,4 @@
-"""`winnow plan`: its arithmetic, and loads that cannot be held. What docs/planning.md asks is run by
+"""`winnow plan`: its arithmetic, and loads that cannot be held. docs/planning.md's are run by
 tests/unit/docs."""
 
 import json
