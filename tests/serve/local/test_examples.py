@@ -24,7 +24,9 @@ def _no_collections_left(api: httpx.Client) -> Iterator[None]:
     """A page begins without collections, as it says, and may leave some."""
     yield
     for one in api.get("/v1/collections").json()["collections"]:
-        api.delete(f"/v1/collections/{one['name']}")
+        name = one["name"]
+        dropped = api.delete(f"/v1/collections/{name}", headers={"x-confirm-delete": name})
+        assert dropped.status_code == 204
 
 
 @pytest.mark.parametrize("page", _PAGES, ids=lambda page: page.name)
