@@ -6,27 +6,37 @@ fingerprint a vector comes with to that of the collection, and refuses what does
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field
+
+from deployments.batching.batcher import Batcher, BatchLimits
+from deployments.batching.search_costs import SearchCosts
 from deployments.config import IndexConfig
 from deployments.errors import (
+    DeadlineExceeded,
     FingerprintMismatch,
     InternalError,
+    Overloaded,
     PayloadTooLarge,
     StageUnavailable,
     WinnowError,
 )
+from deployments.request.origin import Origin
+from deployments.rows.searches import SearchAnswers, Searches
 from deployments.stores.base import (
     Collection,
     Filter,
     Hit,
+    IndexSearch,
     Namespace,
     Page,
-    Query,
     Record,
-    Search,
     SearchAnswer,
+    VectorQuery,
     VectorStore,
 )
 from deployments.stores.records import size_of
@@ -37,11 +47,47 @@ logger = logging.getLogger(__name__)
 _MAX_ANSWER_BYTES = 48 * 2**20
 
 
+class SearchLimits(BaseModel):
+    """Limits of searches that may change while the replica runs.
+
+    `slots` calls to the store at a time, each with at most `max_batch_searches` of one tenant that
+    take about `max_batch_ms`. A search is refused that would have more than `max_queued_ms` done
+    before it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    slots: int = Field(default=2, gt=0)
+    max_batch_searches: int = Field(default=64, gt=0)
+    max_batch_ms: int = Field(default=50, gt=0)
+    max_queued_ms: int = Field(default=60_000, gt=0)
+
+    def of_batches(self) -> BatchLimits:
+        return BatchLimits(
+            max_batch_tokens=self.max_batch_ms,
+            max_batch_rows=self.max_batch_searches,
+            turn_tokens=self.max_batch_ms,
+            max_queued_tokens=self.max_queued_ms,
+            slots=self.slots,
+        )
+
+
 class Index:
     def __init__(self, config: IndexConfig) -> None:
         self._store = build_store(config)
+        self._costs = SearchCosts()
+        self._searches: Batcher[Searches, SearchAnswers] = Batcher(
+            self._answer,
+            time.monotonic,
+            SearchLimits().of_batches(),
+            lambda rows, _, took_s: self._costs.learn(rows.searches, took_s),
+            mixed=False,
+        )
         # On the instance, where Serve finds it to await at the replica's end, and Python does not.
         self.__del__ = self._store.close
+
+    def reconfigure(self, user_config: dict[str, Any]) -> None:
+        self._searches.limits = SearchLimits.model_validate(user_config).of_batches()
 
     async def ensure(self, ns: Namespace, dimensions: int, fingerprint: str) -> bool:
         """Create the collection unless it is there; True if it was made now."""
@@ -80,28 +126,43 @@ class Index:
     async def scan(self, ns: Namespace, cursor: str | None, limit: int) -> Page:
         return await self._store.scan(ns, cursor, limit)
 
-    async def search(self, searches: Sequence[Search]) -> list[SearchAnswer]:
-        """Each search's documents, best first."""
+    async def search(
+        self, searches: Sequence[IndexSearch], timeout_s: float, origin: Origin
+    ) -> SearchAnswers | WinnowError:
+        """Each search's documents, best first. Returns Overloaded and DeadlineExceeded, because
+        Serve logs a traceback of each error that is raised, which costs more than to refuse."""
+        try:
+            found = await self._searches.submit(self._costs.estimate(searches), timeout_s, origin)
+        except (Overloaded, DeadlineExceeded) as refusal:
+            return refusal
+        room = _Room()
+        return SearchAnswers(tuple(map(room.hold, found.answers)))
+
+    async def _answer(self, rows: Searches) -> SearchAnswers:
+        searches = rows.searches
         refused = await asyncio.gather(*map(self._refusal, searches))
         good = [search.query for search, why in zip(searches, refused, strict=True) if not why]
         answers = iter(await self._search_together(good))
-        room = _Room()
-        return [why or room.hold(next(answers)) for why in refused]
+        return SearchAnswers(tuple(why or next(answers) for why in refused))
 
-    async def _refusal(self, search: Search) -> WinnowError | None:
+    async def _refusal(self, search: IndexSearch) -> WinnowError | None:
         try:
             await self.check(search.query.ns, search.fingerprint)
         except WinnowError as refusal:
             return refusal
         return None
 
-    async def _search_together(self, queries: Sequence[Query]) -> list[list[Hit] | WinnowError]:
+    async def _search_together(
+        self, queries: Sequence[VectorQuery]
+    ) -> list[list[Hit] | WinnowError]:
         try:
             return [*await self._store.search(queries)]
+        except (Overloaded, StageUnavailable, DeadlineExceeded) as failure:
+            return [failure] * len(queries)  # the store's trouble, and no query's fault
         except Exception:  # whoever caused it, the others shall not hear of it
             return await asyncio.gather(*map(self._search_alone, queries))
 
-    async def _search_alone(self, query: Query) -> list[Hit] | WinnowError:
+    async def _search_alone(self, query: VectorQuery) -> list[Hit] | WinnowError:
         try:
             [hits] = await self._store.search([query])
         except WinnowError as error:
@@ -112,7 +173,7 @@ class Index:
         return hits
 
     async def status(self) -> str:
-        """How durable an acknowledged write is. Raises StageUnavailable if the store is.
+        """Durability of an acknowledged write. Raises StageUnavailable if the store is away.
 
         Serve is not told: a new replica would not bring a store back.
         """
@@ -120,13 +181,14 @@ class Index:
 
 
 class _Room:
-    """What an answer may still hold."""
+    """Bytes that an answer may still hold."""
 
     def __init__(self) -> None:
         self._left_bytes = _MAX_ANSWER_BYTES
 
-    def hold(self, hits: list[Hit] | WinnowError) -> SearchAnswer:
-        if isinstance(hits, WinnowError):
+    def hold(self, hits: SearchAnswer) -> SearchAnswer:
+        """The hits if there is room for them; else None, or an error if there never is."""
+        if hits is None or isinstance(hits, WinnowError):
             return hits
         size = sum(size_of(hit.record) for hit in hits)
         if size > _MAX_ANSWER_BYTES:

@@ -15,7 +15,8 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.autoscaling.arrivals import Arrivals
 from deployments.autoscaling.signals import Stats
-from deployments.calls.client import IndexClient, ModelStageClient
+from deployments.calls.index_client import IndexClient
+from deployments.calls.model_client import ModelStageClient
 from deployments.config import (
     ControlConfig,
     EmbedCacheConfig,
@@ -26,16 +27,16 @@ from deployments.config import (
 from deployments.engine.weights import locate
 from deployments.metrics import FailureMetrics, TenantMetrics, TokenMetrics
 from deployments.pipeline.collections import Collections
-from deployments.pipeline.counted_stage import CountedStage
 from deployments.pipeline.embedding_cache import CachedEmbedStage
 from deployments.pipeline.pipeline import ModelStage, Pipeline
 from deployments.pipeline.vector_cache import VectorCache
 from deployments.tenants.admission import Admission
 from deployments.tenants.plans import Plans
 from deployments.tenants.rate_limits.limiter import FallbackLimiter, Limiter
-from deployments.tenants.rate_limits.local import EmbeddedLimiter
-from deployments.tenants.rate_limits.redis import SharedLimiter
+from deployments.tenants.rate_limits.local import FileLimiter, MemoryLimiter
+from deployments.tenants.rate_limits.redis import RedisLimiter
 from deployments.tenants.tenant_store import TenantStore
+from deployments.text.token_ids import TokenVocabulary
 from deployments.text.tokenizer import EmbedEncoder, Encoder, RerankEncoder, load_tokenizer
 from deployments.web.app import build_http_app
 from deployments.web.readiness import Ask, readiness
@@ -53,20 +54,18 @@ class Router:
         index: DeploymentHandle[Any],
         reranker: DeploymentHandle[Any],
     ) -> None:
-        embed = ModelStageClient(
-            "embed", embedder, "embed", embedder_config.contract(), config.embed_calls
-        )
+        arrivals = self._arrivals = Arrivals(time.monotonic)
+        contract, calls = embedder_config.contract(), config.embed_calls
+        embed = ModelStageClient("embed", embedder, "embed", contract, calls, arrivals)
         retrieve = IndexClient("retrieve", index)
-        rerank = ModelStageClient(
-            "rerank", reranker, "rerank", reranker_config.contract(), config.rerank_calls
-        )
-        self._demand = Arrivals(time.monotonic)
+        contract, calls = reranker_config.contract(), config.rerank_calls
+        rerank = ModelStageClient("rerank", reranker, "rerank", contract, calls, arrivals)
         pipeline = Pipeline(
             _encoder(embedder_config, reranker_config, config.tokenizer_threads),
-            _remembering(CountedStage("embed", embed, self._demand), config.embed_cache),
+            _remembering(embed, config.embed_cache),
             retrieve,
             rerank,
-            self._demand,
+            arrivals,
         )
         stages: dict[str, Ask] = {
             "embed": embed.status,
@@ -81,23 +80,28 @@ class Router:
             pipeline=pipeline,
             collections=Collections(pipeline, embed, retrieve, embedder_config.dimensions),
             embed_model=EmbedModel(
-                embedder_config.name, embedder_config.dimensions, embedder_config.min_dimensions
+                embedder_config.name,
+                embedder_config.dimensions,
+                embedder_config.min_dimensions,
+                embedder_config.aliases,
+                embedder_config.truncate,
             ),
-            rerank_model=RerankModel(reranker_config.name),
+            rerank_model=RerankModel(reranker_config.name, reranker_config.aliases),
+            token_vocabulary=_vocabulary(config.token_id_vocabulary),
             readiness=partial(readiness, stages, time.monotonic),
             clock=time.monotonic,
         )
         self._models = {"embed": embedder_config.name, "rerank": reranker_config.name}
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
-        """The plans, live. Serve calls it before and after the application is built."""
+        """Replace the plans. Serve calls this before and after the application is built."""
         self._plans = Plans.model_validate(user_config)
         if self._admission is not None:
             self._admission.configure(self._plans)
 
     def record_autoscaling_stats(self) -> Stats:
-        """What arrives for the model stages; Serve asks for it."""
-        return self._demand.to_stats()
+        """Arrivals for the model stages; Serve asks for them."""
+        return self._arrivals.to_stats()
 
     # The hook by which Serve takes an app that is built after the constructor (Ray 2.60).
     async def __serve_build_asgi_app__(self) -> FastAPI:
@@ -119,14 +123,18 @@ class Router:
 
 def _limiter(config: ControlConfig, failures: FailureMetrics) -> Limiter:
     url = _secret(config.redis_url_file)
-    first = SharedLimiter(url) if url else EmbeddedLimiter.in_file(Path(config.directory) / "rates")
+    first = RedisLimiter(url) if url else FileLimiter(Path(config.directory) / "rates")
     return FallbackLimiter(
         first,
-        EmbeddedLimiter.in_memory(),
+        MemoryLimiter(),
         _replicas if url else lambda: 1,
         lambda: failures.count("rates"),
         time.monotonic,
     )
+
+
+def _vocabulary(file: str | None) -> TokenVocabulary | None:
+    return None if file is None else TokenVocabulary.load(Path(file))
 
 
 def _secret(file: str | None) -> str | None:

@@ -1,71 +1,85 @@
-"""What arrives at one Router for each model stage: tokens a second, by lane.
+"""Arrival rates at one Router: tokens per second for each model stage, by lane.
 
-A search is counted for the reranker when it begins, with as many tokens as its candidates are
-likely to have, so that the reranker can grow while the queries are still being embedded. What a
-candidate likely has is learnt from the searches before.
+A search is counted for the rerank stage when it begins, with the tokens that its candidates are
+expected to have, so that the stage can grow while queries are still being embedded. Once the real
+number is known, it counts instead. The tokens of a candidate are learned from earlier searches.
 
-Pure: counts on a clock that is given.
+Pure: the clock is passed in. Knows no replica and no policy.
 """
 
-from collections import deque
-from typing import Literal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal, get_args
 
 from deployments.autoscaling.signals import Stats, arrivals_to_stats
+from deployments.ewma import Ewma
 from deployments.request.deadline import Clock
 from deployments.request.origin import LANES, Lane
 
 Stage = Literal["embed", "rerank"]
 
-_STAGES: tuple[Stage, ...] = ("embed", "rerank")
-# What a rate is of. Longer would see a surge later, shorter would take chance for one.
+_STAGES: tuple[Stage, ...] = get_args(Stage)
+# The window of a rate: a longer one sees a surge later, a shorter one takes noise for one.
 WINDOW_S = 10
-_WEIGHT_OF_NEW = 0.05
+_EWMA_WEIGHT = 0.05
 
 
 class Rate:
-    """A sum a second, over the last `window_s` whole seconds or as many as there were."""
+    """A rate per second, over the last `window_s` seconds or the time since its creation."""
 
     def __init__(self, clock: Clock, window_s: int = WINDOW_S) -> None:
         self._clock = clock
         self._window_s = window_s
         self._began = clock()
-        self._seconds: deque[tuple[int, float]] = deque()
+        self._seconds: dict[int, float] = {}  # oldest first
 
-    def add(self, amount: float) -> None:
+    def add(self, amount: float) -> int:
+        """Add an amount. Return the second in which it is counted."""
         second = int(self._clock())
-        if self._seconds and self._seconds[-1][0] == second:
-            amount += self._seconds.pop()[1]
-        self._seconds.append((second, amount))
+        self._seconds[second] = self._seconds.get(second, 0.0) + amount
+        return second
+
+    def take_back(self, amount: float, second: int) -> None:
+        """Subtract an amount from its second, if that is still in the window."""
+        if second in self._seconds:
+            self._seconds[second] -= amount
 
     def per_s(self) -> float:
         now = self._clock()
-        while self._seconds and self._seconds[0][0] < int(now) - self._window_s:
-            self._seconds.popleft()
+        while self._seconds and (oldest := next(iter(self._seconds))) < int(now) - self._window_s:
+            del self._seconds[oldest]
         seen_s = min(now - self._began, self._window_s + now % 1)
-        return sum(amount for _, amount in self._seconds) / max(seen_s, 1.0)
+        return sum(self._seconds.values()) / max(seen_s, 1.0)
 
 
 class Arrivals:
+    """Counts arriving tokens by stage and lane, and learns the tokens of a search candidate."""
+
     def __init__(self, clock: Clock) -> None:
         self._rates = {(stage, lane): Rate(clock) for stage in _STAGES for lane in LANES}
-        self._tokens_per_candidate = 0.0
+        self._tokens_per_candidate = Ewma(_EWMA_WEIGHT)
 
     def add(self, stage: Stage, lane: Lane, tokens: float) -> None:
+        """Count work that a stage is asked for, even if it refuses it."""
         self._rates[stage, lane].add(tokens)
 
     def rerank_tokens(self, candidates: int) -> float:
-        """How many a search with so many candidates is likely to have."""
-        return candidates * self._tokens_per_candidate
+        """Return the expected tokens of a search with so many candidates; 0 before the first."""
+        return candidates * (self._tokens_per_candidate.value or 0.0)
 
-    def search_begins(self, lane: Lane, candidates: int) -> None:
-        """One that will be reranked."""
-        self.add("rerank", lane, self.rerank_tokens(candidates))
+    @contextmanager
+    def expecting(self, lane: Lane, candidates: int) -> Iterator[None]:
+        """Count a search by its expected tokens, until the real ones are counted or it ends."""
+        rate, tokens = self._rates["rerank", lane], self.rerank_tokens(candidates)
+        second = rate.add(tokens)
+        try:
+            yield
+        finally:
+            rate.take_back(tokens, second)
 
-    def search_reranked(self, candidates: int, tokens: int) -> None:
-        """`candidates` were asked for, and what was found had so many `tokens`."""
-        seen = tokens / candidates
-        weight = _WEIGHT_OF_NEW if self._tokens_per_candidate else 1.0
-        self._tokens_per_candidate += weight * (seen - self._tokens_per_candidate)
+    def reranked(self, candidates: int, tokens: int) -> None:
+        """Learn from a search: `candidates` were asked for, those found had `tokens` in all."""
+        self._tokens_per_candidate.add(tokens / candidates)
 
     def to_stats(self) -> Stats:
         stats: Stats = {}

@@ -2,18 +2,18 @@
 
 Three levels. Lanes are bands of priority, in which a lower lane still gets its floor. Inside a lane
 tenants share by weight, by start-time fair queuing (Goyal, Vin and Cheng, SIGCOMM 1996): a tenant's
-turn begins at max(virtual time, end of its last turn), a turn lasts tokens / weight, and the
+turn begins at max(virtual time, end of its last turn), a turn lasts cost / weight, and the
 earliest beginning goes first. Who had less than its share has credit for it, up to a limit: its
 turn begins so much earlier, and what it sends now and then does not wait behind those who send all
-the time. Inside a tenant the request goes first that would end first if all shared alike (weighted
-fair queuing): equals go in order of arrival, one at a time, and a small one does not wait for a
-large one. Virtual time goes on by tokens / weight of all who wait, because newcomers without end
-would otherwise all go before one that has been waiting.
+the time. Inside a tenant and lane work goes in order of arrival, so that on arrival it is known
+when it will be done. Virtual time goes on by cost / weight of all who wait, because newcomers
+without end would otherwise all go before one that has been waiting.
 
-Pure: knows what waits only by its place in line and the tokens it was given.
+Pure: knows what waits by its cost alone, in tokens for an engine, in milliseconds for a store.
 """
 
 import heapq
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -52,8 +52,8 @@ class _Turns(Generic[T]):
         return self._flows[name].content if name in self._active else None
 
     def join(self, name: str, content: T, weight: float, credit: float) -> None:
-        """A flow that is not waiting takes its place in line. It may have up to `credit` tokens of
-        what it did not use of its share."""
+        """Put a flow that is not waiting in line, with up to `credit` of what it did not use of its
+        share."""
         flow = self._flows.setdefault(name, _Flow(content, weight))
         flow.content, flow.weight = content, weight
         self._active.add(name)
@@ -63,38 +63,47 @@ class _Turns(Generic[T]):
         flow.begins = self._begins(name, weight, credit)
         heapq.heappush(self._waiting, (flow.begins, self._arrivals, name))
 
+    def leave(self, name: str) -> None:
+        """Take a flow out of the line, wherever it stands."""
+        self._waiting = [entry for entry in self._waiting if entry[2] != name]
+        heapq.heapify(self._waiting)
+        self._deactivate(name)
+
     def credit_left(self, name: str, weight: float, credit: float) -> float:
-        """How many tokens it may have before those whose turn it would be now."""
+        """Cost that the flow may have before those whose turn it would be now."""
         waits = name in self._active
         begins = self._flows[name].begins if waits else self._begins(name, weight, credit)
         return max(0.0, (self._now - begins) * weight)
 
     def _begins(self, name: str, weight: float, credit: float) -> float:
-        """When the turn of one that does not wait would begin."""
+        """Start of the turn of a flow that does not wait yet."""
         flow = self._flows.get(name)
         return max(self._now - credit / weight, flow.ends if flow else 0.0)
 
     def head(self) -> T:
         return self._flows[self._waiting[0][2]].content
 
-    def charge(self, tokens: int, *, leaves: bool) -> None:
-        """The head was served `tokens`; it leaves, or takes its next turn."""
+    def charge(self, cost: float, *, leaves: bool) -> None:
+        """Charge the head, which was served; it leaves, or takes its next turn."""
         begins, arrival, name = self._waiting[0]
         flow = self._flows[name]
-        self._now = max(begins, self._now + tokens / self.weight)
-        flow.begins = flow.ends = begins + tokens / flow.weight
+        self._now = max(begins, self._now + cost / self.weight)
+        flow.begins = flow.ends = begins + cost / flow.weight
         if not leaves:
             heapq.heapreplace(self._waiting, (flow.ends, arrival, name))
             if len(self._waiting) == 1:
                 self._now = flow.ends  # alone it keeps nobody waiting, and no one owes it anything
             return
         heapq.heappop(self._waiting)
+        self._deactivate(name)
+
+    def _deactivate(self, name: str) -> None:
         self._active.discard(name)
-        self.weight -= flow.weight
+        self.weight -= self._flows[name].weight
         self._forget()
 
     def _forget(self) -> None:
-        """What left long enough ago has no claim and no debt; when all are gone, nor has anyone."""
+        """Drop flows without claim or debt; once nothing waits, no flow has either."""
         if not self._waiting:
             self._flows.clear()
             self._now = self.weight = 0.0
@@ -106,131 +115,142 @@ class _Turns(Generic[T]):
             }
 
 
-class _Requests(Generic[T]):
-    """A tenant's requests, by when each would end if all shared alike."""
-
-    def __init__(self) -> None:
-        self._waiting: list[tuple[float, int, T]] = []
-        self._now = 0.0
-        self._arrivals = 0
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def join(self, item: T, tokens: int) -> None:
-        self._arrivals += 1
-        heapq.heappush(self._waiting, (self._now + tokens, self._arrivals, item))
-
-    def head(self) -> T:
-        return self._waiting[0][2]
-
-    def charge(self, tokens: int, *, leaves: bool) -> None:
-        self._now += tokens / len(self._waiting)
-        if leaves:
-            heapq.heappop(self._waiting)
-
-
 @dataclass(slots=True)
 class _Tenant(Generic[T]):
-    requests: _Requests[T] = field(default_factory=_Requests)
-    tokens: int = 0
+    """A tenant's work in one lane, in order of arrival; `uncharged` was served in a turn that goes
+    on."""
+
+    items: deque[T] = field(default_factory=deque)
+    cost: float = 0.0
+    uncharged: float = 0.0
 
 
 @dataclass(slots=True)
 class _Band(Generic[T]):
     floor: float
     tenants: _Turns[_Tenant[T]] = field(default_factory=_Turns)
-    tokens: int = 0
+    cost: float = 0.0
     owed: float = 0.0
 
 
 class FairQueue(Generic[T]):
-    """`push` what waits; `head` has the next turn; `serve` says how much of it was done.
+    """`push` work; `head` has the next turn; `serve` says how much of it was done.
 
-    A tenant may have up to `credit_tokens` ahead of others, of what it did not use of its share.
+    A tenant may have up to `credit` ahead of others, of what it did not use of its share.
     """
 
     def __init__(self) -> None:
-        self.credit_tokens = 0.0
+        self.credit = 0.0
         self._bands: dict[Lane, _Band[T]] = {lane: _Band(floor) for lane, floor in _FLOORS.items()}
 
     def __bool__(self) -> bool:
         return any(len(band.tenants) for band in self._bands.values())
 
     @property
-    def tokens(self) -> int:
-        """All that waits."""
-        return sum(band.tokens for band in self._bands.values())
+    def cost(self) -> float:
+        """Cost of all that waits."""
+        return sum(band.cost for band in self._bands.values())
 
     @property
-    def lane_tokens(self) -> dict[Lane, int]:
-        return {lane: band.tokens for lane, band in self._bands.items()}
+    def lane_costs(self) -> dict[Lane, float]:
+        return {lane: band.cost for lane, band in self._bands.items()}
 
-    def push(self, item: T, tokens: int, origin: Origin, turn_tokens: int = 0) -> None:
-        """Of a tenant's items those under `turn_tokens` are equals, however small."""
+    def push(self, item: T, cost: float, origin: Origin) -> None:
         band = self._bands[origin.lane]
         tenant = band.tenants.find(origin.tenant)
         if tenant is None:
             tenant = _Tenant()
-            band.tenants.join(origin.tenant, tenant, origin.weight, self.credit_tokens)
-        tenant.requests.join(item, max(tokens, turn_tokens))
-        tenant.tokens += tokens
-        band.tokens += tokens
+            band.tenants.join(origin.tenant, tenant, origin.weight, self.credit)
+        tenant.items.append(item)
+        tenant.cost += cost
+        band.cost += cost
+
+    def remove(self, item: T, cost_left: float, origin: Origin) -> None:
+        """Take out an item that waits, of which `cost_left` was not served; ValueError if it does
+        not wait."""
+        band = self._bands[origin.lane]
+        tenant = band.tenants.find(origin.tenant)
+        if tenant is None:
+            raise ValueError("nothing of this tenant waits in this lane")
+        tenant.items.remove(item)
+        tenant.cost -= cost_left
+        band.cost -= cost_left
+        if tenant.items:
+            return
+        if tenant.uncharged:
+            self._charge(band, tenant)
+        else:
+            band.tenants.leave(origin.tenant)
 
     def share(self, origin: Origin) -> float:
-        """The part of its lane that the tenant gets, beside those who wait there now."""
+        """The tenant's part of its lane, in (0, 1], beside those who wait there now."""
         tenants = self._bands[origin.lane].tenants
         waits = tenants.find(origin.tenant) is not None
         return origin.weight / (tenants.weight + (0.0 if waits else origin.weight))
 
-    def tokens_until_done(self, tokens: int, origin: Origin) -> float:
-        """About how much is served until new work of `origin` is done, its own `tokens` included.
+    def cost_until_done(self, cost: float, origin: Origin) -> float:
+        """About how much is served until new work of `origin` is done, its own `cost` included.
 
-        That is all that its tenant has waiting in its lane, what the others' shares amount to
-        meanwhile, but for what it has credit for, and the floors of lower lanes; and what waits in
-        higher ones or, if that is less, what those take until its own lane had so much as its
-        floor.
+        It waits for all that its tenant has waiting in its lane, for the others' shares meanwhile
+        but for what it has credit for, and for the floors of lower lanes. Of higher lanes it waits
+        for all work or, if that is less, for what they take until its own lane has had so much as
+        its floor.
         """
         band = self._bands[origin.lane]
         tenant = band.tenants.find(origin.tenant)
-        mine = tokens + (tenant.tokens if tenant else 0)
-        credit = band.tenants.credit_left(origin.tenant, origin.weight, self.credit_tokens)
+        mine = cost + (tenant.cost if tenant else 0)
+        credit = band.tenants.credit_left(origin.tenant, origin.weight, self.credit)
         shared = max(0.0, mine - credit)
-        in_lane = min(band.tokens + tokens, mine - shared + shared / self.share(origin))
+        in_lane = min(band.cost + cost, mine - shared + shared / self.share(origin))
         bands, place = list(self._bands.values()), list(self._bands).index(origin.lane)
-        higher = sum(one.tokens for one in bands[:place])
-        lower = [one for one in bands[place + 1 :] if one.tokens]
+        higher = sum(one.cost for one in bands[:place])
+        lower = [one for one in bands[place + 1 :] if one.cost]
         with_lower = min(
-            in_lane + sum(one.tokens for one in lower),
+            in_lane + sum(one.cost for one in lower),
             in_lane / (1 - sum(one.floor for one in lower)),
         )
         return min(higher + with_lower, in_lane / band.floor) if higher else with_lower
 
     def head(self) -> T:
-        """What has the next turn; IndexError when nothing waits."""
-        return self._next_band().tenants.head().requests.head()
+        """The item that has the next turn; IndexError when nothing waits."""
+        return self._next_band().tenants.head().items[0]
 
-    def serve(self, tokens: int, *, leaves: bool, dropped_tokens: int = 0) -> None:
-        """The head was given `tokens` of the engine. If it leaves, `dropped_tokens` of it were
-        never computed."""
+    def serve(self, cost: float, *, leaves: bool, turn_ends: bool = True) -> None:
+        """Charge the head for `cost` of the engine. Unless the turn ends, the tenant's next item is
+        the head, if there is one."""
         band = self._next_band()
         tenant = band.tenants.head()
-        tenant.requests.charge(tokens, leaves=leaves)
-        tenant.tokens -= tokens + dropped_tokens
-        band.tokens -= tokens + dropped_tokens
-        band.tenants.charge(tokens, leaves=not len(tenant.requests))
-        self._pay(band, tokens)
+        if leaves:
+            tenant.items.popleft()
+        tenant.cost -= cost
+        band.cost -= cost
+        tenant.uncharged += cost
+        if turn_ends or not tenant.items:
+            self._charge(band, tenant)
+
+    def end_turn(self) -> None:
+        """End the turn that `serve` has left open, if there is one."""
+        if self:
+            band = self._next_band()
+            tenant = band.tenants.head()
+            if tenant.uncharged:
+                self._charge(band, tenant)
+
+    def _charge(self, band: _Band[T], head: _Tenant[T]) -> None:
+        cost, head.uncharged = head.uncharged, 0.0
+        band.tenants.charge(cost, leaves=not head.items)
+        self._pay(band, cost)
 
     def _next_band(self) -> _Band[T]:
         waiting = [band for band in self._bands.values() if len(band.tenants)]
         return next((band for band in reversed(waiting) if band.owed > 0), waiting[0])
 
-    def _pay(self, served: _Band[T], tokens: int) -> None:
-        """A lane that waits behind a higher one is owed its floor, and pays with its turns."""
+    def _pay(self, served: _Band[T], cost: float) -> None:
+        """Owe a lane that waits behind a higher one its floor; it pays with its turns."""
         higher_waits = False
         for band in self._bands.values():
             if not higher_waits or not len(band.tenants):
                 band.owed = 0.0
             else:
-                band.owed += tokens * (band.floor - (band is served))
+                band.owed += cost * (band.floor - (band is served))
             higher_waits |= bool(len(band.tenants)) or band is served

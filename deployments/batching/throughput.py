@@ -1,34 +1,67 @@
-"""How many tokens an engine computes in a second, as it has been seen doing.
+"""How much an engine computes in a second, as it was measured doing.
 
-Knows no engine and no queue: only what was computed and a clock.
+Cost over busy time: the time in which at least one batch was computed, counted once however many
+slots computed. Batches of several slots share an engine and may end together, so one batch's cost
+over its own time says nothing; and the mean of rates would be above the rate of the whole.
+
+Knows no engine and no queue: only the cost of batches and a clock.
 """
+
+import math
+from dataclasses import dataclass
 
 from deployments.request.deadline import Clock
 
-_WEIGHT_OF_NEW = 0.2
+# Busy seconds after which a measurement counts for 1/e.
+_MEMORY_S = 2.0
+
+
+@dataclass(slots=True)
+class _Window:
+    """Cost and busy seconds, those of long ago forgotten."""
+
+    cost: float = 0.0
+    busy_s: float = 0.0
+
+    @property
+    def per_s(self) -> float:
+        return self.cost / self.busy_s if self.busy_s else 0.0
+
+    def add(self, cost: float, busy_s: float) -> None:
+        kept = math.exp(-busy_s / _MEMORY_S)
+        self.cost = kept * self.cost + cost
+        self.busy_s = kept * self.busy_s + busy_s
 
 
 class Throughput:
+    """`begin` and `end` of every batch. `per_s` is 0 until the engine was once kept busy."""
+
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._busy_until = 0.0
-        self.tokens_per_s = 0.0
+        self._running = 0
+        self._counted_until_s = 0.0
+        self._all = _Window()
+        self._saturated = _Window()
 
-    def observe(self, tokens: int, began_s: float, *, full: bool) -> None:
-        """A batch of `tokens` that began at `began_s` is done. One that was not `full` shows only
-        what the engine does at least."""
-        now = self._clock()
-        # Batches in several slots share the engine: only time not counted yet is this one's.
-        took = now - max(began_s, self._busy_until)
-        self._busy_until = now
-        if took <= 0:
-            return
-        seen = tokens / took
-        if full and self.tokens_per_s:
-            self.tokens_per_s += _WEIGHT_OF_NEW * (seen - self.tokens_per_s)
-        elif full or 0 < self.tokens_per_s < seen:
-            self.tokens_per_s = seen
+    @property
+    def per_s(self) -> float:
+        """An engine that is not kept busy shows only what it does at least."""
+        return max(self._saturated.per_s, self._all.per_s) if self._saturated.busy_s else 0.0
 
-    def seconds_for(self, tokens: float) -> float:
-        """0 as long as no full batch was computed."""
-        return tokens / self.tokens_per_s if self.tokens_per_s else 0.0
+    def begin(self) -> None:
+        if not self._running:
+            self._counted_until_s = self._clock()
+        self._running += 1
+
+    def end(self, cost: float, *, saturated: bool) -> None:
+        """Count a batch that is done; `saturated` if the engine had about all it may be given."""
+        now_s = self._clock()
+        busy_s, self._counted_until_s = now_s - self._counted_until_s, now_s
+        self._running -= 1
+        self._all.add(cost, busy_s)
+        if saturated:
+            self._saturated.add(cost, busy_s)
+
+    def seconds_for(self, cost: float) -> float:
+        """0 as long as nothing was measured: what is not known to be late is not refused."""
+        return cost / self.per_s if self.per_s else 0.0

@@ -1,4 +1,4 @@
-"""The embed stage with a memory: a text that was embedded before is not embedded again.
+"""An embed stage with a cache: a text that was embedded before is not embedded again.
 
 Exact match: a vector is kept under the digest of its model's fingerprint, its tenant and its token
 ids. The tenant is part of it so that no one can tell by the time it takes what another has asked.
@@ -23,16 +23,13 @@ from deployments.request.origin import Origin
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
 
-# So much text is hardly ever cached as a whole.
-_SELDOM_CACHED_TOKENS = 1_000
-
 Vector = NDArray[np.float32]
-# What is being embedded; None when that failed.
+# Vectors that are being computed; None when that failed.
 _Flights = dict[bytes, asyncio.Future[Vector | None]]
 
 
 class Cache(Protocol):
-    """As VectorCache."""
+    """A VectorCache, or what takes its place."""
 
     def get(self, keys: Sequence[bytes]) -> list[Vector | None]: ...
     def put(self, vectors: Mapping[bytes, Vector]) -> None: ...
@@ -40,7 +37,7 @@ class Cache(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """`first` is the row where each key stands first."""
+    """Rows and their keys; `first` is the first row of each key."""
 
     rows: TokenRows
     keys: list[bytes]
@@ -51,21 +48,19 @@ class _Request:
 
 
 class CachedEmbedStage:
-    """A ModelStage. `observe` is told how many tokens of a request it spared."""
+    """A ModelStage. `observe` is called with the tokens that the cache spared a request."""
 
     def __init__(self, stage: ModelStage, cache: Cache, observe: Callable[[int], None]) -> None:
         self._stage = stage
         self._cache = cache
         self._observe = observe
-        # Of the model that answered last: a cached vector is of it, or is not used.
+        # Fingerprint of the model that answered last: cached vectors of another are not used.
         self._fingerprint = ""
         self._under_way: _Flights = {}
         self._writes: set[asyncio.Task[None]] = set()
 
-    def turn_away(self, tokens: float, deadline: Deadline, origin: Origin) -> None:
-        """What may be in the cache is read, and looked up, first."""
-        if not _may_be_cached(tokens, origin):
-            self._stage.turn_away(tokens, deadline, origin)
+    def admit(self, tokens: float, deadline: Deadline, origin: Origin) -> None:
+        self._stage.admit(tokens, deadline, origin)
 
     async def compute(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> ModelOutput:
         if origin.lane == "bulk" or not self._fingerprint:
@@ -90,7 +85,7 @@ class CachedEmbedStage:
     def _whole(
         self, request: _Request, vectors: Mapping[bytes, Vector | None], computed: set[bytes]
     ) -> ModelOutput | None:
-        """None if some are of another model, which has come meanwhile."""
+        """The output for all rows; None if another model has come meanwhile."""
         keys, rows = request.keys, request.rows
         found = [vector for vector in (vectors[key] for key in keys) if vector is not None]
         if len(found) < len(keys):
@@ -101,7 +96,7 @@ class CachedEmbedStage:
         return ModelOutput(np.stack(found), cached_tokens, request.fingerprint)
 
     async def _lead(self, mine: Sequence[bytes], request: _Request) -> dict[bytes, Vector]:
-        """Embed what is `mine`, and tell those who wait for it."""
+        """Embed the keys `mine`, and wake the requests that wait for them."""
         if not mine:
             return {}
         loop = asyncio.get_running_loop()
@@ -122,7 +117,7 @@ class CachedEmbedStage:
         return vectors
 
     def _land(self, flights: _Flights, vectors: dict[bytes, Vector]) -> None:
-        """Once they are in the cache no one need wait for them any more."""
+        """Write vectors to the cache; after that no request waits for these flights."""
 
         async def keep() -> None:
             try:
@@ -138,15 +133,9 @@ class CachedEmbedStage:
         task.add_done_callback(self._writes.discard)
 
     async def _embed(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> ModelOutput:
-        if _may_be_cached(rows.total_tokens, origin):
-            self._stage.turn_away(rows.total_tokens, deadline, origin)
         computed = await self._stage.compute(rows, deadline, origin)
         self._fingerprint = computed.fingerprint
         return computed
-
-
-def _may_be_cached(tokens: float, origin: Origin) -> bool:
-    return origin.lane != "bulk" and tokens <= _SELDOM_CACHED_TOKENS
 
 
 def _keys(rows: TokenRows, fingerprint: str, tenant: str) -> list[bytes]:

@@ -18,10 +18,11 @@ from deployments.request.deadline import Deadline, within
 from deployments.request.origin import Origin
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
-from deployments.stores.base import Filter, Hit, Namespace, Query, Record, Search
+from deployments.stores.base import Filter, Hit, IndexSearch, Namespace, Record, VectorQuery
 from deployments.text.prompts import Cut
 
-# What a search that may degrade forgives the reranker, and the time it keeps to answer without.
+# Errors of the reranker that a search forgives if it may degrade, and the time that it keeps to
+# answer without.
 _DEGRADING = (DeadlineExceeded, Overloaded, StageUnavailable)
 _TIME_TO_DEGRADE_S = 0.02
 
@@ -29,8 +30,8 @@ _TIME_TO_DEGRADE_S = 0.02
 class TextEncoder(Protocol):
     """Text to token rows; with no `cut` a text that is too long raises InvalidRequest.
 
-    What `keep` makes of documents spares `pairs` reading them again. Before anything is read,
-    `text_tokens` and `pair_tokens` say about how many tokens the rows will have.
+    `keep` makes of documents what spares `pairs` tokenising them again. `text_tokens` and
+    `pair_tokens` estimate the tokens of the rows before anything is tokenised.
     """
 
     def text_tokens(self, texts: Sequence[str]) -> float: ...
@@ -49,25 +50,26 @@ class TextEncoder(Protocol):
 
 
 class ModelStage(Protocol):
-    def turn_away(self, tokens: float, deadline: Deadline, origin: Origin) -> None:
-        """Once, before text of about so many tokens is read and its rows are computed: raises
-        Overloaded if they are sure to be refused."""
+    def admit(self, tokens: float, deadline: Deadline, origin: Origin) -> None:
+        """Raises Overloaded if work of about so many tokens is sure to be refused."""
         ...
 
     async def compute(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> ModelOutput: ...
 
 
 class RetrieveStage(Protocol):
-    def turn_away(self, deadline: Deadline, origin: Origin) -> None:
-        """Before a query is embedded: raises Overloaded if its search would be refused now."""
+    def admit(self, deadline: Deadline, origin: Origin) -> None:
+        """Raises Overloaded if a search is sure to be refused."""
         ...
 
-    async def search(self, search: Search, deadline: Deadline, origin: Origin) -> list[Hit]: ...
+    async def search(
+        self, search: IndexSearch, deadline: Deadline, origin: Origin
+    ) -> list[Hit]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a stage was given to do, and how much of it a cache spared the model."""
+    """Tokens that a stage was given, and how many of them a cache spared the model."""
 
     tokens: int = 0
     cached_tokens: int = 0
@@ -93,7 +95,7 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class SearchPlan:
-    """What to search for: `top_k` candidates, of which the best `top_n` are returned.
+    """A search for `top_k` candidates, of which the best `top_n` are returned.
 
     `may_degrade`: should the reranker not answer in time, retrieval order will do.
     """
@@ -134,29 +136,27 @@ class Pipeline:
         embed_stage: ModelStage,
         retrieve_stage: RetrieveStage,
         rerank_stage: ModelStage,
-        demand: Arrivals,
+        arrivals: Arrivals,
     ) -> None:
         self._encoder = encoder
         self._embed = embed_stage
         self._retrieve = retrieve_stage
         self._rerank = rerank_stage
-        self._demand = demand
+        self._arrivals = arrivals
 
     async def embed_queries(
         self, texts: Sequence[str], cut: Cut | None, context: Context
     ) -> Embedded:
-        """The texts as questions: with the model's query instruction."""
-        self._embed.turn_away(self._encoder.text_tokens(texts), context.deadline, context.origin)
-        rows = await self._tokenize(self._encoder.queries(texts, cut), context)
-        return await self._embed_rows(rows, context)
+        """Embed the texts as questions: with the model's query instruction."""
+        self._admit(context, embed=self._encoder.text_tokens(texts))
+        return await self._embed_rows(self._encoder.queries(texts, cut), context)
 
     async def embed_documents(
         self, texts: Sequence[str], cut: Cut | None, context: Context
     ) -> Embedded:
-        """The texts as they are."""
-        self._embed.turn_away(self._encoder.text_tokens(texts), context.deadline, context.origin)
-        rows = await self._tokenize(self._encoder.documents(texts, cut), context)
-        return await self._embed_rows(rows, context)
+        """Embed the texts without an instruction."""
+        self._admit(context, embed=self._encoder.text_tokens(texts))
+        return await self._embed_rows(self._encoder.documents(texts, cut), context)
 
     async def rerank(
         self,
@@ -166,39 +166,23 @@ class Pipeline:
         context: Context,
     ) -> Ranked:
         """Every document's relevance to the query; equal scores keep the order they came in."""
-        self._turn_away_pairs(self._encoder.pair_tokens(query, documents), context)
-        pairs = self._encoder.pairs(query, documents, max_tokens_per_doc)
-        rows = await self._tokenize(pairs, context)
-        self._demand.add("rerank", context.origin.lane, rows.total_tokens)
+        self._admit(context, rerank=self._encoder.pair_tokens(query, documents))
+        rows = await self._tokenize(
+            self._encoder.pairs(query, documents, max_tokens_per_doc), context
+        )
         return await self._rank(rows, context)
 
     async def keep(self, documents: Sequence[str], context: Context) -> list[bytes]:
-        """What a search will need of each document's tokens, to be stored beside it."""
+        """The tokens of each document that a search will need, to be stored beside it."""
         with context.timings.stage("tokenize"):
             return await within(context.deadline, self._encoder.keep(documents))
 
-    async def _rank(self, rows: TokenRows, context: Context) -> Ranked:
-        with context.timings.stage("rerank"):
-            computed = await self._rerank.compute(rows, context.deadline, context.origin)
-        order = np.argsort(-computed.values, kind="stable")
-        scores = computed.values[order].tolist()
-        usage = _usage("rerank", rows, computed, context)
-        return Ranked(list(zip(order.tolist(), scores, strict=True)), usage)
-
     async def search(self, plan: SearchPlan, context: Context) -> Found:
         if plan.rerank:
-            self._demand.search_begins(context.origin.lane, plan.top_k)
-            if not plan.may_degrade:
-                tokens = self._demand.rerank_tokens(plan.top_k)
-                self._rerank.turn_away(tokens, context.deadline, context.origin)
-        self._retrieve.turn_away(context.deadline, context.origin)
-        asked = await self.embed_queries([plan.query], Cut(), context)
-        with context.timings.stage("retrieve"):
-            k = plan.top_k if plan.rerank else plan.top_n
-            query = Query(plan.ns, asked.vectors[0], k, plan.where)
-            hits = await self._retrieve.search(
-                Search(query, asked.fingerprint), context.deadline, context.origin
-            )
+            with self._arrivals.expecting(context.origin.lane, plan.top_k):
+                asked, hits = await self._retrieve_candidates(plan, context)
+        else:
+            asked, hits = await self._retrieve_candidates(plan, context)
         as_retrieved = [Result(hit.record, hit.score, None) for hit in hits[: plan.top_n]]
         if not plan.rerank or not hits:
             return Found(as_retrieved, asked.usage, Usage(), len(hits))
@@ -212,23 +196,66 @@ class Pipeline:
         results = [Result(hits[i].record, hits[i].score, score) for i, score in best]
         return Found(results, asked.usage, ranked.usage, len(hits))
 
+    async def _retrieve_candidates(
+        self, plan: SearchPlan, context: Context
+    ) -> tuple[Embedded, list[Hit]]:
+        must_rerank = plan.rerank and not plan.may_degrade
+        self._admit(
+            context,
+            embed=self._encoder.text_tokens([plan.query]),
+            retrieve=True,
+            rerank=self._arrivals.rerank_tokens(plan.top_k) if must_rerank else None,
+        )
+        asked = await self._embed_rows(self._encoder.queries([plan.query], Cut()), context)
+        k = plan.top_k if plan.rerank else plan.top_n
+        query = VectorQuery(plan.ns, asked.vectors[0], k, plan.where)
+        with context.timings.stage("retrieve"):
+            hits = await self._retrieve.search(
+                IndexSearch(query, asked.fingerprint), context.deadline, context.origin
+            )
+        return asked, hits
+
     async def _rerank_hits(self, plan: SearchPlan, hits: Sequence[Hit], context: Context) -> Ranked:
         if plan.may_degrade:
             context = replace(context, deadline=context.deadline.earlier(_TIME_TO_DEGRADE_S))
-            tokens = self._demand.rerank_tokens(len(hits))
-            self._rerank.turn_away(tokens, context.deadline, context.origin)
+            self._admit(context, rerank=self._arrivals.rerank_tokens(len(hits)))
         texts = [hit.record.text for hit in hits]
         pairs = self._encoder.pairs(plan.query, texts, None, [hit.record.tokens for hit in hits])
         rows = await self._tokenize(pairs, context)
-        self._demand.search_reranked(plan.top_k, rows.total_tokens)
+        self._arrivals.reranked(plan.top_k, rows.total_tokens)
         return await self._rank(rows, context)
 
-    def _turn_away_pairs(self, tokens: float, context: Context) -> None:
-        try:
-            self._rerank.turn_away(tokens, context.deadline, context.origin)
-        except Overloaded:
-            self._demand.add("rerank", context.origin.lane, tokens)  # it is asked for all the same
-            raise
+    def _admit(
+        self,
+        context: Context,
+        *,
+        embed: float | None = None,
+        retrieve: bool = False,
+        rerank: float | None = None,
+    ) -> None:
+        """Raises Overloaded, before any work, if a stage that is needed would refuse it; `embed`
+        and `rerank` are tokens, about."""
+        deadline, origin = context.deadline, context.origin
+        if embed is not None:
+            self._embed.admit(embed, deadline, origin)
+        if retrieve:
+            self._retrieve.admit(deadline, origin)
+        if rerank is not None:
+            self._rerank.admit(rerank, deadline, origin)
+
+    async def _embed_rows(self, encoding: Awaitable[TokenRows], context: Context) -> Embedded:
+        rows = await self._tokenize(encoding, context)
+        with context.timings.stage("embed"):
+            output = await self._embed.compute(rows, context.deadline, context.origin)
+        return Embedded(output.values, output.fingerprint, _usage("embed", rows, output, context))
+
+    async def _rank(self, rows: TokenRows, context: Context) -> Ranked:
+        with context.timings.stage("rerank"):
+            output = await self._rerank.compute(rows, context.deadline, context.origin)
+        order = np.argsort(-output.values, kind="stable")
+        scores = output.values[order].tolist()
+        usage = _usage("rerank", rows, output, context)
+        return Ranked(list(zip(order.tolist(), scores, strict=True)), usage)
 
     async def _tokenize(self, encoding: Awaitable[TokenRows], context: Context) -> TokenRows:
         with context.timings.stage("tokenize"):
@@ -236,14 +263,8 @@ class Pipeline:
         await context.account.charge(rows.total_tokens)
         return rows
 
-    async def _embed_rows(self, rows: TokenRows, context: Context) -> Embedded:
-        with context.timings.stage("embed"):
-            computed = await self._embed.compute(rows, context.deadline, context.origin)
-        usage = _usage("embed", rows, computed, context)
-        return Embedded(computed.values, computed.fingerprint, usage)
 
-
-def _usage(stage: str, rows: TokenRows, computed: ModelOutput, context: Context) -> Usage:
-    usage = Usage(rows.total_tokens, int(computed.cached_tokens.sum()))
+def _usage(stage: str, rows: TokenRows, output: ModelOutput, context: Context) -> Usage:
+    usage = Usage(rows.total_tokens, int(output.cached_tokens.sum()))
     context.account.count(stage, usage.tokens, usage.cached_tokens)
     return usage

@@ -1,11 +1,11 @@
-"""A batch that an engine has computed, as metrics and the simulator read it."""
+"""The record of one batch that an engine computed, for metrics and the simulator."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`rows` and `tokens` in it, tokens that a cache spared, and seconds from start to results."""
+    """Rows and tokens of a batch, tokens found in the prefix cache, and seconds it took."""
 
     rows: int
     tokens: int

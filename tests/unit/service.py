@@ -14,8 +14,10 @@ from deployments.tenants.admission import Admission
 from deployments.tenants.api_keys import ALL_SCOPES, Scope, new_key, write_keys
 from deployments.tenants.plans import Plan, Plans
 from deployments.tenants.rate_limits.limiter import Limiter
-from deployments.tenants.rate_limits.local import EmbeddedLimiter
+from deployments.tenants.rate_limits.local import MemoryLimiter
 from deployments.tenants.tenant_store import TenantStore
+from deployments.text.prompts import Truncation
+from deployments.text.token_ids import TokenVocabulary
 from deployments.web.app import build_http_app
 from deployments.web.schemas import Readiness
 from deployments.web.service import EmbedModel, RerankModel, Service
@@ -60,7 +62,14 @@ class TestService:
     __test__ = False
 
     def __init__(
-        self, control: TenantStore, key: str, pipeline: Any, collections: Any, limiter: Limiter
+        self,
+        control: TenantStore,
+        key: str,
+        pipeline: Any,
+        collections: Any,
+        limiter: Limiter,
+        vocabulary: TokenVocabulary | None = None,
+        truncate: Truncation = "NONE",
     ) -> None:
         self.control = control
         self.key = key
@@ -72,10 +81,11 @@ class TestService:
                 collections=cast(Collections, collections),
                 control=control,
                 admission=self.admission,
-                embed_model=EmbedModel("embedder", 2, None),
-                rerank_model=RerankModel("reranker"),
+                embed_model=EmbedModel("embedder", 2, None, ("hub/embedder",), truncate),
+                rerank_model=RerankModel("reranker", ("hub/reranker",)),
                 readiness=_ready,
                 clock=lambda: 0.0,
+                token_vocabulary=vocabulary,
             )
         )
 
@@ -86,15 +96,17 @@ class TestService:
         pipeline: Any = None,
         collections: Any = None,
         limiter: Limiter | None = None,
+        **profile: Any,
     ) -> "TestService":
+        """`profile` is what an operator may set: `vocabulary`, `truncate`."""
         key, record = new_key("tenant")
         write_keys(directory / "keys.json", [record])
         control = await TenantStore.open(
             None, directory, MODELS, lambda *_: None, lambda: None, lambda: 1_000_000.0
         )
         await control.start(directory / "keys.json")
-        limiter = limiter or EmbeddedLimiter.in_memory()
-        return cls(control, key, pipeline or NotingPipeline(), collections, limiter)
+        limiter = limiter or MemoryLimiter()
+        return cls(control, key, pipeline or NotingPipeline(), collections, limiter, **profile)
 
     async def close(self) -> None:
         await self.control.meter.flush()

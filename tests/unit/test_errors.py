@@ -1,4 +1,4 @@
-"""Errors cross processes whole, and each names its HTTP status."""
+"""Errors survive pickling, and the docstring shows their statuses and codes."""
 
 import pickle
 
@@ -22,8 +22,8 @@ def test_error_survives_pickling(kind: type[WinnowError]) -> None:
 
 
 def test_what_a_refusal_says_of_time_survives_as_well() -> None:
-    error = pickle.loads(pickle.dumps(errors.Overloaded("busy", retry_after_s=2.0, token_s=0.1)))
-    assert (error.retry_after_s, error.token_s) == (2.0, 0.1)
+    error = pickle.loads(pickle.dumps(errors.Overloaded("busy", retry_after_s=2.0, unit_s=0.1)))
+    assert (error.retry_after_s, error.unit_s) == (2.0, 0.1)
 
 
 @pytest.mark.parametrize("kind", _CLASSES)

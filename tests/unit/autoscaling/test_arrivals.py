@@ -1,4 +1,4 @@
-"""What a Router says arrives: rates over a window, and rerank work foreseen."""
+"""Arrival rates of a Router: over a window, and of expected rerank work."""
 
 import pytest
 
@@ -13,7 +13,7 @@ class Clock:
         return self.now
 
 
-def test_rate_is_of_the_window_and_of_what_there_was_of_it() -> None:
+def test_a_rate_is_over_the_window_or_the_time_since_its_creation() -> None:
     clock = Clock()
     rate = Rate(clock, window_s=10)
     for _ in range(5):
@@ -27,24 +27,37 @@ def test_rate_is_of_the_window_and_of_what_there_was_of_it() -> None:
     assert rate.per_s() == 0
 
 
-def test_a_search_is_foreseen_when_it_begins_once_candidates_are_known() -> None:
+def test_a_beginning_search_counts_by_the_tokens_learned_from_earlier_ones() -> None:
     clock = Clock()
-    demand = Arrivals(clock)
+    arrivals = Arrivals(clock)
     clock.now += 1
-    demand.search_begins("interactive", 20)
-    assert demand.to_stats()["rerank_interactive_tokens_per_s"] == 0
-    demand.search_reranked(20, 4000)
-    demand.search_begins("interactive", 10)
-    stats = demand.to_stats()
+    with arrivals.expecting("interactive", 20):
+        assert arrivals.to_stats()["rerank_interactive_tokens_per_s"] == 0
+    arrivals.reranked(20, 4000)
+    with arrivals.expecting("interactive", 10):
+        stats = arrivals.to_stats()
+        clock.now += 3
     assert stats["rerank_interactive_tokens_per_s"] == pytest.approx(2000)
     assert stats["rerank_bulk_tokens_per_s"] == stats["embed_interactive_tokens_per_s"] == 0
+    assert arrivals.to_stats()["rerank_interactive_tokens_per_s"] == 0, "it has got there"
 
 
-def test_lanes_and_stages_are_apart() -> None:
+def test_an_expectation_that_is_out_of_the_window_takes_nothing_back() -> None:
     clock = Clock()
-    demand = Arrivals(clock)
+    arrivals = Arrivals(clock)
+    arrivals.reranked(1, 100)
+    with arrivals.expecting("interactive", 10):
+        clock.now += 30
+        assert arrivals.to_stats()["rerank_interactive_tokens_per_s"] == 0
+        arrivals.add("rerank", "interactive", 1000)
+    assert arrivals.to_stats()["rerank_interactive_tokens_per_s"] > 0
+
+
+def test_lanes_and_stages_are_counted_separately() -> None:
+    clock = Clock()
+    arrivals = Arrivals(clock)
     clock.now += 1
-    demand.add("embed", "bulk", 700)
-    stats = demand.to_stats()
+    arrivals.add("embed", "bulk", 700)
+    stats = arrivals.to_stats()
     assert stats.pop("embed_bulk_tokens_per_s") == pytest.approx(700)
     assert set(stats.values()) == {0}

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from deployments.batching.batcher import Batcher, BatchLimits
 from deployments.errors import DeadlineExceeded, Overloaded
 from deployments.request.origin import Lane, Origin
-from deployments.rows.batch import Batch
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
 
@@ -34,7 +33,7 @@ class Engine:
         self.most_at_once = max(self.most_at_once, self.at_once)
         await asyncio.sleep(self._delay_s)
         self.at_once -= 1
-        return ModelOutput.anew(np.array([sum(row) for row in rows], np.float32))
+        return ModelOutput.uncached(np.array([sum(row) for row in rows], np.float32))
 
 
 def rows_of(*lengths: int) -> TokenRows:
@@ -58,7 +57,7 @@ def test_every_request_gets_its_own_answers(requests: list[list[int]], slots: in
         batcher = Batcher(engine.compute, time.monotonic, limits)
         submits = [batcher.submit(rows_of(*lengths), 10, _ME) for lengths in requests]
         answers = await asyncio.gather(*submits)
-        assert (batcher.queued_rows, batcher.queued_tokens) == (0, 0)
+        assert (batcher.queued_rows, batcher.queued_cost) == (0, 0)
         return answers
 
     for lengths, answer in zip(requests, asyncio.run(run()), strict=True):
@@ -98,10 +97,12 @@ async def test_abandoned_work_never_reaches_the_engine() -> None:
     gone = asyncio.create_task(batcher.submit(rows_of(5), 10, _ME))
     await asyncio.sleep(0)
     gone.cancel()
+    await asyncio.sleep(0)
+    assert (batcher.queued_rows, batcher.queued_cost) == (0, 0), "its place is free at once"
     await first
     await asyncio.sleep(0.02)
     assert [batch.total_tokens for batch in engine.batches] == [3]
-    assert (batcher.queued_rows, batcher.queued_tokens) == (0, 0)
+    assert (batcher.queued_rows, batcher.queued_cost) == (0, 0)
 
 
 async def test_a_full_queue_refuses_at_once() -> None:
@@ -123,7 +124,7 @@ async def test_a_failing_batch_fails_its_callers_and_the_next_one_runs() -> None
         calls += 1
         if calls == 1:
             raise RuntimeError("broken")
-        return ModelOutput.anew(np.zeros(len(rows), np.float32))
+        return ModelOutput.uncached(np.zeros(len(rows), np.float32))
 
     batcher = Batcher(compute, time.monotonic, _LIMITS)
     with pytest.raises(RuntimeError, match="broken"):
@@ -145,7 +146,7 @@ async def test_work_that_cannot_be_done_in_time_is_refused_at_once() -> None:
     async def compute(rows: TokenRows) -> ModelOutput:
         now[0] += rows.total_tokens / 100  # 100 tokens/s
         await asyncio.sleep(0)
-        return ModelOutput.anew(np.zeros(len(rows), np.float32))
+        return ModelOutput.uncached(np.zeros(len(rows), np.float32))
 
     batcher = Batcher(compute, lambda: now[0], _LIMITS)
     await batcher.submit(rows_of(16), 10, _ME)
@@ -164,27 +165,32 @@ async def test_a_large_request_does_not_hold_the_stage() -> None:
     batcher = Batcher(engine.compute, time.monotonic, limits)
     large = asyncio.create_task(batcher.submit(rows_of(*[4] * 200), 10, _ME))
     await asyncio.sleep(0)
-    await batcher.submit(rows_of(3), 10, _ME)
+    await batcher.submit(rows_of(3), 10, Origin("another"))
     assert len(engine.batches) <= 3
     assert not large.done()
     assert (await large).values.tolist() == sums_of(*[4] * 200)
 
 
 async def test_every_batch_is_observed() -> None:
-    seen: list[Batch] = []
-    batcher = Batcher(Engine().compute, time.monotonic, _LIMITS, seen.append)
+    seen: list[tuple[int, int, bool]] = []
+
+    def observe(rows: TokenRows, output: ModelOutput, took_s: float) -> None:
+        seen.append((rows.total_tokens, len(output), took_s >= 0))
+
+    batcher = Batcher(Engine().compute, time.monotonic, _LIMITS, observe)
     await batcher.submit(rows_of(4, 4, 4, 4, 4), 10, _ME)
-    assert [(batch.rows, batch.tokens) for batch in seen] == [(4, 16), (1, 4)]
+    assert seen == [(16, 4, True), (4, 1, True)]
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(1, 12), min_size=2, max_size=20))
-def test_one_tenants_equal_requests_are_computed_in_order_of_arrival(owners: list[int]) -> None:
+def test_one_tenants_requests_are_computed_in_order_of_arrival(owners: list[int]) -> None:
+    """However long they are."""
     engine = Engine()
 
     async def run() -> None:
         batcher = Batcher(engine.compute, time.monotonic, _LIMITS)
-        rows = [TokenRows.pack([[number] * 3]) for number in owners]
+        rows = [TokenRows.pack([[number] * (1 + number)]) for number in owners]
         await asyncio.gather(*(batcher.submit(one, 10, _ME) for one in rows))
 
     asyncio.run(run())
@@ -230,7 +236,7 @@ async def test_what_waits_is_told_by_lane_and_the_oldest_outside_bulk() -> None:
     waiting.append(asyncio.create_task(batcher.submit(rows_of(5, 6), 10, _ME)))
     await asyncio.sleep(0)
     now = 5.0
-    assert batcher.lane_tokens == {"interactive": 0, "default": 11, "bulk": 9}
+    assert batcher.lane_costs == {"interactive": 0, "default": 11, "bulk": 9}
     assert batcher.oldest_wait_s() == 3
     await asyncio.gather(running, *waiting)
     assert batcher.oldest_wait_s() == 0

@@ -18,7 +18,7 @@ _ORIGINS = st.builds(
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(_ORIGINS, st.sampled_from([5, 50]), st.integers(0, 3)), max_size=60))
-def test_all_leave_once_and_equals_of_a_tenant_in_order(
+def test_all_leave_once_and_a_tenants_in_order_of_arrival(
     arrivals: list[tuple[Origin, int, int]],
 ) -> None:
     queue: FairQueue[int] = FairQueue()
@@ -37,12 +37,12 @@ def test_all_leave_once_and_equals_of_a_tenant_in_order(
     while queue:
         serve_one()
     assert sorted(left) == list(range(len(arrivals)))
-    assert queue.tokens == 0
-    equals: dict[tuple[str, str, int], list[int]] = defaultdict(list)
+    assert queue.cost == 0
+    by_tenant: dict[tuple[str, str], list[int]] = defaultdict(list)
     for number in left:
-        origin, tokens, _ = arrivals[number]
-        equals[origin.tenant, origin.lane, tokens].append(number)
-    for numbers in equals.values():
+        origin, _, _ = arrivals[number]
+        by_tenant[origin.tenant, origin.lane].append(number)
+    for numbers in by_tenant.values():
         assert numbers == sorted(numbers)
 
 
@@ -75,7 +75,7 @@ def test_a_newcomer_waits_for_no_backlog() -> None:
 
 def test_who_had_less_than_its_share_goes_first_until_its_credit_is_used() -> None:
     queue: FairQueue[str] = FairQueue()
-    queue.credit_tokens = 100
+    queue.credit = 100
     queue.push("steady", 10**6, Origin("steady"))
     for _ in range(20):
         served_shares(queue, 20)
@@ -86,7 +86,7 @@ def test_who_had_less_than_its_share_goes_first_until_its_credit_is_used() -> No
             left -= mine
             queue.serve(10, leaves=mine and not left)
     served_shares(queue, 50)
-    assert queue.tokens_until_done(150, Origin("seldom")) == 100 + 2 * 50
+    assert queue.cost_until_done(150, Origin("seldom")) == 100 + 2 * 50
     queue.push("seldom", 10**6, Origin("seldom"))
     first = served_shares(queue, 10)
     assert first == {"seldom": 100}
@@ -97,7 +97,7 @@ def test_who_had_less_than_its_share_goes_first_until_its_credit_is_used() -> No
 @pytest.mark.parametrize("credit", [0, 100])
 def test_leaving_and_coming_back_gains_nothing(credit: int) -> None:
     queue: FairQueue[str] = FairQueue()
-    queue.credit_tokens = credit
+    queue.credit = credit
     queue.push("steady", 10**6, Origin("steady"))
     queue.push("hopper", 10**6, Origin("hopper"))
     served: Counter[str] = Counter()
@@ -110,26 +110,36 @@ def test_leaving_and_coming_back_gains_nothing(credit: int) -> None:
     assert served["hopper"] == pytest.approx(served["steady"], abs=20)
 
 
-def test_a_small_request_goes_before_a_large_one_and_equals_go_one_by_one() -> None:
+def test_work_that_is_removed_leaves_its_place_to_others() -> None:
     queue: FairQueue[str] = FairQueue()
     for name in ("first", "second"):
-        queue.push(name, 1_000, Origin("t"))
-    assert served_shares(queue, 50) == {"first": 500}
-    queue.push("small", 100, Origin("t"))
-    assert served_shares(queue, 2) == {"small": 20}
+        queue.push(name, 100, Origin("t"))
+    queue.push("other", 100, Origin("o"))
+    queue.serve(30, leaves=False)
+    queue.remove("first", 70, Origin("t"))
+    assert queue.cost == 200
+    assert queue.cost_until_done(10, Origin("t")) == 210
+    queue.remove("other", 100, Origin("o"))
+    assert served_shares(queue, 3) == {"second": 30}
+    queue.remove("second", 70, Origin("t"))
+    assert not queue
+    assert queue.cost == 0
+    with pytest.raises(ValueError, match="waits"):
+        queue.remove("second", 70, Origin("t"))
 
 
-def test_small_requests_without_end_do_not_starve_a_large_one() -> None:
+def test_a_turn_that_goes_on_keeps_the_head_and_is_charged_as_a_whole() -> None:
     queue: FairQueue[str] = FairQueue()
-    queue.push("large", 1_000, Origin("t"))
-    small_tokens = 0
-    while True:
-        queue.push("small", 10, Origin("t"))
-        if queue.head() == "large":
-            break
-        queue.serve(10, leaves=True)
-        small_tokens += 10
-    assert small_tokens <= 2_000
+    for name in ("a1", "a2", "a3"):
+        queue.push(name, 10, Origin("a"))
+    queue.push("b", 100, Origin("b"))
+    queue.serve(10, leaves=True, turn_ends=False)
+    assert queue.head() == "a2"
+    queue.serve(10, leaves=True, turn_ends=False)
+    queue.end_turn()
+    assert served_shares(queue, 2) == {"b": 20}
+    queue.end_turn()
+    assert served_shares(queue, 2)["a3"] == 10
 
 
 def test_lanes_are_priorities_with_floors() -> None:
@@ -153,22 +163,22 @@ def test_a_lower_lane_alone_runs_up_no_debt() -> None:
 
 def test_what_goes_first_is_the_own_backlog_and_the_others_shares_meanwhile() -> None:
     queue: FairQueue[str] = FairQueue()
-    assert queue.tokens_until_done(10, Origin("quiet")) == 10
+    assert queue.cost_until_done(10, Origin("quiet")) == 10
     queue.push("x", 1_000, Origin("noisy"))
-    assert queue.tokens_until_done(10, Origin("quiet")) == 20
-    assert queue.tokens_until_done(10, Origin("heavy", weight=4)) == pytest.approx(12.5)
-    assert queue.tokens_until_done(10, Origin("noisy")) == 1_010
+    assert queue.cost_until_done(10, Origin("quiet")) == 20
+    assert queue.cost_until_done(10, Origin("heavy", weight=4)) == pytest.approx(12.5)
+    assert queue.cost_until_done(10, Origin("noisy")) == 1_010
     queue.push("y", 100, Origin("quiet"))
-    assert queue.tokens_until_done(10, Origin("quiet")) == 220
-    assert queue.tokens_until_done(10, Origin("noisy")) == 1_110, "no more than all that waits"
+    assert queue.cost_until_done(10, Origin("quiet")) == 220
+    assert queue.cost_until_done(10, Origin("noisy")) == 1_110, "no more than all that waits"
 
 
 def test_lanes_wait_for_higher_ones_and_for_the_floors_of_lower_ones() -> None:
     queue: FairQueue[str] = FairQueue()
     queue.push("x", 1_000, Origin("noisy"))
-    assert queue.tokens_until_done(10, Origin("any", "interactive")) == pytest.approx(12.5)
-    assert queue.tokens_until_done(500, Origin("any", "bulk")) == 1_500
-    assert queue.tokens_until_done(10, Origin("any", "bulk")) == pytest.approx(200)
+    assert queue.cost_until_done(10, Origin("any", "interactive")) == pytest.approx(12.5)
+    assert queue.cost_until_done(500, Origin("any", "bulk")) == 1_500
+    assert queue.cost_until_done(10, Origin("any", "bulk")) == pytest.approx(200)
 
 
 @settings(max_examples=200, deadline=None)
@@ -186,9 +196,9 @@ def test_nothing_is_done_later_than_was_foreseen_unless_others_come(
     queue: FairQueue[int] = FairQueue()
     left = [size for _, size in waiting] + [tokens]
     for number, (one, size) in enumerate(waiting):
-        queue.push(number, size, weighed(one), 50)
-    foreseen = queue.tokens_until_done(tokens, weighed(origin))
-    queue.push(len(waiting), tokens, weighed(origin), 50)
+        queue.push(number, size, weighed(one))
+    foreseen = queue.cost_until_done(tokens, weighed(origin))
+    queue.push(len(waiting), tokens, weighed(origin))
     served = 0
     while left[-1]:
         item = queue.head()

@@ -40,7 +40,9 @@ class Stage:
             raise
         finally:
             self._at_once -= 1
-        return ModelOutput.anew(np.array([[sum(row)] for row in rows], np.float32)).by("model")
+        return ModelOutput.uncached(
+            np.array([[sum(row)] for row in rows], np.float32)
+        ).with_fingerprint("model")
 
 
 def soon() -> Deadline:
@@ -60,10 +62,10 @@ def test_every_request_gets_its_own_vectors(requests: list[list[int]], at_once: 
     stage = Stage()
 
     async def run() -> list[ModelOutput]:
-        packer = CallBatches(stage.call, at_once, call_tokens=30)
-        submits = [packer.submit(rows_of(*lengths), soon(), _ME) for lengths in requests]
+        batches = CallBatches(stage.call, at_once, call_cost=30)
+        submits = [batches.submit(rows_of(*lengths), soon(), _ME) for lengths in requests]
         answers = await asyncio.gather(*submits)
-        assert not packer._lines
+        assert not batches._lines
         return answers
 
     for lengths, answer in zip(requests, asyncio.run(run()), strict=True):
@@ -76,27 +78,27 @@ def test_every_request_gets_its_own_vectors(requests: list[list[int]], at_once: 
 
 async def test_what_arrives_meanwhile_goes_together() -> None:
     stage = Stage()
-    packer = CallBatches(stage.call, 1, call_tokens=1_000)
-    await asyncio.gather(*(packer.submit(rows_of(2), soon(), _ME) for _ in range(9)))
+    batches = CallBatches(stage.call, 1, call_cost=1_000)
+    await asyncio.gather(*(batches.submit(rows_of(2), soon(), _ME) for _ in range(9)))
     assert [len(rows) for _, rows in stage.calls] == [1, 8]
 
 
 async def test_nothing_waits_long_for_a_call_that_is_slow_to_return() -> None:
     stage = Stage(delay_s=5)
-    packer = CallBatches(stage.call, 1, call_tokens=1_000)
-    waiting = [asyncio.create_task(packer.submit(rows_of(2), soon(), _ME)) for _ in range(3)]
+    batches = CallBatches(stage.call, 1, call_cost=1_000)
+    waiting = [asyncio.create_task(batches.submit(rows_of(2), soon(), _ME)) for _ in range(3)]
     await asyncio.sleep(0.1)
     assert [len(rows) for _, rows in stage.calls] == [1, 2]
     for one in waiting:
         one.cancel()
     await asyncio.sleep(0.01)
-    assert not packer._lines
+    assert not batches._lines
 
 
 async def test_a_large_request_becomes_calls_of_about_equal_size() -> None:
     stage = Stage()
-    packer = CallBatches(stage.call, 1, call_tokens=1_000)
-    answer = await packer.submit(rows_of(*[46] * 100), soon(), _ME)
+    batches = CallBatches(stage.call, 1, call_cost=1_000)
+    answer = await batches.submit(rows_of(*[46] * 100), soon(), _ME)
     assert len(answer) == 100
     assert [len(rows) for _, rows in stage.calls] == [20] * 5
     assert stage.most_at_once == 5
@@ -109,9 +111,9 @@ def test_what_one_call_can_hold_is_not_cut(sizes: list[int], at_once: int) -> No
     stage = Stage()
 
     async def run() -> None:
-        packer = CallBatches(stage.call, at_once, call_tokens=30)
+        batches = CallBatches(stage.call, at_once, call_cost=30)
         requests = [TokenRows.pack([[number] * 3] * size) for number, size in enumerate(sizes)]
-        await asyncio.gather(*(packer.submit(rows, soon(), _ME) for rows in requests))
+        await asyncio.gather(*(batches.submit(rows, soon(), _ME) for rows in requests))
 
     asyncio.run(run())
     found = [{row[0] for row in rows} for _, rows in stage.calls]
@@ -123,17 +125,17 @@ async def test_parts_by_different_models_have_no_fingerprint() -> None:
     models = iter("ab")
 
     async def call(rows: TokenRows, deadline: Deadline, origin: Origin) -> ModelOutput:  # noqa: ARG001
-        return ModelOutput.anew(np.zeros(len(rows), np.float32)).by(next(models))
+        return ModelOutput.uncached(np.zeros(len(rows), np.float32)).with_fingerprint(next(models))
 
-    answer = await CallBatches(call, 1, call_tokens=10).submit(rows_of(9, 9), soon(), _ME)
+    answer = await CallBatches(call, 1, call_cost=10).submit(rows_of(9, 9), soon(), _ME)
     assert (len(answer), answer.fingerprint) == (2, "")
 
 
 async def test_tenants_never_share_a_call() -> None:
     stage = Stage()
-    packer = CallBatches(stage.call, 1, call_tokens=1_000)
+    batches = CallBatches(stage.call, 1, call_cost=1_000)
     origins = [Origin("a"), Origin("b"), Origin("a", "bulk")] * 3
-    await asyncio.gather(*(packer.submit(rows_of(2), soon(), one) for one in origins))
+    await asyncio.gather(*(batches.submit(rows_of(2), soon(), one) for one in origins))
     assert sorted(len(rows) for _, rows in stage.calls) == [1, 1, 1, 2, 2, 2]
 
 
@@ -142,18 +144,18 @@ async def test_a_failure_reaches_all_who_share_the_call() -> None:
         await asyncio.sleep(0)
         raise Overloaded("full")
 
-    packer = CallBatches(call, 1, call_tokens=1_000)
-    submits = [packer.submit(rows_of(2), soon(), _ME) for _ in range(3)]
+    batches = CallBatches(call, 1, call_cost=1_000)
+    submits = [batches.submit(rows_of(2), soon(), _ME) for _ in range(3)]
     answers = await asyncio.gather(*submits, return_exceptions=True)
     assert [type(answer) for answer in answers] == [Overloaded] * 3
 
 
 async def test_a_call_ends_when_its_last_caller_has_gone() -> None:
     stage = Stage(delay_s=5)
-    packer = CallBatches(stage.call, 1, call_tokens=1_000)
-    blocking = asyncio.create_task(packer.submit(rows_of(1), soon(), _ME))
+    batches = CallBatches(stage.call, 1, call_cost=1_000)
+    blocking = asyncio.create_task(batches.submit(rows_of(1), soon(), _ME))
     await asyncio.sleep(0.01)
-    pair = [asyncio.create_task(packer.submit(rows_of(1), soon(), _ME)) for _ in range(2)]
+    pair = [asyncio.create_task(batches.submit(rows_of(1), soon(), _ME)) for _ in range(2)]
     await asyncio.sleep(0.01)
     blocking.cancel()
     await asyncio.sleep(0.01)
@@ -166,7 +168,7 @@ async def test_a_call_ends_when_its_last_caller_has_gone() -> None:
     assert stage.cancelled == 2
     with pytest.raises(asyncio.CancelledError):
         await blocking
-    assert not packer._lines
+    assert not batches._lines
 
 
 async def test_a_call_is_made_in_no_requests_context() -> None:
@@ -180,6 +182,6 @@ async def test_a_call_is_made_in_no_requests_context() -> None:
         return await stage.call(rows, deadline, origin)
 
     request.set("first")
-    packer = CallBatches(call, 1, 100)
-    await asyncio.gather(*(packer.submit(rows_of(3), soon(), _ME) for _ in range(3)))
+    batches = CallBatches(call, 1, 100)
+    await asyncio.gather(*(batches.submit(rows_of(3), soon(), _ME) for _ in range(3)))
     assert seen == ["none", "none"]

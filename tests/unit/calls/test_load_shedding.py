@@ -2,7 +2,7 @@
 
 import pytest
 
-from deployments.calls.load_shedding import Refusals
+from deployments.calls.load_shedding import LoadShedding
 from deployments.errors import Overloaded
 from deployments.request.deadline import Deadline
 from deployments.request.origin import Origin
@@ -16,11 +16,11 @@ class Stand:
 
     def __init__(self) -> None:
         self.now_s = 0.0
-        self.refusals = Refusals()
+        self.refusals = LoadShedding()
         self.refuse()
 
     def refuse(self, origin: Origin = _ME, late_s: float = _LATE_S) -> Overloaded:
-        refusal = Overloaded("busy", retry_after_s=late_s, token_s=_TOKEN_S)
+        refusal = Overloaded("busy", retry_after_s=late_s, unit_s=_TOKEN_S)
         return self.refusals.note(refusal, 100, self.deadline(2), origin)
 
     def deadline(self, timeout_s: float) -> Deadline:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from deployments.autoscaling.arrivals import Arrivals
 from deployments.batching.batcher import Batcher, BatchLimits
-from deployments.calls.client import ModelStageClient
+from deployments.calls.model_client import ModelStageClient
 from deployments.config import CallLimits
 from deployments.errors import DeadlineExceeded, Overloaded
 from deployments.request.deadline import Deadline
@@ -35,21 +36,21 @@ class Replica:
         self.batcher = Batcher(self._engine, clock, BatchLimits(max_batch_tokens=2048))
         self.calls = 0
         self.computed_tokens = 0
-        self.most_queued = 0
+        self.most_queued = 0.0
 
     async def compute(self, rows: TokenRows, left_s: float, origin: Origin, _: str) -> ModelOutput:
         self.calls += 1
         await asyncio.sleep(_WAY_S)
         computed = await self.batcher.submit(rows, left_s - _WAY_S, origin)
         await asyncio.sleep(_WAY_S)
-        return computed.by("model")
+        return computed.with_fingerprint("model")
 
     async def _engine(self, rows: TokenRows) -> ModelOutput:
         self.computed_tokens += rows.total_tokens
-        self.most_queued = max(self.most_queued, self.batcher.queued_tokens)
+        self.most_queued = max(self.most_queued, self.batcher.queued_cost)
         seconds = rows.total_tokens / _TOKENS_PER_S
         await asyncio.sleep(seconds * self._random.uniform(0.9, 1.1))
-        return ModelOutput.anew(np.zeros(len(rows), np.float32))
+        return ModelOutput.uncached(np.zeros(len(rows), np.float32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,12 @@ class Stand:
         self.replica = Replica(seed)
         self.told: list[Told] = []
         self._client = ModelStageClient(
-            "embed", handle(self.replica), "compute", "", CallLimits(tokens=1024, at_once=4)
+            "embed",
+            handle(self.replica),
+            "compute",
+            "",
+            CallLimits(tokens=1024, at_once=4),
+            Arrivals(asyncio.get_running_loop().time),
         )
         self._clock = asyncio.get_running_loop().time
         self._random = random.Random(seed)
@@ -78,7 +84,7 @@ class Stand:
         began_s, error, retry_after_s = self._clock(), None, None
         deadline, origin = Deadline.after(timeout_s, self._clock), Origin(tenant)
         try:
-            self._client.turn_away(_TOKENS, deadline, origin)
+            self._client.admit(_TOKENS, deadline, origin)
             await self._client.compute(rows, deadline, origin)
         except (Overloaded, DeadlineExceeded) as failure:
             error, retry_after_s = type(failure), failure.retry_after_s

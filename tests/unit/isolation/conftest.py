@@ -9,7 +9,8 @@ import pytest
 
 from deployments.autoscaling.arrivals import Arrivals
 from deployments.batching.stage_status import StageStatus
-from deployments.calls.client import IndexClient, ModelStageClient
+from deployments.calls.index_client import IndexClient
+from deployments.calls.model_client import ModelStageClient
 from deployments.config import IndexConfig
 from deployments.index import Index
 from deployments.pipeline.collections import Collections
@@ -45,7 +46,7 @@ class Encoder:
 
 
 class Idle:
-    def turn_away(self, tokens: float, _: Deadline, __: Origin) -> None: ...
+    def admit(self, tokens: float, _: Deadline, __: Origin) -> None: ...
 
 
 class Embedder(Idle):
@@ -54,12 +55,14 @@ class Embedder(Idle):
 
     async def compute(self, rows: TokenRows, _: Deadline, __: Origin) -> ModelOutput:
         vectors = np.tile(unit(1, *[0] * (DIMENSIONS - 1)), (len(rows), 1))
-        return ModelOutput.anew(vectors).by(FINGERPRINT)
+        return ModelOutput.uncached(vectors).with_fingerprint(FINGERPRINT)
 
 
 class Reranker(Idle):
     async def compute(self, rows: TokenRows, _: Deadline, __: Origin) -> ModelOutput:
-        return ModelOutput.anew(np.full(len(rows), 0.5, np.float32)).by(FINGERPRINT)
+        return ModelOutput.uncached(np.full(len(rows), 0.5, np.float32)).with_fingerprint(
+            FINGERPRINT
+        )
 
 
 @pytest.fixture

@@ -36,11 +36,8 @@ class Stage:
         self.seen: list[list[list[int]]] = []
         self.model = 1
         self.failures = 0
-        self.busy = False
 
-    def turn_away(self, tokens: float, deadline: Deadline, origin: Origin) -> None:  # noqa: ARG002
-        if self.busy:
-            raise Overloaded("busy")
+    def admit(self, tokens: float, deadline: Deadline, origin: Origin) -> None: ...
 
     async def compute(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> ModelOutput:  # noqa: ARG002
         self.seen.append(list(rows))
@@ -49,7 +46,7 @@ class Stage:
             self.failures -= 1
             raise Overloaded("full")
         values = np.array([[sum(row), self.model] for row in rows], np.float32)
-        return ModelOutput.anew(values).by(f"model-{self.model}")
+        return ModelOutput.uncached(values).with_fingerprint(f"model-{self.model}")
 
 
 class Bench:
@@ -134,17 +131,3 @@ async def test_another_model_answers_with_its_own_vectors(bench: Bench) -> None:
     bench.stage.model = 1
     await bench.ask([100])
     assert (await bench.ask([7])).values.tolist() == [[7, 1]]
-
-
-async def test_only_what_is_hardly_cached_is_turned_away_unread(bench: Bench) -> None:
-    """The rest when it was looked up and not found."""
-    deadline = Deadline.after(10, time.monotonic)
-    await bench.ask([7])
-    bench.stage.busy = True
-    bench.embed.turn_away(10, deadline, _ME)
-    assert (await bench.ask([7])).cached_tokens.tolist() == [1]
-    with pytest.raises(Overloaded):
-        await bench.ask([8])
-    for tokens, origin in ((10, Origin("me", "bulk")), (10_000, _ME)):
-        with pytest.raises(Overloaded):
-            bench.embed.turn_away(tokens, deadline, origin)

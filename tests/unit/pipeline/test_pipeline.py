@@ -7,8 +7,13 @@ import numpy as np
 import pytest
 
 from deployments.autoscaling.arrivals import Arrivals
-from deployments.errors import DeadlineExceeded, InternalError, Overloaded, StageUnavailable
-from deployments.pipeline.counted_stage import CountedStage
+from deployments.errors import (
+    DeadlineExceeded,
+    InternalError,
+    NotFound,
+    Overloaded,
+    StageUnavailable,
+)
 from deployments.pipeline.pipeline import Pipeline, SearchPlan
 from deployments.request.context import Context
 from deployments.request.deadline import Deadline
@@ -16,7 +21,7 @@ from deployments.request.origin import Origin
 from deployments.request.timings import Timings
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
-from deployments.stores.base import Hit, Namespace, Record, Search
+from deployments.stores.base import Hit, IndexSearch, Namespace, Record
 from deployments.text.prompts import Cut
 
 NS = Namespace("acme", "notes")
@@ -67,7 +72,7 @@ class Stage:
     refusal: Overloaded | None = None
     deadlines: list[Deadline] = field(default_factory=list)
 
-    def turn_away(self, tokens: float, deadline: Deadline, origin: Origin) -> None:  # noqa: ARG002
+    def admit(self, tokens: float, deadline: Deadline, origin: Origin) -> None:  # noqa: ARG002
         if self.refusal:
             raise self.refusal
 
@@ -75,22 +80,29 @@ class Stage:
         self.deadlines.append(deadline)
         if self.failure:
             raise self.failure
-        return ModelOutput.anew(rows.lengths.astype(np.float32)).by("model")
+        return ModelOutput.uncached(rows.lengths.astype(np.float32)).with_fingerprint("model")
 
 
 class Shelf:
-    """A RetrieveStage that finds three documents, and notes what was asked."""
+    """A RetrieveStage that finds three documents, and notes what was asked and how much rerank work
+    was foreseen then."""
 
-    def __init__(self) -> None:
-        self.asked: list[Search] = []
+    def __init__(self, arrivals: Arrivals) -> None:
+        self.asked: list[IndexSearch] = []
+        self.foreseen: list[float] = []
+        self.failure: Exception | None = None
         self.full = False
+        self._arrivals = arrivals
 
-    def turn_away(self, deadline: Deadline, origin: Origin) -> None:  # noqa: ARG002
+    def admit(self, deadline: Deadline, origin: Origin) -> None:  # noqa: ARG002
         if self.full:
             raise Overloaded("full")
 
-    async def search(self, search: Search, deadline: Deadline, origin: Origin) -> list[Hit]:  # noqa: ARG002
+    async def search(self, search: IndexSearch, deadline: Deadline, origin: Origin) -> list[Hit]:  # noqa: ARG002
         self.asked.append(search)
+        self.foreseen.append(self._arrivals.to_stats()["rerank_interactive_tokens_per_s"])
+        if self.failure:
+            raise self.failure
         texts = ["a", "bbb", "cc"]
         return [Hit(Record(text, text, {}, tokens=text.encode()), 0.5) for text in texts]
 
@@ -106,13 +118,15 @@ class Unmetered:
 @dataclass
 class Stand:
     encoder: Letters = field(default_factory=Letters)
-    shelf: Shelf = field(default_factory=Shelf)
     embed: Stage = field(default_factory=Stage)
     rerank: Stage = field(default_factory=Stage)
-    demand: Arrivals = field(default_factory=lambda: Arrivals(lambda: 0.0))
+    arrivals: Arrivals = field(default_factory=lambda: Arrivals(lambda: 0.0))
+
+    def __post_init__(self) -> None:
+        self.shelf = Shelf(self.arrivals)
 
     def pipeline(self) -> Pipeline:
-        return Pipeline(self.encoder, self.embed, self.shelf, self.rerank, self.demand)
+        return Pipeline(self.encoder, self.embed, self.shelf, self.rerank, self.arrivals)
 
 
 def plan(*, rerank: bool = True, may_degrade: bool = False) -> SearchPlan:
@@ -172,35 +186,36 @@ async def test_other_failures_are_told(failure: Exception, may_degrade: bool) ->
         await stand.pipeline().search(plan(may_degrade=may_degrade), context())
 
 
-async def test_rerank_work_is_foreseen_when_a_search_begins() -> None:
+async def test_rerank_work_is_foreseen_while_a_search_is_embedded_and_retrieved() -> None:
     """Three candidates of 9 tokens with the query: the second search is counted by the first's,
-    though its reranker fails; reranking by itself is counted as it comes."""
+    until it reaches the reranker, or until it is known that it will not."""
     stand = Stand()
     pipeline = stand.pipeline()
+
+    def foreseen() -> float:
+        return stand.arrivals.to_stats()["rerank_interactive_tokens_per_s"]
+
     await pipeline.search(plan(), context())
-    assert stand.demand.to_stats()["rerank_interactive_tokens_per_s"] == 0
-    stand.rerank.failure = Overloaded("!")
-    with pytest.raises(Overloaded):
+    assert stand.shelf.foreseen == [0.0]
+    await pipeline.search(plan(), context())
+    assert stand.shelf.foreseen[1] > 0
+    assert foreseen() == 0, "the stage itself counts what reaches it"
+    stand.shelf.failure = NotFound("no such collection")
+    with pytest.raises(NotFound):
         await pipeline.search(plan(), context())
-    foreseen = stand.demand.to_stats()["rerank_interactive_tokens_per_s"]
-    stand.rerank.failure = None
-    await pipeline.rerank("q", ["a", "bbb", "cc"], None, context())
-    assert foreseen > 0
-    assert stand.demand.to_stats()["rerank_interactive_tokens_per_s"] == 2 * foreseen
+    assert stand.shelf.foreseen[2] > 0
+    assert foreseen() == 0
 
 
-async def test_what_would_be_refused_is_not_read_but_counts_as_asked_for() -> None:
-    demand = Arrivals(lambda: 0.0)
+async def test_work_that_would_be_refused_is_not_tokenised() -> None:
     full = Stage(refusal=Overloaded("full"))
-    encoder = Letters()
-    pipeline = Pipeline(encoder, CountedStage("embed", full, demand), Shelf(), full, demand)
+    stand = Stand(embed=full, rerank=full)
+    pipeline = stand.pipeline()
     with pytest.raises(Overloaded):
         await pipeline.embed_documents(["a" * 40], None, context())
     with pytest.raises(Overloaded):
         await pipeline.rerank("q" * 4, ["a" * 36], None, context())
-    assert encoder.read == 0
-    asked = demand.to_stats()
-    assert asked["embed_interactive_tokens_per_s"] == asked["rerank_interactive_tokens_per_s"] == 40
+    assert stand.encoder.read == 0
 
 
 async def test_a_search_that_could_not_be_reranked_is_not_embedded_unless_it_may_degrade() -> None:

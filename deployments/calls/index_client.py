@@ -1,0 +1,102 @@
+"""The Index deployment as a Router sees it.
+
+Its methods are those of the Index. Searches of one tenant that come together share a call.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ray.serve.handle import DeploymentHandle
+
+from deployments.calls.call_batches import CallBatches
+from deployments.calls.client import StageClient
+from deployments.calls.load_shedding import LoadShedding
+from deployments.errors import Overloaded, WinnowError
+from deployments.request.deadline import Deadline, within
+from deployments.request.origin import Origin
+from deployments.rows.searches import SearchAnswers, Searches
+from deployments.stores.base import Collection, Filter, Hit, IndexSearch, Namespace, Page, Record
+
+_CALLS_AT_ONCE = 4
+_SEARCHES_A_CALL = 64
+
+
+class IndexClient(StageClient):
+    def __init__(self, stage: str, handle: DeploymentHandle[Any]) -> None:
+        super().__init__(stage, handle)
+        self._batches = CallBatches(self._search, _CALLS_AT_ONCE, _SEARCHES_A_CALL)
+        self._shedding = LoadShedding()
+
+    def admit(self, deadline: Deadline, origin: Origin) -> None:
+        """Raises Overloaded if a search is sure to be refused."""
+        self._shedding.check(1, deadline, origin)
+
+    async def search(self, search: IndexSearch, deadline: Deadline, origin: Origin) -> list[Hit]:
+        """Hits, best first."""
+        rows = Searches.of([search])
+        found = await within(deadline, self._batches.submit(rows, deadline, origin))
+        if found.answers[0] is None:  # no room beside the others' answers
+            found = await within(deadline, self._search(rows, deadline, origin))
+        [hits] = found.answers
+        if isinstance(hits, WinnowError):
+            raise hits
+        return hits or []
+
+    async def _search(self, rows: Searches, deadline: Deadline, origin: Origin) -> SearchAnswers:
+        async def call() -> SearchAnswers:
+            answer: SearchAnswers | WinnowError = await self.call_once(
+                "search", rows.searches, deadline.left_s(), origin, deadline=deadline
+            )
+            if isinstance(answer, WinnowError):
+                raise answer
+            return answer
+
+        try:
+            return await self.persist(call, deadline)
+        except Overloaded as refusal:
+            raise self._shedding.note(refusal, len(rows), deadline, origin) from None
+
+    async def ensure(
+        self, ns: Namespace, dimensions: int, fingerprint: str, deadline: Deadline
+    ) -> bool:
+        made: bool = await self.call("ensure", ns, dimensions, fingerprint, deadline=deadline)
+        return made
+
+    async def describe(self, ns: Namespace, deadline: Deadline) -> Collection:
+        found: Collection = await self.call("describe", ns, deadline=deadline)
+        return found
+
+    async def collections(self, tenant: str, deadline: Deadline) -> list[Collection]:
+        found: list[Collection] = await self.call("collections", tenant, deadline=deadline)
+        return found
+
+    async def drop(self, ns: Namespace, deadline: Deadline) -> None:
+        await self.call_if_alive("drop", ns, deadline=deadline)
+
+    async def check(self, ns: Namespace, fingerprint: str, deadline: Deadline) -> None:
+        await self.call("check", ns, fingerprint, deadline=deadline)
+
+    async def upsert(
+        self, ns: Namespace, records: Sequence[Record], fingerprint: str, deadline: Deadline
+    ) -> None:
+        await self.call("upsert", ns, records, fingerprint, deadline=deadline)
+
+    async def delete(
+        self, ns: Namespace, ids: Sequence[str] | None, where: Filter | None, deadline: Deadline
+    ) -> int:
+        gone: int = await self.call_if_alive("delete", ns, ids, where, deadline=deadline)
+        return gone
+
+    async def get(
+        self, ns: Namespace, ids: Sequence[str], deadline: Deadline
+    ) -> list[Record | None]:
+        found: list[Record | None] = await self.call("get", ns, ids, deadline=deadline)
+        return found
+
+    async def scan(self, ns: Namespace, cursor: str | None, limit: int, deadline: Deadline) -> Page:
+        page: Page = await self.call("scan", ns, cursor, limit, deadline=deadline)
+        return page
+
+    async def status(self, deadline: Deadline) -> str:
+        durability: str = await self.call("status", deadline=deadline)
+        return durability

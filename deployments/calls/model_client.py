@@ -1,0 +1,100 @@
+"""A model stage as a Router sees it: rows in, the model's output back.
+
+Knows no engine and no text: how requests share calls, when to call again, and when not to call.
+"""
+
+import time
+from typing import Any
+
+from ray.serve.handle import DeploymentHandle
+
+from deployments.autoscaling.arrivals import Arrivals, Stage
+from deployments.batching.stage_status import StageStatus
+from deployments.calls.call_batches import CallBatches
+from deployments.calls.client import StageClient
+from deployments.calls.hedging import Hedging
+from deployments.calls.load_shedding import LoadShedding
+from deployments.config import CallLimits
+from deployments.errors import Overloaded, StageUnavailable, WinnowError
+from deployments.request.deadline import Deadline, within
+from deployments.request.origin import Origin
+from deployments.rows.model_output import ModelOutput
+from deployments.rows.token_rows import TokenRows
+
+
+class _TwoModels(StageUnavailable):
+    """Parts of one request were computed by different models."""
+
+
+class ModelStageClient(StageClient):
+    """Calls the `method` of a deployment that computes rows with a model.
+
+    `contract` names the model whose tokens are sent. All that the stage is asked for is counted in
+    `arrivals`.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        handle: DeploymentHandle[Any],
+        method: str,
+        contract: str,
+        calls: CallLimits,
+        arrivals: Arrivals,
+    ) -> None:
+        super().__init__(stage, handle)
+        self._name: Stage = stage
+        self._method = method
+        self._contract = contract
+        self._arrivals = arrivals
+        self._batches = CallBatches(self._call_stage, calls.at_once, calls.tokens)
+        self._shedding = LoadShedding()
+        self._hedging = Hedging(time.monotonic)
+        self._status_hedging = Hedging(time.monotonic)
+
+    def admit(self, tokens: float, deadline: Deadline, origin: Origin) -> None:
+        """Raises Overloaded if work of about so many tokens is sure to be refused."""
+        try:
+            self._shedding.check(tokens, deadline, origin)
+        except Overloaded:
+            self._arrivals.add(self._name, origin.lane, tokens)  # it is asked for all the same
+            raise
+
+    async def compute(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> ModelOutput:
+        """The output for `rows`, all by one model."""
+        self._arrivals.add(self._name, origin.lane, rows.total_tokens)
+        return await self.persist(
+            lambda: self._compute_once(rows, deadline, origin), deadline, again=(_TwoModels,)
+        )
+
+    async def status(self, deadline: Deadline) -> StageStatus:
+        async def ask() -> StageStatus:
+            answer: StageStatus = await self.call_once("status", deadline=deadline)
+            return answer
+
+        return await self.persist(lambda: self._status_hedging.first(ask), deadline)
+
+    async def _compute_once(
+        self, rows: TokenRows, deadline: Deadline, origin: Origin
+    ) -> ModelOutput:
+        output = await within(deadline, self._batches.submit(rows, deadline, origin))
+        if not output.fingerprint:
+            raise _TwoModels(
+                f"the {self._stage} stage is changing to another model: try again shortly"
+            )
+        return output
+
+    async def _call_stage(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> ModelOutput:
+        async def call() -> ModelOutput:
+            left_s = deadline.left_s()
+            answer: ModelOutput | WinnowError = await self.call_once(
+                self._method, rows, left_s, origin, self._contract, deadline=deadline
+            )
+            if isinstance(answer, WinnowError):
+                raise answer
+            return answer
+
+        try:
+            return await self.persist(lambda: self._hedging.first(call), deadline)
+        except Overloaded as refusal:
+            raise self._shedding.note(refusal, rows.total_tokens, deadline, origin) from None

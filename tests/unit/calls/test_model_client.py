@@ -1,0 +1,77 @@
+"""A model stage as a Router calls it: what it is asked for, and what becomes of two models."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from deployments.autoscaling.arrivals import Arrivals
+from deployments.calls.model_client import ModelStageClient
+from deployments.config import CallLimits
+from deployments.errors import Overloaded, StageUnavailable, WinnowError
+from deployments.request.deadline import Deadline
+from deployments.request.origin import Origin
+from deployments.rows.model_output import ModelOutput
+from deployments.rows.token_rows import TokenRows
+from loadtest.simulate import virtual_time
+from tests.whole.app import handle
+
+_ME = Origin("me")
+
+
+class Replica:
+    def __init__(self) -> None:
+        self.models = ["one"]
+        self.calls = 0
+        self.refusal: WinnowError | None = None
+
+    async def compute(self, rows: TokenRows, *_: object) -> ModelOutput | WinnowError:
+        self.calls += 1
+        if self.refusal:
+            return self.refusal
+        model = self.models[self.calls % len(self.models)]
+        return ModelOutput.uncached(np.zeros(len(rows), np.float32)).with_fingerprint(model)
+
+
+def client(replica: Replica, arrivals: Arrivals) -> ModelStageClient:
+    limits = CallLimits(tokens=4, at_once=4)
+    return ModelStageClient("embed", handle(replica), "compute", "", limits, arrivals)
+
+
+def rows(count: int) -> TokenRows:
+    return TokenRows.pack([[1, 2]] * count)
+
+
+def test_work_counts_as_asked_for_whether_it_is_computed_or_refused() -> None:
+    async def main() -> None:
+        clock = asyncio.get_running_loop().time
+        replica, arrivals = Replica(), Arrivals(clock)
+        stage = client(replica, arrivals)
+        await stage.compute(rows(5), Deadline.after(1, clock), _ME)
+        replica.refusal = Overloaded("busy", retry_after_s=0.5, unit_s=0.01)
+        with pytest.raises(Overloaded):
+            await stage.compute(rows(5), Deadline.after(1, clock), _ME)
+        calls = replica.calls
+        with pytest.raises(Overloaded):
+            stage.admit(10, Deadline.after(1, clock), _ME)
+        assert replica.calls == calls
+        assert arrivals.to_stats()["embed_default_tokens_per_s"] == 30
+
+    virtual_time.run(main())
+
+
+def test_a_request_computed_by_two_models_is_computed_again() -> None:
+    async def main() -> None:
+        clock = asyncio.get_running_loop().time
+        replica = Replica()
+        replica.models = ["one", "two"]
+        stage = client(replica, Arrivals(clock))
+        computing = asyncio.create_task(stage.compute(rows(4), Deadline.after(10, clock), _ME))
+        await asyncio.sleep(0.2)
+        replica.models = ["two"]
+        assert (await computing).fingerprint == "two"
+        replica.models = ["one", "two"]
+        with pytest.raises(StageUnavailable, match="changing to another model"):
+            await stage.compute(rows(4), Deadline.after(3, clock), _ME)
+
+    virtual_time.run(main())
