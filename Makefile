@@ -1,6 +1,9 @@
 # The two commands of the README are `make demo` and `make test`; the rest serves them.
 
-PYTHON ?= python3.11
+# The first that is there and runs. Tests are run on 3.11; the locks are resolved for all three.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
+  $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
+  && echo $$python && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 PROFILE ?= local
@@ -17,18 +20,26 @@ ifeq ($(VARIANT),cpu)
 WHY := $(if $(DRIVER),: the NVIDIA driver is $(DRIVER) and CUDA 13 needs $(CUDA_DRIVER))
 endif
 endif
-LOCK := requirements/$(VARIANT).txt
-INSTALLED := $(VENV)/.installed-$(VARIANT)
-INSTALL := $(BIN)/pip install --disable-pip-version-check --no-deps
-TORCH := --require-hashes -r requirements/torch-cpu.txt
+# What runs Winnow; and that with what tests, checks and load tests need.
+RUNS := $(VENV)/.installed-$(VARIANT)
+INSTALLED := $(VENV)/.installed-$(VARIANT)-dev
 
-RESOLVE := uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-header --quiet \
-  --python-platform x86_64-manylinux_2_28
+INSTALLER := requirements/install.py requirements/torch-cpu.txt requirements/uv.txt pyproject.toml
+SET_UP = @$(if $(PYTHON),,$(error Winnow needs Python 3.11, 3.12 or 3.13: PYTHON=... names one)) \
+  echo "The $(VARIANT) build of vLLM$(WHY)"; $(PYTHON) requirements/install.py $(VENV) $(VARIANT)
+
+# One lock serves all three versions of Python: where they differ, its lines carry markers.
+RESOLVE := UV_CUSTOM_COMPILE_COMMAND="make lock (for Python 3.11 to 3.13; the tests are run on 3.11)" \
+  uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --quiet
+LOCK_CPU := requirements/unseen-cpu.in --extra cpu --override requirements/overrides-cpu.txt
+PLATFORM := implementation_name == 'cpython' and platform_machine == 'x86_64' and $\
+  platform_python_implementation == 'CPython' and sys_platform == 'linux'
+DEV := --extra dev --extra loadtest --extra docs
 
 .PHONY: demo test check install up down smoke lock loadtest locust bench overhead chaos overload clean \
   simulate compare-policies check-simulator nodes
 
-demo: install ## start Winnow, ingest a corpus, run three searches
+demo: $(RUNS) ## start Winnow, ingest a corpus, run three searches
 	$(BIN)/winnow up --profile $(PROFILE)
 	$(BIN)/winnow demo
 
@@ -41,7 +52,7 @@ check: install ## formatting, lint, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-up: install
+up: $(RUNS)
 	$(BIN)/winnow up --profile $(PROFILE)
 
 down: ## stop everything; documents stay in .winnow/
@@ -90,27 +101,26 @@ overload: install ## more than a cluster can do, and noisy neighbours (about ten
 	$@/bin/pip install --disable-pip-version-check --quiet -r $<
 	touch $@
 
-install: $(INSTALLED)
+install: $(INSTALLED) ## all that is needed to develop Winnow
 
-$(INSTALLED): $(LOCK) requirements/torch-cpu.txt pyproject.toml
-	@echo "Setting up $(VENV) with the $(VARIANT) dependencies$(WHY)"; \
-	echo "This takes some minutes the first time"
-	@# One without pip, or with the other variant's packages, is made anew.
-	@[ -x $(BIN)/pip ] && [ -e $(VENV)/.variant-$(VARIANT) ] || { \
-	  $(PYTHON) -m venv --clear $(VENV) && touch $(VENV)/.variant-$(VARIANT); }
-	@# PyTorch's CPU build is not on PyPI: it comes from where pip is told to look, tried quietly,
-	@# or else from PyTorch's own index.
-	@[ $(VARIANT) != cpu ] || $(INSTALL) --quiet $(TORCH) 2>/dev/null || \
-	  $(INSTALL) $(TORCH) --index-url https://download.pytorch.org/whl/cpu
-	$(INSTALL) --require-hashes -r $(LOCK)
-	$(INSTALL) --no-build-isolation -e .
-	touch $@
+$(RUNS): requirements/$(VARIANT).txt $(INSTALLER)
+	$(SET_UP)
+	@touch $@
 
-lock: ## resolve the dependencies again (needs uv)
-	$(RESOLVE) --extra cpu --extra dev --extra loadtest --override requirements/overrides-cpu.txt \
-	  --no-emit-package torch --output-file requirements/cpu.txt
-	$(RESOLVE) --extra cuda --extra dev --extra loadtest --output-file requirements/cuda.txt
-	$(RESOLVE) --extra cuda --constraint requirements/cuda.txt --output-file requirements/image.txt
+$(INSTALLED): requirements/$(VARIANT)-dev.txt $(INSTALLER)
+	$(SET_UP) --dev
+	@touch $(RUNS) $@
+
+lock: ## resolve the dependencies again (needs uv): what is locked stays, unless pyproject.toml forbids it
+	$(RESOLVE) $(LOCK_CPU) --output-file requirements/cpu.txt
+	$(RESOLVE) $(LOCK_CPU) $(DEV) --constraint requirements/cpu.txt --output-file requirements/cpu-dev.txt
+	$(RESOLVE) --extra cuda --output-file requirements/cuda.txt
+	$(RESOLVE) --extra cuda $(DEV) --constraint requirements/cuda.txt \
+	  --output-file requirements/cuda-dev.txt
+	echo uv | $(RESOLVE:pyproject.toml=-) --output-file requirements/uv.txt
+	@# The marker of everything that Winnow runs on would stand on every line.
+	sed -i -e "s/ and $(PLATFORM)//" -e "s/ ; python_full_version < '3.14' / /" \
+	  $(foreach lock,cpu cpu-dev cuda cuda-dev uv,requirements/$(lock).txt)
 
 clean: down
-	rm -rf $(VENV) .winnow .bench
+	rm -rf $(VENV) .winnow .bench install.log

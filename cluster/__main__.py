@@ -1,4 +1,7 @@
-"""The command line: `winnow`, or `python -m cluster`. Each verb has a module in `commands`."""
+"""The command line: `winnow`, or `python -m cluster`. Each verb has a module in `commands`.
+
+Prints expected errors in a few lines and exits 1; others keep their traceback.
+"""
 
 import sys
 
@@ -24,7 +27,7 @@ from cluster.commands.session import CommandError, open_console
 from cluster.fit_check import PlacementError
 from cluster.local.serve_api import DeployRefusedError
 from cluster.models.errors import ModelError
-from cluster.profile import UnknownProfileError
+from cluster.profile import ProfileError
 
 app = typer.Typer(
     help="Winnow: retrieve-then-rerank search as a cluster.",
@@ -52,7 +55,7 @@ _EXPECTED = (
     DeployRefusedError,
     ModelError,
     PlacementError,
-    UnknownProfileError,
+    ProfileError,
 )
 
 

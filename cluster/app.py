@@ -1,4 +1,4 @@
-"""The bind graph: how the deployments are put together."""
+"""The bind graph: which deployment gets handles to which. Knows no sizes."""
 
 from ray import serve
 from ray.serve import Application
@@ -11,7 +11,7 @@ from deployments.router import Router
 
 
 def build(config: AppConfig) -> Application:
-    """The application that a profile's `import_path` names."""
+    """Build the application; a profile's `import_path` names this function."""
     embedder = serve.deployment()(Embedder).bind(config.embedder)
     index = serve.deployment()(Index).bind(config.index)
     reranker = serve.deployment()(Reranker).bind(config.reranker)

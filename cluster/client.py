@@ -1,4 +1,7 @@
-"""Winnow's own HTTP API as the command line uses it: one method a route, errors in plain words."""
+"""A client of Winnow's HTTP API for the command line and the load tests: a method for each route.
+
+Knows no cluster: a URL and a key are all it needs.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,10 +13,23 @@ _TIMEOUT_S = 130.0
 
 
 class ApiError(Exception):
-    """The service refused; the message is its own."""
+    """The service refused a request, or did not answer (`status` None).
+
+    The message is the service's own.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message, status)
+        self.message = message
+        self.status = status
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class WinnowClient:
+    """Every method but `readiness` raises ApiError."""
+
     def __init__(self, url: str, api_key: str) -> None:
         self._http = httpx.Client(
             base_url=url,
@@ -23,7 +39,7 @@ class WinnowClient:
         )
 
     def readiness(self) -> dict[str, Any] | None:
-        """What /readyz says, None while nothing answers."""
+        """Return the body of /readyz; None while the service does not answer."""
         try:
             response = self._http.get("/readyz", timeout=5)
             body: dict[str, Any] = response.json()
@@ -32,40 +48,59 @@ class WinnowClient:
         return body if "stages" in body else None
 
     def create_collection(self, name: str) -> dict[str, Any]:
-        return self.call("PUT", f"/v1/collections/{quote(name)}")
+        return self.call("PUT", _collection(name))
+
+    def delete_collection(self, name: str) -> None:
+        self.call("DELETE", _collection(name), headers={"x-confirm-delete": name})
 
     def upsert(self, name: str, documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
         return self.call(
             "POST",
-            f"/v1/collections/{quote(name)}/documents",
+            f"{_collection(name)}/documents",
             {"documents": list(documents), "deadline_ms": 120_000},
         )
 
     def get_documents(self, name: str, ids: Sequence[str]) -> list[dict[str, Any] | None]:
-        path = f"/v1/collections/{quote(name)}/documents/get"
+        """Return a document for each id; None for one that is not stored."""
+        path = f"{_collection(name)}/documents/get"
         found: list[dict[str, Any] | None] = self.call("POST", path, {"ids": list(ids)})[
             "documents"
         ]
         return found
 
     def delete_where(self, name: str, where: dict[str, Any]) -> int:
-        path = f"/v1/collections/{quote(name)}/documents/delete"
+        """Delete the documents that the filter `where` selects; return their number."""
+        path = f"{_collection(name)}/documents/delete"
         return int(self.call("POST", path, {"filter": where})["deleted"])
 
     def search(self, name: str, query: str, top_k: int, top_n: int) -> dict[str, Any]:
         body = {"collection": name, "query": query, "top_k": top_k, "top_n": top_n}
         return self.call("POST", "/v1/search", body)
 
-    def call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        """The JSON answer; ApiError when the service refuses or cannot be reached."""
+    def call(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> dict[str, Any]:
+        """Send a request and return its JSON answer, empty for an empty body."""
         try:
-            response = self._http.request(method, path, json=body)
+            response = self._http.request(method, path, json=body, headers=headers)
         except httpx.TransportError as error:
             raise ApiError(f"no answer from {self._http.base_url}: {error}") from error
         if response.is_error:
-            raise ApiError(f"{response.status_code} {_message(response)}")
+            message = f"{response.status_code} {_message(response)}"
+            raise ApiError(message, response.status_code)
         answer: dict[str, Any] = response.json() if response.content else {}
         return answer
+
+
+def path_part(name: str) -> str:
+    """`name` as one part of a path. Raises ApiError for those that httpx would remove from it."""
+    if name in ("", ".", ".."):
+        raise ApiError(f"'{name}' is no name: take another")
+    return quote(name, safe="")
+
+
+def _collection(name: str) -> str:
+    return f"/v1/collections/{path_part(name)}"
 
 
 def _message(response: httpx.Response) -> str:

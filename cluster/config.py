@@ -1,7 +1,7 @@
-"""What the system is: the configuration of every deployment, composed and frozen.
+"""The application's arguments: the configuration of every deployment, in one frozen model.
 
-A change of any of it is a new version of the application. How big the system is (replicas, queues,
-resources) and what may be turned live (batch limits) stand in the profile's `deployments`.
+A change to any of it is a new version of the application. Sizes (replicas, queues, resources) and
+settings that change while replicas run (batch limits) are in the profile's `deployments`.
 """
 
 from pydantic import BaseModel, ConfigDict
@@ -10,6 +10,8 @@ from deployments.config import EmbedderConfig, IndexConfig, RerankerConfig, Rout
 
 
 class AppConfig(BaseModel):
+    """The `args` of a profile's application, which `cluster.app:build` gets."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     router: RouterConfig

@@ -1,7 +1,8 @@
-"""Documents out of files: JSON lines as they are, text and Markdown in chunks.
+"""Documents read from files: JSON lines as they are, text and Markdown in chunks.
 
-A chunk is short enough for a small embedding model to read whole. Its id is the file's path from
-here and its number, so reading a file again gives the same documents.
+A chunk fits the context of a small embedding model. Its id is the file's path from here (from the
+root, if the file is not below here) and the chunk's number, so reading a file again gives the same
+documents. Knows no service.
 """
 
 import json
@@ -12,29 +13,37 @@ from typing import Any
 
 from semantic_text_splitter import MarkdownSplitter, TextSplitter
 
-# About 250 tokens of English: well inside the 512 that small models read.
+# About 250 tokens of English, within the 512 of small models.
 _CHUNK_CHARACTERS = (700, 1_000)
 _JSON_LINES = (".jsonl", ".ndjson")
+_FIELDS = ("id", "text", "metadata")
 
 Document = dict[str, Any]
 
 
 class UnreadableFileError(Exception):
-    """A file is not what its name says; the message names the line."""
+    """A file does not have the format its name says; the message names the file and the line."""
 
 
 def read_documents(path: Path) -> Iterator[Document]:
-    """Documents as the API takes them: id, text, metadata."""
+    """Yield documents as the API takes them: id, text, metadata. Raises UnreadableFileError."""
     yield from _chunks(path) if is_chunked(path) else _json_lines(path)
 
 
 def is_chunked(path: Path) -> bool:
+    """True for a file of text, False for one of JSON lines."""
     return path.suffix not in _JSON_LINES
 
 
 def source_of(path: Path) -> str:
-    """What the chunks of a file name as their source: one text for every way to write its path."""
+    """Return the relative path that a file's chunks carry, the same however `path` is written."""
     return Path(os.path.relpath(path)).as_posix()
+
+
+def _id_of(path: Path) -> str:
+    """As `source_of`, but without the '..' that no id may have."""
+    source = source_of(path)
+    return os.path.abspath(path) if source.startswith("../") else source
 
 
 def _json_lines(path: Path) -> Iterator[Document]:
@@ -43,13 +52,21 @@ def _json_lines(path: Path) -> Iterator[Document]:
             if not line.strip():
                 continue
             try:
-                document: Document = json.loads(line)
-                id, text = document["id"], document["text"]
+                yield _document(json.loads(line))
             except (ValueError, KeyError, TypeError) as error:
                 raise UnreadableFileError(
-                    f"{path}:{number}: not a JSON object with id and text ({error})"
+                    f"{path}:{number}: not a document as JSON ({error})"
                 ) from error
-            yield {"id": str(id), "text": text, "metadata": document.get("metadata", {})}
+
+
+def _document(line: Document) -> Document:
+    """Raises ValueError, KeyError or TypeError, with what is wrong."""
+    id, text = line["id"], line["text"]
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError("its text is blank: leave the document out")
+    if unknown := line.keys() - set(_FIELDS):
+        raise ValueError(f"{min(unknown)!r} is no field of a document: put it into 'metadata'")
+    return {"id": str(id), "text": text, "metadata": line.get("metadata", {})}
 
 
 def _chunks(path: Path) -> Iterator[Document]:
@@ -65,7 +82,7 @@ def _chunks(path: Path) -> Iterator[Document]:
     for number, (offset, chunk) in enumerate(splitter.chunk_indices(text)):
         if chunk.strip():
             yield {
-                "id": f"{source_of(path)}#{number}",
+                "id": f"{_id_of(path)}#{number}",
                 "text": chunk,
                 "metadata": {
                     "title": path.name,

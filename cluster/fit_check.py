@@ -1,8 +1,8 @@
-"""Whether a profile's replicas are placed where their engines can run.
+"""Check that each replica gets the GPUs its engine needs, on nodes that exist.
 
-An engine over several GPUs has its worker processes on one node, beside its replica, which asks Ray
-for all of them (`num_gpus`); no placement group is involved. Engines that share a GPU each keep to
-their share. Ray knows neither: it counts GPUs, and believes what it is told.
+An engine over several GPUs runs its workers on its replica's node, and the replica asks Ray for all
+of them (`num_gpus`); no placement group is involved. Engines that share a GPU keep to their share
+of its memory. Ray checks neither: it only counts GPUs. Knows no running cluster.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,16 +11,16 @@ from typing import Any
 from cluster.node_groups import WorkerGroup
 from deployments.engine.base import EngineConfig
 
-# Of Ray's selectors: !a, in(a, b), !in(a, b). What they match is left to Ray.
+# Ray's label selectors with operators, !a, in(a, b), !in(a, b), are left to Ray.
 _OPERATORS = ("!", "in(")
 
 
 class PlacementError(Exception):
-    """Names the deployment and says what to change."""
+    """A replica cannot run where the profile puts it; names the deployment and what to change."""
 
 
 def check_engine(deployment: Mapping[str, Any], engine: EngineConfig) -> None:
-    """PlacementError unless the engine fits what each replica of its deployment is given."""
+    """Raise PlacementError unless the engine fits the GPUs of its deployment's replicas."""
     name, size = deployment["name"], engine.tensor_parallel_size
     gpus = float(deployment.get("ray_actor_options", {}).get("num_gpus", 0))
     if deployment.get("placement_group_bundles"):
@@ -35,8 +35,8 @@ def check_engine(deployment: Mapping[str, Any], engine: EngineConfig) -> None:
         )
     if size != max(gpus, 1):
         raise PlacementError(
-            f"{name}: tensor_parallel_size is {size} and num_gpus {gpus:g}: the one has to be the"
-            " other, or tensor_parallel_size 1 on a share of a GPU or on none"
+            f"{name}: tensor_parallel_size is {size} and num_gpus {gpus:g}: make them equal, or"
+            " tensor_parallel_size 1 on a share of a GPU or on none"
         )
     if 0 < gpus < 1:
         _check_share(name, engine, gpus)
@@ -56,7 +56,7 @@ def _check_share(name: str, engine: EngineConfig, gpus: float) -> None:
 
 
 def check_fits(deployments: Sequence[Mapping[str, Any]], groups: Sequence[WorkerGroup]) -> None:
-    """PlacementError if the nodes of no group can take a replica, which would wait for ever."""
+    """Raise PlacementError if no node group can hold a replica: it would wait for ever."""
     for deployment in deployments:
         options = deployment.get("ray_actor_options", {})
         if not any(_takes(group, options) for group in groups):

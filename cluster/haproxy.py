@@ -1,16 +1,18 @@
-"""What Serve runs as its HAProxy: HAProxy itself, never without routes, and a watch over it.
+"""A wrapper that Serve runs as its HAProxy: it adds a stand-in for HAProxy's death, and more.
 
-Serve 2.60 notices HAProxy's death at the third failed check of its health, and refuses connections
-until then; the HAProxy it starts next answers 404 until it has been told of the Routers. So a
-HAProxy that was told of none begins with those of the last one, and each has a watch, which stands
-in for it from the moment of its death until Serve's next one takes the listening sockets over. And
-what it says for want of a Router is the service's own error, not `500 Internal Server Error`. A
-request's headers have a time to arrive in; Serve has a setting only for the time between two bytes.
+Serve 2.60 notices HAProxy's death only at the third failed health check, and refuses connections
+until then. The HAProxy that it then starts answers 404 until it is told of the Routers. So:
+
+- Each HAProxy has a watch process. When HAProxy dies, the watch starts a stand-in, which serves
+  until Serve's next HAProxy takes the listening sockets over.
+- A HAProxy that is told of no Router starts with the routes of the one before.
+- Without a Router it answers the service's own error instead of `500 Internal Server Error`.
+- A request's headers must arrive within a time; Serve only limits the time between two bytes.
 
 Serve names this program by RAY_SERVE_HAPROXY_BINARY_PATH, starts it as
-`haproxy -db -f <configuration> [-sf <pids> -x <socket>]`, and expects HAProxy's own process of it.
-Of the configuration it knows where HAProxy is asked how it is, where its defaults begin, and how
-Serve says that it has not been told of any routes.
+`haproxy -db -f <configuration> [-sf <pids> -x <socket>]` and expects it to become HAProxy's own
+process. Of the configuration it knows the admin socket, the start of the defaults, and the text by
+which Serve says that there are no routes yet.
 """
 
 import contextlib
@@ -35,13 +37,13 @@ NO_ROUTES = "Route table is not populated yet."
 NO_ROUTER = "no Router could answer this request: send it again"
 HEADERS_VARIABLE = "WINNOW_HEADERS_TIMEOUT_S"
 
-# Serve's three checks, 10 s apart unless told otherwise, and an actor's start.
+# Three of Serve's health checks, 10 s apart by default, and the start of an actor.
 _LONGEST_STAND_IN_S = 90.0
 _ADMIN_TIMEOUT_S = 1.0
 _HEADERS_S = 30
 _RELOAD = "-sf"
-# With splice, which Serve asks for, HAProxy 2.8 does not notice that a client has gone whose body
-# filled a pipe (seen from 38 to 49 kB), and its work would go on.
+# With splice, which Serve asks for, HAProxy 2.8 does not notice that a client is gone whose body
+# filled a pipe (seen from 38 to 49 kB), and the Router would work for nobody.
 _NO_SPLICE = "-dS"
 _DEFAULTS = re.compile(r"^defaults\n", re.MULTILINE)
 _ADMIN = re.compile(r"^(\s*stats socket )(\S+)", re.MULTILINE)
@@ -49,7 +51,7 @@ _ADMIN = re.compile(r"^(\s*stats socket )(\S+)", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Of one node's HAProxy: Serve's configuration, and ours beside it."""
+    """The files of a node's HAProxy: Serve's configuration, and others beside it."""
 
     configuration: Path
 
@@ -60,7 +62,7 @@ class Files:
 
     @property
     def error(self) -> Path:
-        """What HAProxy answers when it has no other answer."""
+        """The answer HAProxy sends when no Router can."""
         return self.configuration.with_name("500.http")
 
     @property
@@ -69,18 +71,19 @@ class Files:
 
     @property
     def admin(self) -> Path:
-        """The socket on which HAProxy is asked how it is."""
+        """HAProxy's admin socket."""
         found = _ADMIN.search(self.configuration.read_text())
         assert found is not None, "Serve always configures one"
         return Path(found[2])
 
     @property
     def stand_in_admin(self) -> Path:
-        """No longer than Serve's: the paths of Unix sockets are limited."""
+        """The stand-in's admin socket; not longer than Serve's, as socket paths are limited."""
         return self.admin.with_name("spare.sock")
 
 
 def main() -> None:
+    """Prepare the configuration, start the watch, and become HAProxy."""
     arguments = sys.argv[1:]
     if "-f" in arguments:
         files = Files(Path(arguments[arguments.index("-f") + 1]))
@@ -94,13 +97,14 @@ def main() -> None:
 
 
 def binary() -> str:
+    """Return the path of the real HAProxy."""
     os.environ.pop(BINARY_VARIABLE, None)  # names this program
     found: str = get_haproxy_binary()
     return found
 
 
 def keep_routes(files: Files) -> None:
-    """A configuration from before Serve knew its routes becomes the last one with routes."""
+    """Save a configuration that has routes; replace one without routes by the saved one."""
     if NO_ROUTES not in files.configuration.read_text():
         shutil.copyfile(files.configuration, files.routes)
     elif files.routes.exists():
@@ -108,14 +112,14 @@ def keep_routes(files: Files) -> None:
 
 
 def bound_headers(files: Files) -> None:
-    """The headers of a request have to be there within a time; 408, in HAProxy's words, if not."""
+    """Limit the time for a request's headers in the configuration; HAProxy then answers 408."""
     within_s = os.environ.get(HEADERS_VARIABLE, _HEADERS_S)
     bound = f"    timeout http-request {within_s}s\n"
     text = files.configuration.read_text()
     if bound not in text:
         bounded = files.configuration.with_suffix(".new")
         bounded.write_text(_DEFAULTS.sub(rf"\g<0>{bound}", text))
-        bounded.replace(files.configuration)  # the watch of the last one may be reading it
+        bounded.replace(files.configuration)  # another watch may be reading it
 
 
 def _error() -> bytes:
@@ -134,7 +138,7 @@ def _error() -> bytes:
 
 
 def take_over(files: Files) -> list[str]:
-    """The arguments by which HAProxy gets the sockets of the one that serves now, and ends it."""
+    """Return arguments for HAProxy to take the sockets of the one that serves now, and end it."""
     for admin in (files.stand_in_admin, files.admin):
         if pid := serving(admin):
             return [_RELOAD, str(pid), "-x", str(admin)]
@@ -142,7 +146,7 @@ def take_over(files: Files) -> list[str]:
 
 
 def serving(admin: Path) -> int | None:
-    """The id of the process that answers there."""
+    """Return the process id of the HAProxy that answers on an admin socket; None if none does."""
     with socket.socket(socket.AF_UNIX) as connection, contextlib.suppress(OSError):
         connection.settimeout(_ADMIN_TIMEOUT_S)
         connection.connect(str(admin))
@@ -154,7 +158,7 @@ def serving(admin: Path) -> int | None:
 
 
 def _start_watch(files: Files) -> None:
-    # In two parts: Serve counts as HAProxies what has the configuration's path for an argument.
+    # In two arguments: Serve takes any process with the configuration's path for a HAProxy.
     place = [str(files.configuration.parent), files.configuration.name]
     subprocess.Popen(
         [sys.executable, "-m", "cluster.haproxy", str(os.getpid()), *place],
@@ -164,18 +168,18 @@ def _start_watch(files: Files) -> None:
 
 
 def watch(pid: int, files: Files) -> None:
-    """Wait for a HAProxy's end, and stand in for it unless another has taken its place."""
+    """Wait for a HAProxy's end; stand in for it unless another has taken its place."""
     _wait_for_end(pid)
     if serving(files.admin) or not files.routes.exists():
         return
-    # Without Serve's socket, on which it must find nobody.
+    # On another admin socket: on its own Serve must find nobody, to start the next one.
     routes = _ADMIN.sub(rf"\g<1>{files.stand_in_admin}", files.routes.read_text())
     files.stand_in.write_text(routes)
     stand_in = subprocess.Popen([binary(), _NO_SPLICE, "-db", "-f", str(files.stand_in)])
     with contextlib.suppress(subprocess.TimeoutExpired):
-        stand_in.wait(_LONGEST_STAND_IN_S)  # it ends when another has taken over
+        stand_in.wait(_LONGEST_STAND_IN_S)  # the next HAProxy ends it
     if stand_in.poll() is None:
-        # Serve wants none any more, or has one that did not take over: then the last requests end.
+        # Serve runs none any more; or one that did not take over: then let the last requests end.
         stand_in.send_signal(signal.SIGUSR1 if serving(files.admin) else signal.SIGTERM)
 
 

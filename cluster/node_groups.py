@@ -1,7 +1,7 @@
-"""What a cluster stands on: its head and the groups of worker nodes that Ray's autoscaler sizes.
+"""The nodes of a cluster: its head, and the worker groups that Ray's autoscaler sizes.
 
-One file says it (k8s/cluster.yaml). `winnow render` makes pods of it (rayservice.py), and `winnow
-up --nodes` processes of this machine (local_nodes.py).
+Described in k8s/cluster.yaml. `winnow render` turns them into pods (kubernetes/rayservice.py),
+`winnow up --nodes` into processes of this machine (local/local_nodes.py). Knows no replicas.
 """
 
 from pathlib import Path
@@ -13,6 +13,8 @@ ROLE_LABEL = "winnow/role"
 
 
 class PodSize(BaseModel):
+    """CPUs, memory (a Kubernetes quantity) and GPUs of a pod."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     cpu: int = Field(gt=0)
@@ -21,8 +23,11 @@ class PodSize(BaseModel):
 
 
 class WorkerGroup(PodSize):
-    """`role` and `labels` are Ray labels that deployments select by; `node_selector` is for
-    Kubernetes, say for the type of GPU."""
+    """A group of equal worker nodes.
+
+    `role` and `labels` are Ray labels for the deployments' selectors. `node_selector` is that of
+    the Kubernetes pods, for example for a type of GPU.
+    """
 
     name: str
     role: str
@@ -33,12 +38,12 @@ class WorkerGroup(PodSize):
     idle_timeout_s: int = Field(default=120, gt=0)
 
     def ray_labels(self) -> dict[str, str]:
-        """Of each of its nodes."""
+        """Return the Ray labels of each node."""
         return self.labels | {ROLE_LABEL: self.role}
 
 
 class Redis(BaseModel):
-    """`address` is host:port; `password_secret` holds redis_password, if it asks for one."""
+    """A Redis at host:port; the secret `password_secret`, if any, holds redis_password."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -47,10 +52,11 @@ class Redis(BaseModel):
 
 
 class ClusterSpec(BaseModel):
-    """Secrets are named and made by hand; `qdrant_secret` only where Qdrant asks for a key. With
-    `packed` replicas fill the nodes there are, so that others may leave; else they are spread.
+    """A cluster: its image, its nodes, and the names of secrets, which are made by hand.
 
-    Without a `gcs_redis` the loss of the head is the loss of the cluster's state: all starts anew.
+    `qdrant_secret` is for a Qdrant with a key. With `packed`, replicas fill the present nodes, so
+    that others can be removed; else they are spread. Without `gcs_redis`, losing the head loses the
+    cluster's state, and everything restarts.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -69,4 +75,5 @@ class ClusterSpec(BaseModel):
 
 
 def load_cluster_spec(path: Path) -> ClusterSpec:
+    """Raises pydantic's ValidationError."""
     return ClusterSpec.model_validate(yaml.safe_load(path.read_text()))

@@ -1,7 +1,7 @@
 """Profiles: Serve configurations with the models, sizes and limits of one kind of cluster.
 
-A profile names models and relative paths; `localise` makes of it what this machine can run. What a
-profile may say is checked here, before anything starts.
+A profile is checked when it is loaded, before anything starts. It names models and relative paths;
+`localise` turns it into one that this machine can run. Knows no running cluster.
 """
 
 import os
@@ -11,32 +11,72 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cluster.config import AppConfig
 from cluster.fit_check import check_engine
 from cluster.local.state import State
+from cluster.stages import MODEL_STAGES
+from cluster.validation import field_names, mistakes
 from deployments.autoscaling.policy import ScalingConfig
+from deployments.batching.batcher import BatchLimits
 from deployments.tenants.plans import Plans
 
 Resolve = Callable[[str], str]
 
 _DIRECTORY = Path(__file__).parent / "profiles"
-# The stages with a model: their part of the configuration, and their deployment.
-_STAGES = {"embedder": "Embedder", "reranker": "Reranker"}
-# Relative ones lie in the state directory.
+# Fields of `args` whose relative paths lie in the state directory.
 _PATHS = (
     ("router", "keys_file"),
     ("router", "control", "directory"),
     ("router", "control", "database_url_file"),
     ("router", "control", "redis_url_file"),
     ("router", "embed_cache", "directory"),
+    ("router", "token_id_vocabulary"),
     ("index", "directory"),
     ("index", "api_key_file"),
 )
 
 
-class UnknownProfileError(Exception):
-    pass
+class ProfileError(Exception):
+    """There is no such profile, or it has mistakes; the message has a line for each."""
+
+
+class _ServeModel(BaseModel):
+    """A part of a Serve configuration; Serve itself checks the fields that are not named here."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class _HttpOptions(_ServeModel):
+    port: int
+
+
+class _Deployment(_ServeModel):
+    name: str
+
+
+class _AutoscalingPolicy(_ServeModel):
+    # Serve reads them only in its controller, where an error stops all scaling.
+    policy_kwargs: ScalingConfig
+
+
+class _Application(_ServeModel):
+    name: str
+    args: AppConfig
+    deployments: list[_Deployment]
+    autoscaling_policy: _AutoscalingPolicy | None = None
+
+
+class _Profile(_ServeModel):
+    http_options: _HttpOptions
+    applications: list[_Application] = Field(min_length=1, max_length=1)
+
+
+_USER_CONFIGS: dict[str, type[BaseModel]] = {
+    "Router": Plans,
+    **{names.deployment: BatchLimits for names in MODEL_STAGES.values()},
+}
 
 
 def profile_names() -> list[str]:
@@ -44,67 +84,84 @@ def profile_names() -> list[str]:
 
 
 def load_profile(name: str) -> dict[str, Any]:
-    """The profile of that name, or the file at that path; all that it says is checked.
+    """Load the profile of that name, or the file at that path, and check it.
 
-    Raises UnknownProfileError, PlacementError, pydantic's ValidationError.
+    Raises ProfileError, and PlacementError for an engine that does not fit its replica's GPUs.
     """
     path = _DIRECTORY / f"{name}.yaml"
     if not path.exists():
         path = Path(name)
     if not path.is_file():
-        raise UnknownProfileError(
+        raise ProfileError(
             f"there is no profile '{name}': take one of {', '.join(profile_names())}, or a file"
         )
-    profile: dict[str, Any] = yaml.safe_load(path.read_text())
+    try:
+        profile: dict[str, Any] = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ProfileError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    _validate(path, _Profile, profile)
     app = application(profile)
-    config = AppConfig.model_validate(app["args"])
-    engines = {"Embedder": config.embedder.engine, "Reranker": config.reranker.engine}
     for deployment in app["deployments"]:
-        if deployment["name"] == "Router":
-            Plans.model_validate(deployment.get("user_config", {}))
-        if engine := engines.get(deployment["name"]):
-            check_engine(deployment, engine)
-    if policy := app.get("autoscaling_policy"):
-        # Serve reads it only in its controller, where an error stops all scaling.
-        ScalingConfig.model_validate(policy["policy_kwargs"])
+        if model := _USER_CONFIGS.get(deployment["name"]):
+            part = f"{deployment['name']}.user_config."
+            _validate(path, model, deployment.get("user_config") or {}, part)
+    _check_engines(app)
     return profile
 
 
+def _validate(path: Path, model: type[BaseModel], data: object, part: str = "") -> None:
+    """Raise ProfileError, with a line for each mistake, unless `data` is a `model`."""
+    try:
+        model.model_validate(data)
+    except ValidationError as error:
+        known = field_names(model.model_json_schema())
+        lines = mistakes(error, data, known).splitlines()
+        raise ProfileError("\n".join(f"{path.name}: {part}{line}" for line in lines)) from error
+
+
+def _check_engines(app: dict[str, Any]) -> None:
+    config = AppConfig.model_validate(app["args"])
+    engines = {
+        names.deployment: getattr(config, names.field).engine for names in MODEL_STAGES.values()
+    }
+    for deployment in app["deployments"]:
+        if engine := engines.get(deployment["name"]):
+            check_engine(deployment, engine)
+
+
 def application(profile: dict[str, Any]) -> dict[str, Any]:
-    """The one application of a profile: itself, so that what is changed in it is changed there."""
+    """Return the one application of a profile, not copied: changes to it change the profile."""
     found: dict[str, Any]
     [found] = profile["applications"]
     return found
 
 
 def models(profile: dict[str, Any]) -> list[tuple[str, str | None]]:
-    """The models it needs: names, and revisions where it pins them."""
+    """Return the names of the models, each with its revision if the profile pins one."""
     args = application(profile)["args"]
-    engines = [args[stage]["engine"] for stage in _STAGES]
+    engines = [args[names.field]["engine"] for names in MODEL_STAGES.values()]
     return [(engine["model"], engine.get("revision")) for engine in engines]
 
 
 def localise(
     profile: dict[str, Any], state: State, resolve: Resolve, http_port: int | None
 ) -> dict[str, Any]:
-    """A copy with models resolved to what can be loaded and paths made absolute."""
+    """Return a copy with models resolved to loadable ones and paths made absolute."""
     # The nodes of a local cluster share the machine's ports.
     local = profile | {"proxy_location": "HeadOnly"}
     app = application(profile)
     args: dict[str, Any] = deepcopy(app["args"])
-    for stage, deployment in _STAGES.items():
-        engine = args[stage]["engine"] | {
-            "model": _absolute(resolve(args[stage]["engine"]["model"]))
-        }
+    for names in MODEL_STAGES.values():
+        engine = args[names.field]["engine"]
+        engine["model"] = _absolute(resolve(engine["model"]))
         if engine["process"] == "inline":
-            engine.setdefault("threads", _threads(app, deployment))
-        args[stage]["engine"] = engine
+            engine.setdefault("threads", _threads(app, names.deployment))
     for *parents, field in _PATHS:
-        part = args
+        section = args
         for name in parents:
-            part = part.get(name, {})
-        if part.get(field):
-            part[field] = str(state.directory / part[field])
+            section = section.get(name, {})
+        if section.get(field):
+            section[field] = str(state.directory / section[field])
     local["applications"] = [app | {"args": args}]
     if http_port is not None:
         local["http_options"] = local["http_options"] | {"port": http_port}
@@ -112,7 +169,7 @@ def localise(
 
 
 def _threads(app: dict[str, Any], deployment: str) -> int:
-    """This machine's cores, shared by the stage's replicas, as many as there may be."""
+    """Divide this machine's cores among the most replicas that the deployment may have."""
     [found] = [one for one in app["deployments"] if one["name"] == deployment]
     scaling = found.get("autoscaling_config", {})
     replicas = int(scaling.get("max_replicas") or found["num_replicas"])
@@ -120,5 +177,5 @@ def _threads(app: dict[str, Any], deployment: str) -> int:
 
 
 def _absolute(model: str) -> str:
-    """Replicas do not run where the command did; what is no directory here is a Hub id."""
+    """Make a directory absolute, since replicas run elsewhere; leave a Hub id as it is."""
     return os.path.abspath(model) if os.path.isdir(model) else model

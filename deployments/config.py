@@ -1,7 +1,6 @@
-"""What each deployment is told. Plain values, so that whatever reads a profile needs no model code.
+"""The configuration of each deployment, as plain values: reading a profile loads no model code.
 
-How many replicas there are and what a batch may hold is not here: that is the profile's
-`deployments`.
+Numbers of replicas and batch limits are not here, but in the profile's `deployments`.
 """
 
 import hashlib
@@ -11,12 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.engine.base import EngineConfig
 from deployments.engine.golden import Golden
-from deployments.text.prompts import EmbedTemplate, RerankTemplate
+from deployments.text.prompts import EmbedTemplate, RerankTemplate, Truncation
 
 
 class CallLimits(BaseModel):
-    """How requests become calls to a stage. A call carries about `tokens`; one that would carry
-    less waits for more while its tenant and lane have `at_once` under way."""
+    """Micro-batching of a Router's requests into calls to a stage.
+
+    A call carries about `tokens`. A smaller one waits for more while its tenant and lane have
+    `at_once` calls under way.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -25,7 +27,7 @@ class CallLimits(BaseModel):
 
 
 class EmbedCacheConfig(BaseModel):
-    """Vectors of texts that were embedded, for all Routers of a node. 0 `max_bytes` is no cache."""
+    """The cache of embedded texts that the Routers of a node share. 0 `max_bytes` is no cache."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -34,11 +36,11 @@ class EmbedCacheConfig(BaseModel):
 
 
 class ControlConfig(BaseModel):
-    """Where tenants, keys, usage and the rates of quotas are kept.
+    """The storage of tenants, keys, usage and rate limits.
 
-    All of it in `directory`, on this machine. Several machines share a PostgreSQL, whose URL is in
-    `database_url_file`, and a Redis for the rates, whose URL is in `redis_url_file`; usage still
-    passes through `directory` on its way.
+    By default all of it is in `directory`, on this machine. Several machines share a PostgreSQL,
+    whose URL is in `database_url_file`, and a Redis for rate limits, whose URL is in
+    `redis_url_file`. The usage journal is always in `directory`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -49,7 +51,11 @@ class ControlConfig(BaseModel):
 
 
 class RouterConfig(BaseModel):
-    """`keys_file` holds the first hashed keys, which the control store takes in."""
+    """Settings of the Router; the hashed keys in `keys_file` are imported at its start.
+
+    `token_id_vocabulary` is a vocabulary file in tiktoken's format, say of cl100k_base, by which
+    token ids in place of texts are decoded; without it they are refused.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -59,29 +65,31 @@ class RouterConfig(BaseModel):
     embed_calls: CallLimits = CallLimits()
     rerank_calls: CallLimits = CallLimits()
     embed_cache: EmbedCacheConfig = EmbedCacheConfig()
+    token_id_vocabulary: str | None = None
 
 
 class ModelConfig(BaseModel):
-    """A model as Winnow serves it; `name` is what clients call it."""
+    """A served model; `name` and `aliases` are the names that clients may use."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
+    aliases: tuple[str, ...] = ()
     template: EmbedTemplate | RerankTemplate
     engine: EngineConfig
     golden: tuple[Golden, ...] = Field(min_length=1)
 
     def contract(self) -> str:
-        """What a Router that makes tokens and a replica that reads them must agree on."""
+        """Return a digest of what a Router and a replica must agree on to exchange token ids."""
         engine = self.engine
         parts = [self.name, self.template.model_dump_json()]
         return _digest(repr([*parts, engine.model, engine.revision, engine.max_model_len]))
 
     def fingerprint(self, weights: str) -> str:
-        """Names whatever decides an answer to given text: weights, tokenizer, template, length.
+        """Return the model's name with a digest of all that determines its answers.
 
-        The numbers' type is not part of it, and for an embedder the query's instruction is not:
-        both may change without touching stored vectors.
+        That is weights, tokenizer, template and length; not the dtype nor, for an embedder, the
+        query's instruction, which may change without invalidating stored vectors.
         """
         engine = self.engine
         parts = [weights, engine.pooling, engine.max_model_len, engine.hf_overrides]
@@ -92,23 +100,28 @@ class ModelConfig(BaseModel):
 
 
 class EmbedderConfig(ModelConfig):
-    """`dimensions` is the width of the vectors; they may be cut to any width from `min_dimensions`
-    up if the model was trained for that (Matryoshka)."""
+    """A served embedding model.
+
+    `dimensions` is the width of its vectors. A Matryoshka model's may be cut down to
+    `min_dimensions`. `truncate` applies to a text that is too long where /v1/embeddings does not
+    say, as OpenAI's clients cannot.
+    """
 
     template: EmbedTemplate
     dimensions: int = Field(gt=0)
     min_dimensions: int | None = Field(default=None, gt=0)
+    truncate: Truncation = "NONE"
 
     def _identity(self) -> list[Any]:
         return [self.template.prefix, self.template.suffix, self.dimensions]
 
 
 class IndexConfig(BaseModel):
-    """`lancedb` keeps collections in `directory`; `qdrant` in the cluster at `url`.
+    """The vector store: `lancedb` in `directory`, or the `qdrant` cluster at `url`.
 
-    The rest is for `qdrant`: `api_key_file` holds the cluster's key, if it asks for one;
-    `shard_number` cannot change once a collection is made; a write waits for
-    `write_consistency_factor` of the `replication_factor` copies, for two unless said otherwise.
+    The rest is for `qdrant`. `api_key_file` holds the cluster's key, if it needs one.
+    `shard_number` cannot change once a collection is created. A write waits for
+    `write_consistency_factor` of the `replication_factor` copies, by default for two.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

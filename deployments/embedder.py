@@ -11,7 +11,7 @@ import numpy as np
 from deployments.batching.model_replica import Answers, ModelReplica
 from deployments.config import EmbedderConfig
 from deployments.engine.base import PoolingEngine
-from deployments.engine.golden import anew
+from deployments.engine.golden import bypass_prefix_cache
 from deployments.errors import WinnowError
 from deployments.request.origin import Origin
 from deployments.rows.model_output import ModelOutput
@@ -28,7 +28,7 @@ class Embedder(ModelReplica):
     async def embed(
         self, rows: TokenRows, timeout_s: float, origin: Origin, contract: str
     ) -> ModelOutput | WinnowError:
-        """Unit vectors, [rows, dimensions]; else as `submit`."""
+        """Unit vectors, float32 [rows, dimensions]; errors are those of `submit`."""
         return await self.submit(rows, timeout_s, origin, contract)
 
 
@@ -39,7 +39,10 @@ def _golden(engine: PoolingEngine, config: EmbedderConfig, directory: Path) -> A
     documents = encoder.documents([golden.document for golden in config.golden], Cut())
 
     async def answers() -> list[float]:
-        asked, found = await engine.embed(anew(queries)), await engine.embed(anew(documents))
+        asked, found = (
+            await engine.embed(bypass_prefix_cache(queries)),
+            await engine.embed(bypass_prefix_cache(documents)),
+        )
         cosines: list[float] = np.einsum("ij,ij->i", asked.values, found.values).tolist()
         return cosines
 

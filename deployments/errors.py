@@ -1,24 +1,25 @@
-"""Every error Winnow can answer with, and what each one means to a caller.
+"""The tree of errors that Winnow answers with, and their meaning to a caller.
 
     WinnowError
     ├── InvalidRequest      400  the request must change
-    ├── Unauthorized        401  no key, or one that is not known
+    ├── Unauthorized        401  no API key, or an unknown one
     ├── Forbidden           403  the key or the plan may not do this
     ├── NotFound            404  no such collection, document, model or route
     ├── MethodNotAllowed    405  the route exists under another method
     ├── RequestTimeout      408  the body took too long to arrive
     ├── Conflict            409  the stored state contradicts the request
     ├── PayloadTooLarge     413  send less at once
+    ├── UnsupportedMedia    415  the body is encoded in a way that is not read here
     ├── QuotaExceeded       429  the tenant's own limit is used up
-    ├── InternalError       500  our fault, said without its details
-    ├── Overloaded          503  the cluster has no room now
+    ├── InternalError       500  a defect of ours, reported without details
+    ├── Overloaded          503  the cluster has no capacity now
     ├── StageUnavailable    503  a stage has no healthy replica now
-    ├── DeadlineExceeded    504  the time the caller gave has run out
+    ├── DeadlineExceeded    504  the request's deadline has passed
     └── StorageFull         507  the index has no space left
 
-Status, code and retry advice live on the class; a message says what to change and never carries
-text of a library or a traceback. Errors are pickled between replicas: constructor arguments reach
-`super().__init__`, or are attributes. The module knows nothing of HTTP bodies: `api` renders them.
+Status, code and Retry-After are on the class. A message says what to change and never contains a
+library's text or a traceback. Errors are pickled between replicas: all constructor arguments go to
+`super().__init__`, or are attributes. Knows no HTTP body: `web.error_handlers` renders them.
 """
 
 from typing import ClassVar
@@ -27,8 +28,8 @@ from typing import ClassVar
 class WinnowError(Exception):
     """The root of the tree.
 
-    `param` names the field of the request that is at fault, if one is; `retry_after_s` takes the
-    place of the class's own where more is known.
+    `param` names the field of the request that is at fault, if any. `retry_after_s`, if given,
+    replaces the class's own.
     """
 
     status: ClassVar[int] = 500
@@ -64,7 +65,7 @@ class Forbidden(WinnowError):
 
 
 class LaneNotAllowed(Forbidden):
-    """The tenant's plan has no work of this kind."""
+    """The tenant's plan does not include this lane."""
 
     code = "lane_not_allowed"
 
@@ -94,7 +95,7 @@ class Conflict(WinnowError):
 
 
 class FingerprintMismatch(Conflict):
-    """A collection's vectors were made by another model than the one now running."""
+    """A collection's vectors were made by another model than the running one."""
 
     code = "fingerprint_mismatch"
 
@@ -113,27 +114,35 @@ class PayloadTooLarge(WinnowError):
     code = "payload_too_large"
 
 
+class UnsupportedMedia(WinnowError):
+    status = 415
+    code = "unsupported_media_type"
+
+
 class QuotaExceeded(WinnowError):
     status = 429
     code = "rate_limit_exceeded"
     retry_after_s: float | None = 1.0
 
 
-class QuotaSpent(QuotaExceeded):
-    """What is used up does not come back by waiting."""
+class QuotaExhausted(QuotaExceeded):
+    """A limit that does not recover by waiting is reached."""
 
     code = "insufficient_quota"
     retry_after_s = None
 
 
 class InternalError(WinnowError):
-    """What a caller sees of a defect of ours; the log has the rest."""
+    """A defect of ours; its details are in the log only."""
 
 
 class Overloaded(WinnowError):
-    """`unit_s` is how long a unit of cost (a token; a millisecond of a store) takes at the caller's
-    share of what refused it, where that is known; then `retry_after_s` is by how much the work
-    would have been late."""
+    """Load shedding: the work could not be done in time.
+
+    `unit_s` is the time per unit of cost (a token, a millisecond of a store) at the caller's share
+    of the stage that refused, if known; then `retry_after_s` is the time by which the work would
+    have been late.
+    """
 
     status = 503
     code = "overloaded"
@@ -157,7 +166,7 @@ class StageUnavailable(WinnowError):
 
 
 class NotBegun(StageUnavailable):
-    """From a replica that has ended and did nothing of what it was asked: another may do it."""
+    """The replica has ended without starting the call, so another one may serve it."""
 
 
 class DeadlineExceeded(WinnowError):

@@ -1,11 +1,14 @@
-"""An exponentially weighted moving average: how this process learns how long things take."""
+"""An exponentially weighted moving average, by which durations and sizes are learned.
+
+Knows nothing of what it averages.
+"""
 
 from dataclasses import dataclass
 
 
 @dataclass(slots=True)
 class Ewma:
-    """`value` is None until the first sample; each later one counts with `weight`, in (0, 1]."""
+    """The average `value`, None before the first sample; later ones have `weight`, in (0, 1]."""
 
     weight: float
     value: float | None = None

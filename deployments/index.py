@@ -31,12 +31,12 @@ from deployments.stores.base import (
     Collection,
     Filter,
     Hit,
+    IndexSearch,
     Namespace,
     Page,
-    Query,
     Record,
-    Search,
     SearchAnswer,
+    VectorQuery,
     VectorStore,
 )
 from deployments.stores.records import size_of
@@ -127,10 +127,10 @@ class Index:
         return await self._store.scan(ns, cursor, limit)
 
     async def search(
-        self, searches: Sequence[Search], timeout_s: float, origin: Origin
+        self, searches: Sequence[IndexSearch], timeout_s: float, origin: Origin
     ) -> SearchAnswers | WinnowError:
-        """Each search's documents, best first. Overloaded and DeadlineExceeded are returned: of
-        what is raised Serve logs the traceback, which costs more than to refuse."""
+        """Each search's documents, best first. Returns Overloaded and DeadlineExceeded, because
+        Serve logs a traceback of each error that is raised, which costs more than to refuse."""
         try:
             found = await self._searches.submit(self._costs.estimate(searches), timeout_s, origin)
         except (Overloaded, DeadlineExceeded) as refusal:
@@ -145,14 +145,16 @@ class Index:
         answers = iter(await self._search_together(good))
         return SearchAnswers(tuple(why or next(answers) for why in refused))
 
-    async def _refusal(self, search: Search) -> WinnowError | None:
+    async def _refusal(self, search: IndexSearch) -> WinnowError | None:
         try:
             await self.check(search.query.ns, search.fingerprint)
         except WinnowError as refusal:
             return refusal
         return None
 
-    async def _search_together(self, queries: Sequence[Query]) -> list[list[Hit] | WinnowError]:
+    async def _search_together(
+        self, queries: Sequence[VectorQuery]
+    ) -> list[list[Hit] | WinnowError]:
         try:
             return [*await self._store.search(queries)]
         except (Overloaded, StageUnavailable, DeadlineExceeded) as failure:
@@ -160,7 +162,7 @@ class Index:
         except Exception:  # whoever caused it, the others shall not hear of it
             return await asyncio.gather(*map(self._search_alone, queries))
 
-    async def _search_alone(self, query: Query) -> list[Hit] | WinnowError:
+    async def _search_alone(self, query: VectorQuery) -> list[Hit] | WinnowError:
         try:
             [hits] = await self._store.search([query])
         except WinnowError as error:
@@ -171,7 +173,7 @@ class Index:
         return hits
 
     async def status(self) -> str:
-        """How durable an acknowledged write is. Raises StageUnavailable if the store is.
+        """Durability of an acknowledged write. Raises StageUnavailable if the store is away.
 
         Serve is not told: a new replica would not bring a store back.
         """

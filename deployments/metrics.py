@@ -1,7 +1,7 @@
-"""The few metrics that Ray does not already have: tokens, and how full batches are.
+"""Metrics that Ray does not already export: tokens, batches and store failures.
 
-Made inside a replica, which Serve's tags then name. Exported on Ray's metrics port with `ray_`
-before the name. The only module that knows Serve's metrics.
+Create them inside a replica, so that Serve tags them with it. Ray's metrics port exports them with
+the prefix `ray_`. The only module that knows Serve's metrics.
 """
 
 from typing import Literal
@@ -18,13 +18,13 @@ _BATCH_S = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5]
 
 
 class TokenMetrics:
-    """Tokens of a stage, by where their results came from."""
+    """Tokens of a stage, by the source of their results."""
 
     def __init__(self, stage: str) -> None:
         self._tokens = metrics.Counter(
             "winnow_tokens",
-            "Tokens that a stage was given, computed by the model or spared it by a cache",
-            tag_keys=("stage", "source"),  # type: ignore[arg-type] # Ray means any number of them
+            "Tokens that a stage received, computed by the model or found in a cache",
+            tag_keys=("stage", "source"),  # type: ignore[arg-type] # Ray annotates a tuple of one
         )
         self._stage = stage
 
@@ -34,21 +34,23 @@ class TokenMetrics:
 
 
 class TenantMetrics:
-    """What tenants had, for the first few hundred of them by name and for the rest together: each
-    name is a series of its own for ever."""
+    """Tokens served to tenants: to the first `max_tenants` by name, and to the rest in sum.
 
-    def __init__(self, most_tenants: int = 200) -> None:
+    The bound is needed because every name is a time series that never ends.
+    """
+
+    def __init__(self, max_tenants: int = 200) -> None:
         self._tokens = metrics.Counter(
             "winnow_tenant_tokens",
-            "Tokens that a tenant was served, and of them those that a cache spared the model",
+            "Tokens that a tenant was served, by whether they were found in a cache",
             tag_keys=("tenant", "stage", "cached"),  # type: ignore[arg-type] # as above
         )
-        self._most_tenants = most_tenants
+        self._max_tenants = max_tenants
         self._named: set[str] = set()
 
     def observe(self, tenant: str, stage: str, tokens: int, cached_tokens: int) -> None:
         if tenant not in self._named:
-            if len(self._named) >= self._most_tenants:
+            if len(self._named) >= self._max_tenants:
                 tenant = "(others)"
             self._named.add(tenant)
         for cached, count in (("no", tokens - cached_tokens), ("yes", cached_tokens)):
@@ -57,12 +59,12 @@ class TenantMetrics:
 
 
 class FailureMetrics:
-    """How often a store was out of reach, and the Router went on without it."""
+    """Times that a store was out of reach and the Router went on without it."""
 
     def __init__(self) -> None:
         self._failures = metrics.Counter(
             "winnow_store_failures",
-            "Times that a store could not be asked: keys stayed as they were, limits were local",
+            "Times that a store was out of reach: keys were not refreshed, or limits were local",
             tag_keys=("store",),
         )
 
@@ -71,7 +73,7 @@ class FailureMetrics:
 
 
 class BatchMetrics:
-    """Batches of an engine."""
+    """Sizes and durations of an engine's batches, and their tokens."""
 
     def __init__(self, stage: str) -> None:
         self._tokens = TokenMetrics(stage)
@@ -83,7 +85,7 @@ class BatchMetrics:
         )
         self._batch_s = metrics.Histogram(
             "winnow_batch_seconds",
-            "How long the engine took for a batch, in seconds",
+            "Time that the engine took for a batch, in seconds",
             boundaries=_BATCH_S,
             tag_keys=("stage",),
         )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from deployments.batching.model_replica import Answers, ModelReplica
 from deployments.config import RerankerConfig
 from deployments.engine.base import PoolingEngine
-from deployments.engine.golden import anew
+from deployments.engine.golden import bypass_prefix_cache
 from deployments.errors import WinnowError
 from deployments.request.origin import Origin
 from deployments.rows.model_output import ModelOutput
@@ -29,7 +29,7 @@ class Reranker(ModelReplica):
     async def rerank(
         self, rows: TokenRows, timeout_s: float, origin: Origin, contract: str
     ) -> ModelOutput | WinnowError:
-        """Relevance in [0, 1], [rows]; else as `submit`."""
+        """Relevance in [0, 1], float32 [rows]; errors are those of `submit`."""
         computed = await self.submit(rows, timeout_s, origin, contract)
         if isinstance(computed, WinnowError):
             return computed
@@ -54,7 +54,9 @@ def _golden(engine: PoolingEngine, config: RerankerConfig, directory: Path) -> A
     )
 
     async def answers() -> list[float]:
-        scores: list[float] = relevance((await engine.score(anew(rows))).values).tolist()
+        scores: list[float] = relevance(
+            (await engine.score(bypass_prefix_cache(rows))).values
+        ).tolist()
         return scores
 
     return answers

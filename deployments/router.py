@@ -33,9 +33,10 @@ from deployments.pipeline.vector_cache import VectorCache
 from deployments.tenants.admission import Admission
 from deployments.tenants.plans import Plans
 from deployments.tenants.rate_limits.limiter import FallbackLimiter, Limiter
-from deployments.tenants.rate_limits.local import EmbeddedLimiter
-from deployments.tenants.rate_limits.redis import SharedLimiter
+from deployments.tenants.rate_limits.local import FileLimiter, MemoryLimiter
+from deployments.tenants.rate_limits.redis import RedisLimiter
 from deployments.tenants.tenant_store import TenantStore
+from deployments.text.token_ids import TokenVocabulary
 from deployments.text.tokenizer import EmbedEncoder, Encoder, RerankEncoder, load_tokenizer
 from deployments.web.app import build_http_app
 from deployments.web.readiness import Ask, readiness
@@ -79,16 +80,21 @@ class Router:
             pipeline=pipeline,
             collections=Collections(pipeline, embed, retrieve, embedder_config.dimensions),
             embed_model=EmbedModel(
-                embedder_config.name, embedder_config.dimensions, embedder_config.min_dimensions
+                embedder_config.name,
+                embedder_config.dimensions,
+                embedder_config.min_dimensions,
+                embedder_config.aliases,
+                embedder_config.truncate,
             ),
-            rerank_model=RerankModel(reranker_config.name),
+            rerank_model=RerankModel(reranker_config.name, reranker_config.aliases),
+            token_vocabulary=_vocabulary(config.token_id_vocabulary),
             readiness=partial(readiness, stages, time.monotonic),
             clock=time.monotonic,
         )
         self._models = {"embed": embedder_config.name, "rerank": reranker_config.name}
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
-        """The plans, live. Serve calls it before and after the application is built."""
+        """Replace the plans. Serve calls this before and after the application is built."""
         self._plans = Plans.model_validate(user_config)
         if self._admission is not None:
             self._admission.configure(self._plans)
@@ -117,14 +123,18 @@ class Router:
 
 def _limiter(config: ControlConfig, failures: FailureMetrics) -> Limiter:
     url = _secret(config.redis_url_file)
-    first = SharedLimiter(url) if url else EmbeddedLimiter.in_file(Path(config.directory) / "rates")
+    first = RedisLimiter(url) if url else FileLimiter(Path(config.directory) / "rates")
     return FallbackLimiter(
         first,
-        EmbeddedLimiter.in_memory(),
+        MemoryLimiter(),
         _replicas if url else lambda: 1,
         lambda: failures.count("rates"),
         time.monotonic,
     )
+
+
+def _vocabulary(file: str | None) -> TokenVocabulary | None:
+    return None if file is None else TokenVocabulary.load(Path(file))
 
 
 def _secret(file: str | None) -> str | None:

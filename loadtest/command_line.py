@@ -1,4 +1,4 @@
-"""Winnow's command line, as users have it, on a cluster with a state directory of its own."""
+"""Winnow's command line in a process of its own, on a given state directory."""
 
 import os
 import subprocess
@@ -9,8 +9,11 @@ _ROOT = Path(__file__).parents[1]
 
 
 def winnow(state: Path, *arguments: str, quiet: bool = False) -> None:
-    """Run it to its end; RuntimeError, with what it said where it is `quiet`, if it failed."""
-    # Replicas may have to import what is in this project but not installed.
+    """Run `winnow` with these arguments. `quiet` keeps its output, for the error alone.
+
+    Raises RuntimeError if it exits with another code than 0.
+    """
+    # Replicas import modules of loadtest and tests, which are not installed.
     environment = os.environ | {"WINNOW_STATE": str(state), "PYTHONPATH": str(_ROOT)}
     done = subprocess.run(
         [sys.executable, "-m", "cluster", *arguments],

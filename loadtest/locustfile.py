@@ -1,11 +1,11 @@
-"""The traffic of a scenario for Locust, for who wants its page, against a running service.
+"""A scenario's traffic for Locust, for those who want its web page; the service must be running.
 
     locust -f loadtest/locustfile.py --host http://127.0.0.1:8000 --headless -u 8 -t 30s
 
-Needs WINNOW_API_KEY, whose tenant gets a collection to be searched and loses it at the end;
-WINNOW_SCENARIO names another than `steady`. Each user sends the next request of the trace when the
-last one was answered: its rate is what the service allows. `python -m loadtest.run` sends each when
-it is due, and shows the queue that this hides. Speaks HTTP alone.
+Needs WINNOW_API_KEY; its tenant gets a collection for the searches, deleted at the end.
+WINNOW_SCENARIO names another scenario than `steady`. This is a closed loop: each user sends its
+next request when the last one is answered, so the service sets the rate and its queue stays hidden.
+`python -m loadtest.run` is the open loop, which shows the queue. Knows only the HTTP API.
 """
 
 import itertools
@@ -26,7 +26,7 @@ from loadtest.traffic import generate
 
 
 class Client(HttpUser):
-    """An application of some tenant."""
+    """A user that sends the trace's requests one after another."""
 
     wait_time = constant(0)
     requests: ClassVar[Iterator[Request]]
@@ -39,13 +39,13 @@ class Client(HttpUser):
     @task
     def send(self) -> None:
         request = next(self.requests)
-        name = request.route  # else each collection would have a row of its own
+        name = request.route  # by path, each collection would have a row of its own
         self.client.post(request.path, data=request.body, name=name)
 
 
 @events.test_start.add_listener  # type: ignore[untyped-decorator] # Locust is not typed
 def prepare(environment: Any, **_: object) -> None:
-    """Something to find, and requests without end."""
+    """Fill the collection, and start the endless sequence of requests."""
     scenario = load_scenario(os.environ.get("WINNOW_SCENARIO", "steady"))
     trace = generate(scenario.traffic, scenario.seed)
     service = Service(environment.host, dict.fromkeys(trace.names, os.environ["WINNOW_API_KEY"]))
@@ -65,7 +65,7 @@ def clean_up(**_: object) -> None:
 
 @events.quitting.add_listener  # type: ignore[untyped-decorator] # Locust is not typed
 def fail_on_errors(environment: Any, **_: object) -> None:
-    """A run with a failed request exits 1."""
+    """Exit 1 if any request failed."""
     stats = environment.stats
     if stats.total.num_failures:
         environment.process_exit_code = 1

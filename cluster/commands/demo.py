@@ -1,4 +1,4 @@
-"""`winnow demo`: a corpus, three searches, and what to do next."""
+"""`winnow demo`: ingest a corpus, run three searches, and say what to do next."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +12,7 @@ from cluster.models.pull import default_cache, resolve
 
 _COLLECTION = "wikipedia"
 _CORPUS = "wikipedia-summaries-en"
+_RESULTS = 3
 _QUERIES = [
     "How do vaccines protect people from disease?",
     "Which animal is the fastest runner on land?",
@@ -22,18 +23,19 @@ _QUERIES = [
 def demo(
     documents: Annotated[int, typer.Option(help="How many summaries to ingest.")] = 2_500,
 ) -> None:
-    """Ingest Wikipedia summaries into the running cluster and search them."""
+    """Ingest Wikipedia summaries into the cluster here and search them."""
     console = open_console()
     state = open_state()
     cluster = running_cluster(state)
-    client = open_client(state)
+    client = open_client()
     [corpus] = Path(resolve(_CORPUS, default_cache(), console)).glob("*.jsonl")
     client.create_collection(_COLLECTION)
     ingest_file(console, client, _COLLECTION, corpus, documents)
     console.print()
     for query in _QUERIES:
-        show_results(console, query, client.search(_COLLECTION, query, top_k=30, top_n=5))
-    console.print(f"URL      {cluster.url}   (API documentation: {cluster.url}/docs)")
+        show_results(console, query, client.search(_COLLECTION, query, top_k=30, top_n=_RESULTS))
+    console.print(f"URL      {cluster.url}")
+    console.print(f"API      {cluster.url}/docs")
     console.print(f"API key  {state.api_key()}")
     console.print("Ask      .venv/bin/winnow search wikipedia 'your question'")
     console.print("Stop     make down")

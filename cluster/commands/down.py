@@ -1,4 +1,4 @@
-"""`winnow down`: stop the local cluster to its last process; the index stays."""
+"""`winnow down`: stop the cluster here to its last process; its state stays."""
 
 from cluster.commands.session import open_console, open_state
 from cluster.local.head import stop

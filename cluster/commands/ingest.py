@@ -1,8 +1,7 @@
 """`winnow ingest`: documents from files into a collection.
 
-Stateless and repeatable: a document that is already stored word for word is skipped without being
-embedded again, so an interrupted run is finished by running it again, and nothing is doubled,
-because every document's id is fixed by its file.
+Keeps no state and is repeatable: every document's id follows from its file, and a document that is
+already stored word for word is not embedded again. So repeating an interrupted run finishes it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,21 +19,24 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from cluster.client import WinnowClient
-from cluster.commands.session import CommandError, open_client, open_console, open_state
+from cluster.client import ApiError, WinnowClient
+from cluster.commands.session import ApiKey, CommandError, Url, open_client, open_console
 from cluster.documents import Document, UnreadableFileError, is_chunked, read_documents, source_of
 
 _BATCH_DOCUMENTS = 128
+_TOO_LARGE = 413
 
 
 def ingest(
     collection: str,
     files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False)],
     limit: Annotated[int | None, typer.Option(help="At most this many documents a file.")] = None,
+    url: Url = None,
+    api_key: ApiKey = None,
 ) -> None:
     """Store FILES (JSON lines with id, text, metadata; or text and Markdown) in COLLECTION."""
     console = open_console()
-    client = open_client(open_state())
+    client = open_client(url, api_key)
     client.create_collection(collection)
     for path in files:
         ingest_file(console, client, collection, path, limit)
@@ -43,7 +45,10 @@ def ingest(
 def ingest_file(
     console: Console, client: WinnowClient, collection: str, path: Path, limit: int | None
 ) -> None:
-    """Store one file, with a progress bar; every batch is on disk before the next is sent."""
+    """Store one file, with a progress bar; each batch is on disk before the next is sent.
+
+    Raises CommandError for a file that cannot be read, before anything is stored, and ApiError.
+    """
     try:
         documents = list(islice(read_documents(path), limit))
     except UnreadableFileError as error:
@@ -53,14 +58,29 @@ def ingest_file(
         task = bar.add_task(path.name, total=len(documents))
         for batch in _batches(documents):
             fresh = _not_stored(client, collection, batch)
-            if fresh:
-                client.upsert(collection, fresh)
+            _upsert(client, collection, fresh)
             stored += len(fresh)
             bar.advance(task, len(batch))
     if is_chunked(path) and limit is None:
         _delete_beyond(client, collection, path, len(documents))
     same = len(documents) - stored
     console.print(f"{path.name}: {stored} documents stored, {same} were there already")
+
+
+def _upsert(client: WinnowClient, collection: str, documents: list[Document]) -> None:
+    """Store documents, in halves if they are too large for one request."""
+    if not documents:
+        return
+    try:
+        client.upsert(collection, documents)
+    except ApiError as error:
+        if error.status != _TOO_LARGE:
+            raise
+        if len(documents) == 1:
+            raise CommandError(f"document {documents[0]['id']!r}: {error}") from error
+        half = len(documents) // 2
+        _upsert(client, collection, documents[:half])
+        _upsert(client, collection, documents[half:])
 
 
 def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
@@ -75,7 +95,7 @@ def _not_stored(client: WinnowClient, collection: str, batch: list[Document]) ->
 
 
 def _delete_beyond(client: WinnowClient, collection: str, path: Path, chunks: int) -> None:
-    """A file that has become shorter leaves chunks of its former self behind."""
+    """Delete the chunks that a longer version of the file left behind."""
     client.delete_where(collection, {"source": source_of(path), "chunk": {"$gte": chunks}})
 
 

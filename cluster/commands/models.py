@@ -1,4 +1,4 @@
-"""`winnow models`: fetch the models of a profile before they are needed."""
+"""`winnow models`: fetch a profile's models before they are needed."""
 
 import typer
 
@@ -16,7 +16,7 @@ def _group() -> None:
 
 @app.command("pull")
 def pull_profile(profile: str) -> None:
-    """Fetch or make every model of PROFILE, checked by hash, into the cache."""
+    """Fetch or make every model of PROFILE in the cache, checked by hash."""
     console = open_console()
     for name, revision in models(load_profile(profile)):
         console.print(f"{name}: {pull(name, default_cache(), console, revision)}")

@@ -8,48 +8,46 @@ import typer
 from pydantic import ValidationError
 from rich.table import Table
 
-from cluster.commands.session import CommandError, open_console
-from cluster.planning import (
+from cluster.capacity import (
     GPUS,
+    Capacity,
     Engine,
     Load,
-    Plan,
-    StageName,
     TracedRequest,
     assumed_tokens_per_s,
     load_of,
     parameters,
-    plan,
+    plan_capacity,
 )
+from cluster.commands.session import CommandError, open_console
 from cluster.profile import application, load_profile
+from cluster.stages import MODEL_STAGES, ModelStage
 
-_STAGES: dict[StageName, tuple[str, str]] = {
-    "embed": ("embedder", "Embedder"),
-    "rerank": ("reranker", "Reranker"),
-}
-# Of a batch of service times that were measured.
+# The batch for which measured service times become a throughput.
 _BATCH_TOKENS, _ROW_TOKENS = 8192, 128
 
 
-def plan_command(  # noqa: PLR0913 # an option a question
+def plan_command(  # noqa: PLR0913 # one parameter an option
     qps: Annotated[float, typer.Option(help="Searches a second at the peak.")] = 100,
     candidates: Annotated[int, typer.Option(help="Documents reranked a search (top_k).")] = 50,
-    query_tokens: Annotated[float, typer.Option(help="Of a query.")] = 16,
-    document_tokens: Annotated[float, typer.Option(help="Of a candidate.")] = 200,
-    objective_ms: Annotated[float, typer.Option(help="In what a search is to be answered.")] = 500,
-    profile: Annotated[str, typer.Option(help="Whose models; its name, or a file.")] = "production",
-    reranker: Annotated[str | None, typer.Option(help="Another model to rerank.")] = None,
-    embedder: Annotated[str | None, typer.Option(help="Another model to embed.")] = None,
+    query_tokens: Annotated[float, typer.Option(help="Tokens of a query.")] = 16,
+    document_tokens: Annotated[float, typer.Option(help="Tokens of a candidate.")] = 200,
+    objective_ms: Annotated[float, typer.Option(help="Longest time for a search.")] = 500,
+    profile: Annotated[
+        str, typer.Option(help="The profile whose models to plan for; a name, or a file.")
+    ] = "production",
+    reranker: Annotated[str | None, typer.Option(help="Another model to rerank with.")] = None,
+    embedder: Annotated[str | None, typer.Option(help="Another model to embed with.")] = None,
     gpu: Annotated[str, typer.Option(help=f"One of {', '.join(GPUS)}.")] = "H100",
     measured: Annotated[
-        Path | None, typer.Option(help="Service times: 'python -m loadtest.simulate measure'.")
+        Path | None, typer.Option(help="Service times, from 'python -m loadtest.simulate measure'.")
     ] = None,
     trace: Annotated[
-        Path | None, typer.Option(help="JSON lines; its busiest minute is planned for.")
+        Path | None, typer.Option(help="A trace of JSON lines; plan for its busiest minute.")
     ] = None,
-    price: Annotated[float | None, typer.Option(help="Of a GPU an hour.")] = None,
+    price: Annotated[float | None, typer.Option(help="Price of a GPU an hour.")] = None,
 ) -> None:
-    """From a load and an objective to replicas and GPUs a stage, and what to change first."""
+    """Plan replicas and GPUs for a load and an objective, and say what to change first."""
     if gpu not in GPUS:
         raise CommandError(f"no figures for a GPU '{gpu}': take one of {', '.join(GPUS)}")
     try:
@@ -67,7 +65,7 @@ def plan_command(  # noqa: PLR0913 # an option a question
         [first, *_] = wrong.errors()
         raise CommandError(f"{first['loc'][0]}: {first['msg']}") from None
     engines = _engines(profile, {"embed": embedder, "rerank": reranker}, gpu, measured)
-    _show(plan(load, engines, objective_ms / 1000), load, objective_ms, price)
+    _show(plan_capacity(load, engines, objective_ms / 1000), load, objective_ms, price)
 
 
 def _traced(path: Path) -> Load:
@@ -81,14 +79,14 @@ def _traced(path: Path) -> Load:
 
 
 def _engines(
-    profile: str, others: dict[StageName, str | None], gpu: str, measured: Path | None
-) -> dict[StageName, Engine]:
+    profile: str, others: dict[ModelStage, str | None], gpu: str, measured: Path | None
+) -> dict[ModelStage, Engine]:
     app = application(load_profile(profile))
     times: dict[str, Any] = json.loads(measured.read_text()) if measured else {}
-    found: dict[StageName, Engine] = {}
-    for stage, (part, deployment) in _STAGES.items():
-        model = others[stage] or app["args"][part]["name"]
-        [one] = [d for d in app["deployments"] if d["name"] == deployment]
+    found: dict[ModelStage, Engine] = {}
+    for stage, names in MODEL_STAGES.items():
+        model = others[stage] or app["args"][names.field]["name"]
+        [one] = [d for d in app["deployments"] if d["name"] == names.deployment]
         gpus = float(one.get("ray_actor_options", {}).get("num_gpus", 0))
         if stage in times:
             speed = _measured_tokens_per_s(times[stage])
@@ -105,12 +103,12 @@ def _engines(
 
 
 def _measured_tokens_per_s(times: dict[str, Any]) -> float:
-    """Of a full batch of rows of middling length."""
+    """Throughput in full batches of rows of `_ROW_TOKENS`."""
     token_s = times["token_s"] + times["square_s"] * _ROW_TOKENS
     return float(_BATCH_TOKENS / (times["batch_s"] + token_s * _BATCH_TOKENS))
 
 
-def _show(made: Plan, load: Load, objective_ms: float, price: float | None) -> None:
+def _show(made: Capacity, load: Load, objective_ms: float, price: float | None) -> None:
     console = open_console()
     on_gpus = made.gpus > 0
     console.print(

@@ -16,7 +16,7 @@ _HEADER = "# Made by 'winnow render' from cluster/profiles and k8s/cluster.yaml;
 
 def render(
     profile: Annotated[str, typer.Option(help="A profile's name, or a file.")] = "production",
-    pods: Annotated[Path, typer.Option(help="The pods it runs on.")] = Path("k8s/cluster.yaml"),
+    pods: Annotated[Path, typer.Option(help="The pods to run on.")] = Path("k8s/cluster.yaml"),
     output: Annotated[Path | None, typer.Option(help="File to write; else printed.")] = None,
 ) -> None:
     """Render PROFILE as a KubeRay RayService."""
@@ -28,7 +28,7 @@ def render(
 
 
 def manifest(profile: str, pods: Path) -> str:
-    """The YAML text of the RayService. PlacementError if a replica fits no pod."""
+    """Return the RayService as YAML. Raises ProfileError and PlacementError."""
     config, spec = load_profile(profile), load_cluster_spec(pods)
     check_fits(application(config)["deployments"], spec.groups)
     service = render_rayservice(config, spec)

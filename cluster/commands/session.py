@@ -1,14 +1,25 @@
-"""What the verbs share: the terminal, the state of the cluster they speak to, and its clients."""
+"""Shared by the verbs: the terminal, the state directory, clients of the service and of Serve."""
 
 import os
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 
 from cluster.client import WinnowClient
 from cluster.local.head import is_alive
 from cluster.local.serve_api import ServeApi
 from cluster.local.state import RunningCluster, State
+
+Url = Annotated[
+    str | None,
+    typer.Option(envvar="WINNOW_URL", help="A running service; the cluster here if not given."),
+]
+ApiKey = Annotated[
+    str | None,
+    typer.Option(envvar="WINNOW_API_KEY", help="Its API key; the first tenant's here by default."),
+]
 
 _DEFAULT_STATE = ".winnow"
 _STATE_VARIABLE = "WINNOW_STATE"
@@ -19,24 +30,34 @@ class CommandError(Exception):
 
 
 def open_console(*, stderr: bool = False) -> Console:
-    """Titles and messages may hold square brackets: they are text here, never markup."""
+    """Open a console that prints square brackets as they are, never as markup."""
     return Console(stderr=stderr, markup=False, highlight=False)
 
 
 def open_state() -> State:
-    """`.winnow` in the working directory, or what WINNOW_STATE names."""
+    """Open the state in WINNOW_STATE, or in `.winnow` of the working directory."""
     return State(Path(os.environ.get(_STATE_VARIABLE, _DEFAULT_STATE)))
 
 
 def running_cluster(state: State) -> RunningCluster:
+    """Return the cluster of this state. Raises CommandError if none is running."""
     cluster = state.running()
     if cluster is None or not is_alive(cluster):
         raise CommandError("no cluster is running here: start one with 'winnow up'")
     return cluster
 
 
-def open_client(state: State) -> WinnowClient:
-    return WinnowClient(running_cluster(state).url, state.api_key())
+def open_client(url: str | None = None, api_key: str | None = None) -> WinnowClient:
+    """Open a client for the service at `url`, or for the cluster here.
+
+    Raises CommandError if no cluster is running here, or for a URL without a key.
+    """
+    if url is None:
+        state = open_state()
+        return WinnowClient(running_cluster(state).url, api_key or state.api_key())
+    if api_key is None:
+        raise CommandError(f"no API key for {url}: give --api-key, or set WINNOW_API_KEY")
+    return WinnowClient(url, api_key)
 
 
 def open_serve(state: State, cluster: RunningCluster) -> ServeApi:

@@ -1,4 +1,4 @@
-"""`winnow smoke`: one request of each kind against the running cluster; exit 0 or 1."""
+"""`winnow smoke`: one request of each kind to the running service; exit 0 or 1."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import typer
 from rich.text import Text
 
 from cluster.client import ApiError, WinnowClient
-from cluster.commands.session import open_client, open_console, open_state
+from cluster.commands.session import ApiKey, Url, open_client, open_console
 
 _COLLECTION = "winnow-smoke"
 _QUERY = "How many people live in Berlin?"
@@ -23,10 +23,10 @@ class _Check:
     run: Callable[[WinnowClient], bool]
 
 
-def smoke() -> None:
-    """Send one request of each kind; exit 1 if any does not answer as it should."""
+def smoke(url: Url = None, api_key: ApiKey = None) -> None:
+    """Send one request of each kind; exit 1 if any answer is wrong."""
     console = open_console()
-    client = open_client(open_state())
+    client = open_client(url, api_key)
     failed = 0
     for check in _checks():
         try:
@@ -74,11 +74,10 @@ def _rerank(client: WinnowClient, path: str) -> bool:
 
 
 def _search(client: WinnowClient) -> bool:
-    path = f"/v1/collections/{_COLLECTION}"
     client.create_collection(_COLLECTION)
     try:
         documents = [{"id": str(i), "text": text} for i, text in enumerate(_DOCUMENTS)]
         client.upsert(_COLLECTION, documents)
         return len(client.search(_COLLECTION, _QUERY, 2, 2)["results"]) == 2
     finally:
-        client.call("DELETE", path)
+        client.delete_collection(_COLLECTION)

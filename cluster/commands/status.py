@@ -1,4 +1,4 @@
-"""`winnow status`: deployments, replicas, models and queues of the running cluster."""
+"""`winnow status`: deployments, replicas, models and queues of the cluster here."""
 
 from typing import Any
 
@@ -7,8 +7,7 @@ from rich.table import Table
 from cluster.client import WinnowClient
 from cluster.commands.session import open_console, open_serve, open_state, running_cluster
 from cluster.profile import application, load_profile
-
-_STAGE_OF = {"Embedder": "embed", "Index": "retrieve", "Reranker": "rerank"}
+from cluster.stages import STAGE_OF_DEPLOYMENT
 
 
 def status() -> None:
@@ -19,12 +18,13 @@ def status() -> None:
     name = application(load_profile(cluster.profile))["name"]
     deployed = open_serve(state, cluster).application(name)
     readiness = WinnowClient(cluster.url, state.api_key()).readiness() or {"stages": {}}
-    table = Table(title=f"{cluster.url}  profile {cluster.profile}  {deployed.status}")
-    for column in ("deployment", "status", "replicas", "model", "queued rows", "queued tokens"):
-        table.add_column(column)
+    console.print(f"{cluster.url}  profile {cluster.profile}  {deployed.status}")
+    table = Table(box=None)
+    for name in ("deployment", "status", "replicas", "model", "queued\nrows", "queued\ntokens"):
+        table.add_column(name, no_wrap=True)
     for one in deployed.deployments:
         replicas = ", ".join(f"{count} {kind.lower()}" for kind, count in one.replicas.items())
-        stage = readiness["stages"].get(_STAGE_OF.get(one.name, ""), {})
+        stage = readiness["stages"].get(STAGE_OF_DEPLOYMENT.get(one.name, ""), {})
         table.add_row(
             one.name,
             one.status,
@@ -32,6 +32,8 @@ def status() -> None:
             *(_text(stage, key) for key in ("model", "queued_rows", "queued_tokens")),
         )
     console.print(table)
+    for problem in deployed.problems():
+        console.print(problem, style="red")
 
 
 def _text(stage: dict[str, Any], key: str) -> str:

@@ -1,4 +1,4 @@
-"""`winnow up`: start a local cluster, or bring a running one to another profile, and wait."""
+"""`winnow up`: start a cluster here, or bring the running one to another profile, and wait."""
 
 import time
 from pathlib import Path
@@ -11,7 +11,7 @@ from cluster.client import WinnowClient
 from cluster.commands.session import CommandError, open_console, open_serve, open_state
 from cluster.local.head import is_alive, start_head, stop
 from cluster.local.ports import is_free
-from cluster.local.serve_api import ApplicationState, ServeApi
+from cluster.local.serve_api import ServeApi
 from cluster.local.state import RunningCluster, State
 from cluster.models.pull import default_cache, resolve
 from cluster.node_groups import ClusterSpec, load_cluster_spec
@@ -28,12 +28,13 @@ def up(
         typer.Option(
             exists=True,
             dir_okay=False,
-            help="Have nodes of these groups come and go (k8s/cluster.yaml).",
+            help="Let nodes of these groups come and go (k8s/cluster.yaml).",
         ),
     ] = None,
     timeout_s: Annotated[float, typer.Option(help="How long to wait until ready.")] = 600,
     redis: Annotated[
-        str | None, typer.Option(help="HOST:PORT of a Redis for Ray's state, kept if its GCS dies.")
+        str | None,
+        typer.Option(help="HOST:PORT of a Redis that keeps Ray's state."),
     ] = None,
 ) -> None:
     """Start the cluster here and wait until every stage is ready."""
@@ -54,6 +55,8 @@ def up(
         name = application(local)["name"]
         client = WinnowClient(cluster.url, state.api_key())
         _wait_until_ready(serve, name, client, spinner, deadline)
+    # A roll that fails leaves the profile before it serving, and recorded.
+    state.record(cluster.model_copy(update={"profile": profile}))
     console.print(f"ready in {time.monotonic() - began:.0f} s: {cluster.url}")
 
 
@@ -80,10 +83,9 @@ def _running_or_new(
                 f"a cluster is running here: 'winnow down' stops it, to be started with {option}"
             )
         local["http_options"]["port"] = cluster.http_port
-        state.record(cluster.model_copy(update={"profile": profile}))
         return cluster
     if cluster is not None:
-        stop(cluster)  # what a killed head left behind
+        stop(cluster)  # processes that a killed head left behind
     if not is_free(http_port):
         raise CommandError(
             f"port {http_port} is taken: stop what listens there, or choose another with --port"
@@ -104,7 +106,8 @@ def _wait_until_ready(
     while True:
         deployed = serve.application(name)
         if deployed.status == "DEPLOY_FAILED":
-            raise CommandError(f"the deployment failed: {_why(deployed)}")
+            problems = "\n".join(deployed.problems())
+            raise CommandError(f"the deployment failed: {problems}")
         waiting = [d.name for d in deployed.deployments if d.status != "HEALTHY"]
         if deployed.status == "RUNNING" and not waiting:
             readiness = client.readiness()
@@ -119,11 +122,6 @@ def _unready(readiness: dict[str, Any] | None) -> list[str]:
     if readiness is None:
         return ["HTTP"]
     return [name for name, stage in readiness["stages"].items() if not stage["ready"]]
-
-
-def _why(deployed: ApplicationState) -> str:
-    messages = [d.message for d in deployed.deployments if d.message]
-    return "\n".join([deployed.message, *messages])
 
 
 def _pause(deadline: float, waiting: str) -> None:

@@ -1,4 +1,4 @@
-"""`winnow url`: where the running cluster answers, for scripts."""
+"""`winnow url`: the URL of the cluster here, for scripts."""
 
 import typer
 

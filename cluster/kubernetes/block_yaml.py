@@ -1,10 +1,10 @@
-"""YAML as people read it: no anchors, and texts of several lines as blocks."""
+"""YAML for people: no anchors, and texts of several lines as blocks."""
 
 import yaml
 
 
 def dump(data: object) -> str:
-    """The YAML text, keys in the order they have."""
+    """Return the YAML text, with keys in their own order."""
     return yaml.dump(data, Dumper=_BlockDumper, sort_keys=False, width=100)
 
 

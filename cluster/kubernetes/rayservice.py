@@ -1,7 +1,7 @@
-"""The Kubernetes form of a profile: a KubeRay RayService.
+"""A profile as a KubeRay RayService.
 
-The profile says what runs and how many replicas; `ClusterSpec` says on what pods. Nothing of
-either is written twice.
+The profile says what runs and how many replicas; `ClusterSpec` says on which pods. Knows no
+Kubernetes cluster: it only makes the manifest.
 """
 
 from typing import Any
@@ -12,15 +12,15 @@ from cluster.node_groups import ClusterSpec, PodSize, Redis, WorkerGroup
 
 _CONTAINER_PORTS = {"gcs": 6379, "dashboard": 8265, "client": 10001, "serve": 8000}
 _SECRETS_DIRECTORY = "/etc/winnow"
-# The object store lies in shared memory and leaves room for what else does; bytes, as Ray reads it.
+# Ray's object store takes part of the shared memory and leaves the rest to others; bytes.
 _SHARED_MEMORY = "4Gi"
 _RAY_START = {"object-store-memory": str(3 * 1024**3)}
-# Longer than the slowest deployment's graceful_shutdown_timeout_s and Serve's own draining.
+# Above the largest graceful_shutdown_timeout_s and Serve's own draining.
 _TERMINATION_GRACE_S = 180
 
 
 def render_rayservice(profile: dict[str, Any], spec: ClusterSpec) -> dict[str, Any]:
-    """The manifest, API version ray.io/v1."""
+    """Return the manifest, API version ray.io/v1."""
     return {
         "apiVersion": "ray.io/v1",
         "kind": "RayService",
@@ -36,14 +36,16 @@ def render_rayservice(profile: dict[str, Any], spec: ClusterSpec) -> dict[str, A
 
 
 def _cluster(spec: ClusterSpec) -> dict[str, Any]:
-    kept = {"gcsFaultToleranceOptions": _kept_in(spec.gcs_redis)} if spec.gcs_redis else {}
-    return kept | {
+    fault_tolerance = (
+        {"gcsFaultToleranceOptions": _fault_tolerance(spec.gcs_redis)} if spec.gcs_redis else {}
+    )
+    return fault_tolerance | {
         "rayVersion": spec.ray_version,
         "enableInTreeAutoscaling": True,
         "autoscalerOptions": {"version": "v2", "idleTimeoutSeconds": 120},
         "authOptions": {"mode": "token", "secretName": spec.ray_token_secret},
         "headGroupSpec": {
-            # The head carries the control plane alone.
+            # The head runs the control plane alone.
             "rayStartParams": {"num-cpus": "0", "dashboard-host": "0.0.0.0"} | _RAY_START,
             "template": _pod(spec, spec.head, "ray-head", _CONTAINER_PORTS),
         },
@@ -51,7 +53,7 @@ def _cluster(spec: ClusterSpec) -> dict[str, Any]:
     }
 
 
-def _kept_in(redis: Redis) -> dict[str, Any]:
+def _fault_tolerance(redis: Redis) -> dict[str, Any]:
     options: dict[str, Any] = {"redisAddress": redis.address}
     if redis.password_secret:
         reference = {"name": redis.password_secret, "key": "redis_password"}

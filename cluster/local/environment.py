@@ -10,31 +10,31 @@ from cluster.local.ports import free_ingress_ranges
 
 CLUSTER_ID_VARIABLE = "WINNOW_CLUSTER_ID"
 
-# Each connection takes two file descriptors of HAProxy, which will not start without them.
+# HAProxy needs two file descriptors a connection, and does not start without them.
 _CONNECTIONS = 2_000
 
 
 def local_environment(
     cluster_id: str, token_path: str, session_directory: str, ports: Sequence[int]
 ) -> dict[str, str]:
-    """For a cluster on this machine: four ports of its own, and its name in every process."""
+    """Return the variables of a local cluster: its id, its files, and its own four `ports`."""
     stats_port, metrics_port, fallback_http, fallback_grpc = ports
     http, grpc = free_ingress_ranges()
-    # One letter: below it come a node id of 56 and a name that HAProxy binds with its pid appended.
+    # One letter: the path of HAProxy's socket also has a node id of 56 characters and a pid.
     files = f"{session_directory}/h"
     return SERVE_ENVIRONMENT | {
         CLUSTER_ID_VARIABLE: cluster_id,
         "RAY_AUTH_TOKEN_PATH": token_path,
-        # Off, Ray's own servers listen on the loopback interface alone, on Linux as well.
+        # With 0, Ray's own servers listen on the loopback interface alone.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         haproxy.BINARY_VARIABLE: str(Path(sys.executable).parent / haproxy.PROGRAM),
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
-        # Two engines that are busy at once would spin at barriers on the cores the other waits for.
+        # Two busy engines would spin at barriers, each on cores that the other waits for.
         "OMP_WAIT_POLICY": "passive",
-        # HAProxy hears at once of a Router that is to end, and sends elsewhere what it refuses; 30
-        # are for load balancers that look now and then.
+        # HAProxy hears at once of a Router that drains; the default of 30 is for load balancers
+        # that poll.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
-        # A HAProxy that has died is replaced at the third check; its stand-in hears of no changes.
+        # HAProxy is replaced at the third failed check, and its stand-in learns of no new Routers.
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "0.5",
         "RAY_SERVE_HAPROXY_MAXCONN": str(_CONNECTIONS),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),
@@ -54,5 +54,5 @@ def local_environment(
 
 
 def redis_environment(redis: str, cluster_id: str) -> dict[str, str]:
-    """For a head whose GCS keeps its state in a Redis, apart from those of other clusters."""
+    """Return the variables of a head whose GCS keeps its state in a Redis, in its own namespace."""
     return {"RAY_REDIS_ADDRESS": redis, "RAY_external_storage_namespace": cluster_id}

@@ -1,11 +1,11 @@
-"""A head that outlives its GCS.
+"""A supervisor that restarts the GCS of a local head.
 
 `python -m cluster.local.gcs_supervisor <session directory> ray start --head …`.
 
-For a GCS that keeps its state in Redis. `ray start --block` ends a head with its GCS; Kubernetes
-then starts the head's pod again, while the other pods wait for it. On one machine the head is all
-there is, so here its other processes wait (Ray gives them a minute), and the GCS alone is started
-again, by the command line it had.
+For a GCS that keeps its state in Redis. `ray start --block` would end the head with its GCS; on
+Kubernetes the head's pod then restarts while the other pods wait. On one machine the head is the
+whole cluster, so only the GCS is restarted, by its own command line, while the other processes
+wait; Ray gives them a minute.
 """
 
 import subprocess
@@ -21,8 +21,8 @@ _POLL_S = 0.1
 _LONGEST_PAUSE_S = 5.0
 
 
-def keep(session_directory: str, start: list[str]) -> None:
-    """Start the head; returns when it has ended."""
+def supervise(session_directory: str, start: list[str]) -> None:
+    """Start the head and restart its GCS; return when the head has ended."""
     subprocess.run(start, check=True)
     gcs, raylet = (_find(name, session_directory) for name in (_GCS, _RAYLET))
     command, environment = gcs.cmdline(), gcs.environ()
@@ -33,7 +33,7 @@ def keep(session_directory: str, start: list[str]) -> None:
             pause_s = _POLL_S
         else:
             gcs = psutil.Popen(command, env=environment)
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)  # it may die again at once
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)  # it may die again and again
 
 
 def _find(name: str, session_directory: str) -> psutil.Process:
@@ -47,4 +47,4 @@ def _find(name: str, session_directory: str) -> psutil.Process:
 
 
 if __name__ == "__main__":
-    keep(sys.argv[1], sys.argv[2:])
+    supervise(sys.argv[1], sys.argv[2:])

@@ -1,7 +1,8 @@
 """A Ray head on this machine: started in the background, stopped to its last process.
 
-`ray stop` would stop every Ray of this user and leave HAProxy running. This finds the processes of
-one cluster, by descent from its head and by the cluster's name in their environment.
+`ray stop` would stop every Ray of this user, and leave HAProxy running. Here the processes of one
+cluster are found, by the cluster's id in their environment, by its session directory, and by
+descent. Knows no Serve.
 """
 
 import json
@@ -12,7 +13,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -40,14 +41,13 @@ def start_head(
     nodes: ClusterSpec | None = None,
     redis: str | None = None,
 ) -> RunningCluster:
-    """Start Ray and record it; returns at once. With `nodes` the head has no CPU of its own, and
-    Ray's autoscaler adds and removes nodes of their groups here.
+    """Start Ray, record it, and return at once.
 
-    With a `redis` (host:port) Ray keeps its state there, and its GCS may die and come back.
+    With `nodes` the head has no CPUs, and Ray's autoscaler adds and removes nodes of these groups
+    here. With `redis` (host:port) Ray keeps its state there and survives its GCS.
 
-    All of it listens on the loopback interface, but for two things that can only listen on every
-    one: the replicas' calls to one another, which ask for Ray's token, and HAProxy's pages of
-    figures, which show and change nothing.
+    Every server listens on the loopback interface alone, but for two that listen on all: calls
+    between replicas, which ask for Ray's token, and HAProxy's metrics, which are read-only.
     """
     cluster_id = uuid.uuid4().hex
     session_directory = new_session_directory()
@@ -62,23 +62,10 @@ def start_head(
     if redis is None:
         command.append("--block")
     else:
-        command = [
-            sys.executable,
-            "-m",
-            "cluster.local.gcs_supervisor",
-            session_directory,
-            *command,
-        ]
+        supervisor = [sys.executable, "-m", "cluster.local.gcs_supervisor", session_directory]
+        command = [*supervisor, *command]
         environment |= redis_environment(redis, cluster_id)
-    with state.head_log.open("wb") as log:
-        head = subprocess.Popen(
-            command,
-            env=os.environ | environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    head = _spawn(command, environment, state.head_log)
     cluster = RunningCluster(
         cluster_id=cluster_id,
         head_pid=head.pid,
@@ -89,6 +76,20 @@ def start_head(
     )
     state.record(cluster)
     return cluster
+
+
+def _spawn(
+    command: Sequence[str], environment: Mapping[str, str], log: Path
+) -> subprocess.Popen[bytes]:
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            command,
+            env=os.environ | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
 
 def _command(session_directory: str, dashboard: int, ports: Sequence[int]) -> list[str]:
@@ -106,7 +107,7 @@ def _command(session_directory: str, dashboard: int, ports: Sequence[int]) -> li
 
 
 def _autoscaled(session_directory: str, nodes: ClusterSpec, gcs_port: int) -> Sequence[str]:
-    """Further arguments of `ray start`."""
+    """Write the autoscaler's configuration; return arguments of `ray start` for it."""
     config = Path(session_directory) / "autoscaling.json"
     config.write_text(json.dumps(autoscaling_config(nodes.groups, f"127.0.0.1:{gcs_port}")))
     label = f"--labels={ROLE_LABEL}={HEAD_ROLE}"
@@ -114,13 +115,15 @@ def _autoscaled(session_directory: str, nodes: ClusterSpec, gcs_port: int) -> Se
 
 
 def new_session_directory() -> str:
-    """Short and in /tmp, wherever TMPDIR is: Ray and HAProxy put Unix sockets below it, whose paths
-    are limited to 107 bytes."""
+    """Make a directory with a short path, in /tmp whatever TMPDIR says.
+
+    Ray and HAProxy put Unix sockets below it, whose paths are limited to 107 bytes.
+    """
     return tempfile.mkdtemp(prefix="w-", dir="/tmp")
 
 
 def is_alive(cluster: RunningCluster) -> bool:
-    """True while the head process runs (and is not another that took its number)."""
+    """True while the head runs; False for another process that got its id."""
     try:
         head = psutil.Process(cluster.head_pid)
         return is_running(head) and cluster.session_directory in " ".join(head.cmdline())
@@ -129,7 +132,7 @@ def is_alive(cluster: RunningCluster) -> bool:
 
 
 def processes(cluster: RunningCluster) -> list[psutil.Process]:
-    """Every live process of the cluster, HAProxy and orphans of a killed head included."""
+    """Return every live process of the cluster, with HAProxy and orphans of a killed head."""
     found: dict[int, psutil.Process] = {}
     for process in psutil.process_iter():
         if _belongs(process, cluster):
@@ -141,9 +144,9 @@ def processes(cluster: RunningCluster) -> list[psutil.Process]:
 
 
 def stop(cluster: RunningCluster) -> int:
-    """Stop all processes of the cluster, remove Ray's session files; returns how many it were."""
+    """Stop all processes of the cluster and remove Ray's session files; return their number."""
     stopped = 0
-    # Twice, because a supervisor may start a process while the first round is going on.
+    # Twice: a supervisor may start a process during the first round.
     for _ in range(2):
         alive = processes(cluster)
         stopped += len(alive)
@@ -158,7 +161,7 @@ def stop(cluster: RunningCluster) -> int:
 
 
 def is_running(process: psutil.Process) -> bool:
-    """False for a zombie too: where PID 1 reaps none, it stays for ever."""
+    """False for a zombie too: it stays for ever where PID 1 does not reap."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -166,7 +169,7 @@ def is_running(process: psutil.Process) -> bool:
 
 
 def _still_running(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
-    """Those that have not ended when patience has."""
+    """Wait for processes to end; return those that have not within `_PATIENCE_S`."""
     deadline = time.monotonic() + _PATIENCE_S
     while (left := [one for one in processes if is_running(one)]) and time.monotonic() < deadline:
         time.sleep(_POLL_S)
@@ -177,7 +180,7 @@ def _belongs(process: psutil.Process, cluster: RunningCluster) -> bool:
     try:
         if process.environ().get(CLUSTER_ID_VARIABLE) == cluster.cluster_id:
             return True
-        # Ray's workers overwrite their environment with their title; the others name the session.
+        # Ray's workers overwrite their environment with their title; others name the session.
         return cluster.session_directory in " ".join(process.cmdline())
     except psutil.Error:
         return False

@@ -1,10 +1,8 @@
-"""Nodes of a local cluster that come and go: Ray's own autoscaler over processes of this machine.
+"""Autoscaled nodes on this machine: Ray's autoscaler starts and stops raylets.
 
-A node is a raylet of its own, of one of the groups that a Kubernetes cluster would have; its CPUs
-and GPUs are only counted. So the autoscaler that KubeRay runs can be seen at work without a GPU.
-The provider that starts and stops the raylets comes with Ray, made for Ray's own tests.
-
-Knows no Serve and no profile.
+Each node is a raylet of one of the groups that a Kubernetes cluster would have; its CPUs and GPUs
+are only counted. So the autoscaler that KubeRay runs can be tried without a GPU. The node provider
+comes with Ray, for Ray's own tests. Knows no Serve and no profile.
 """
 
 from collections.abc import Sequence
@@ -14,25 +12,25 @@ from cluster.node_groups import WorkerGroup
 
 HEAD_ROLE = "head"
 
-# Ray's, not imported for the sake of a command line that starts at once.
+# Ray's classes and constants, written out because importing them is slow.
 _PROVIDER = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
 _HEAD_TYPE = "ray.head.default"
 _HEAD_ID = "f" * 51 + "00000"
-# The least Ray takes.
+# Ray's minimum.
 _OBJECT_STORE_BYTES = 80 * 1024 * 1024
-# Of cluster launching over SSH, of which there is none; the autoscaler wants these all the same.
+# For launching nodes over SSH; unused, but the autoscaler requires them.
 _UNUSED = ("cluster_synced_files", "setup_commands", "head_setup_commands", "worker_setup_commands")
 
 
 def autoscaling_config(groups: Sequence[WorkerGroup], gcs_address: str) -> dict[str, Any]:
-    """What `ray start --autoscaling-config` reads: a node type for each group."""
+    """Return the configuration for `ray start --autoscaling-config`: a node type for each group."""
     return {name: [] for name in _UNUSED} | {
         "cluster_name": "winnow",
         "max_workers": sum(group.max_replicas for group in groups),
         "upscaling_speed": 100,
         "idle_timeout_minutes": 1,
         "provider": {
-            # By its module: for the provider's short name Ray 2.60 opens a file that it lacks.
+            # By its module: for the short name Ray 2.60 opens a file that it does not ship.
             "type": "external",
             "module": _PROVIDER,
             "gcs_address": gcs_address,
@@ -63,7 +61,7 @@ def _node_type(group: WorkerGroup) -> dict[str, Any]:
 
 
 def autoscaler_environment() -> dict[str, str]:
-    """Of the head: the second version of the autoscaler, as KubeRay has it, awake every second."""
+    """Return the head's variables: the autoscaler's version 2, as in KubeRay, run every second."""
     return {
         "AUTOSCALER_UPDATE_INTERVAL_S": "1",
         "RAY_enable_autoscaler_v2": "1",

@@ -1,4 +1,4 @@
-"""The nodes of a Ray cluster, as its dashboard tells them."""
+"""The nodes of a Ray cluster, read from its dashboard."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ _TIMEOUT_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """`role` is its group's (None: it has none), `gpus` what Ray may give away there."""
+    """A node: its group's `role` (None without a group), and the `gpus` Ray schedules on it."""
 
     id: str
     role: str | None
@@ -22,6 +22,8 @@ class Node:
 
 
 class NodesApi:
+    """Ray's dashboard API on this machine."""
+
     def __init__(self, dashboard_port: int, token: str) -> None:
         self._client = httpx.Client(
             base_url=f"http://127.0.0.1:{dashboard_port}",
@@ -31,7 +33,7 @@ class NodesApi:
         )
 
     def alive(self) -> list[Node]:
-        """The head among them."""
+        """Return the live nodes, the head among them. Raises httpx.HTTPError."""
         answer = self._client.get(_PATH, params={"limit": _MOST}).raise_for_status().json()
         nodes = answer["data"]["result"]["result"]
         return [

@@ -1,7 +1,7 @@
-"""Ports of a local cluster, chosen free, so that two clusters can stand on one machine.
+"""Free ports for a local cluster, so that several clusters can run on one machine.
 
-All lie below 32768, where Linux's ephemeral ports begin: any process may be handed one of those
-between the moment it is found free and the moment the server that was promised it binds it.
+All are below 32768, where Linux's ephemeral ports begin: the kernel may give one of those to any
+process before the server that was promised it binds it.
 """
 
 import random
@@ -14,7 +14,7 @@ _INGRESS_BLOCKS = range(30_000, 32_600, 2 * _INGRESS_PORTS)
 
 
 def free_ports(count: int, but: Container[int] = ()) -> list[int]:
-    """Ports that nothing listens on now, none of them one of `but`."""
+    """Return `count` ports that are free now and not in `but`. Raises RuntimeError."""
     ports: list[int] = []
     for port in random.sample(_SERVER_PORTS, len(_SERVER_PORTS)):
         if len(ports) == count:
@@ -26,7 +26,7 @@ def free_ports(count: int, but: Container[int] = ()) -> list[int]:
 
 def is_free(port: int) -> bool:
     with socket.socket() as probe:
-        # As servers do: a port that only lingers in TIME_WAIT is free.
+        # As servers do: a port in TIME_WAIT is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("0.0.0.0", port))
@@ -36,7 +36,10 @@ def is_free(port: int) -> bool:
 
 
 def free_ingress_ranges() -> tuple[range, range]:
-    """Two runs of ports whose first ones are free: the Routers listen there, HTTP and gRPC."""
+    """Return two ranges for the Routers' HTTP and gRPC ports, of which the first eight are free.
+
+    Raises RuntimeError.
+    """
     for first in _INGRESS_BLOCKS:
         http = range(first, first + _INGRESS_PORTS)
         grpc = range(first + _INGRESS_PORTS, first + 2 * _INGRESS_PORTS)

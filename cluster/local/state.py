@@ -1,12 +1,12 @@
-"""The state of a local cluster: one directory, `.winnow` unless said otherwise.
+"""The state directory of a local cluster, `.winnow` by default.
 
 api_key        the first tenant's key, readable by its owner alone
-keys.json      its hash, which the Router's control store takes in
-control/       tenants, keys, usage and the rates of quotas
-ray_token      what Ray's own ports ask for
-cluster.json   ports and process of the running cluster; absent when there is none
+keys.json      its hash, which the Router's tenant store imports
+control/       tenants, keys, usage and rate limits
+ray_token      the token of Ray's own ports
+cluster.json   ports and head process of the running cluster; absent without one
 index/         the embedded index: the documents
-logs/          what the head process printed
+logs/          the output of the head process
 """
 
 import secrets
@@ -20,7 +20,7 @@ _FIRST_TENANT = "default"
 
 
 class RunningCluster(BaseModel):
-    """`cluster_id` is in the environment of every process of the cluster."""
+    """A running cluster; each of its processes has `cluster_id` in its environment."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -37,6 +37,8 @@ class RunningCluster(BaseModel):
 
 
 class State:
+    """The files of one local cluster; any number of commands may open it."""
+
     def __init__(self, directory: Path) -> None:
         self.directory = directory.absolute()
         self.api_key_file = self.directory / "api_key"
@@ -46,7 +48,7 @@ class State:
         self._cluster_file = self.directory / "cluster.json"
 
     def prepare(self) -> None:
-        """Make the directory, the first tenant's key and Ray's token, unless they are there."""
+        """Make the directory, the first tenant's key and Ray's token, if they are missing."""
         self.head_log.parent.mkdir(parents=True, exist_ok=True)
         if not self.keys_file.exists():
             key, record = new_key(_FIRST_TENANT)
@@ -62,6 +64,7 @@ class State:
         return self.ray_token_file.read_text().strip()
 
     def running(self) -> RunningCluster | None:
+        """Return the recorded cluster; its processes may have ended."""
         if not self._cluster_file.exists():
             return None
         return RunningCluster.model_validate_json(self._cluster_file.read_text())

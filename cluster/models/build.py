@@ -1,7 +1,7 @@
-"""From a catalog entry to a directory of files: download, unpack, convert, describe.
+"""Build a catalog entry: download its package, extract it, convert it, write its manifest.
 
-Knows which recipe is whose, and nothing of formats. The recipes are imported when they run: torch
-and onnx take seconds, which a command that finds its models in the cache must not wait for.
+Knows which recipe an entry has, and no format. Recipes are imported when they run: torch and onnx
+take seconds, and most commands find their models in the cache.
 """
 
 from pathlib import Path
@@ -25,7 +25,7 @@ from cluster.models.manifest import file_sha256, write_manifest
 def build(name: str, catalog: Catalog, directory: Path, progress: Console) -> None:
     """Fill the empty `directory` with the artefact. Raises DownloadError and ConversionError.
 
-    Downloads lie beside `directory` meanwhile, on the disk that must have room anyway.
+    Downloads go to a temporary directory inside it: its disk must have room anyway.
     """
     artefact = catalog.artefacts[name]
     with TemporaryDirectory(prefix="download-", dir=directory) as temporary:
@@ -36,7 +36,7 @@ def build(name: str, catalog: Catalog, directory: Path, progress: Console) -> No
         with progress.status(f"making {name}"):
             _convert(artefact, package, directory)
         source_sha256 = file_sha256(archive)
-    # A cache may be shared by users, and safetensors makes its files its user's alone.
+    # Users may share a cache, and safetensors makes files that only their owner can read.
     for weights in directory.glob("*.safetensors"):
         weights.chmod(0o644)
     write_manifest(directory, name, artefact, source_sha256)

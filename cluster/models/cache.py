@@ -1,7 +1,7 @@
-"""Directories made once, whole or not at all, by however many processes ask for them.
+"""Directories that are made once, whole or not at all, however many processes ask for them.
 
-A directory is made beside its place and renamed into it, under a lock; what a killed process left
-is removed by the next. Knows nothing of models.
+A directory is made beside its place, under a lock, and then renamed. Leftovers of a killed process
+are removed by the next one. Knows no models.
 """
 
 import os
@@ -19,9 +19,9 @@ def made_once(
     make: Callable[[Path], None],
     progress: Console,
 ) -> None:
-    """Have `make` fill `target`, unless `is_current` already; an outdated one is replaced.
+    """Make `target` unless `is_current` accepts it; replace an outdated one.
 
-    `make` gets an empty directory. What it raises is passed on, and `target` stays as it was.
+    `make` fills an empty directory. If it raises, the error is passed on and `target` stays.
     """
     if is_current(target):
         return
@@ -29,7 +29,7 @@ def made_once(
     lock = FileLock(target.parent / f".{target.name}.lock")
     _acquire(lock, target.name, progress)
     try:
-        # Another process may have made it while this one waited.
+        # Another process may have made it meanwhile.
         if not is_current(target):
             _make(target, make)
     finally:
@@ -47,13 +47,13 @@ def _acquire(lock: FileLock, name: str, progress: Console) -> None:
 def _make(target: Path, make: Callable[[Path], None]) -> None:
     making = target.parent / f".{target.name}.making"
     outdated = target.parent / f".{target.name}.outdated"
-    # Whoever holds the lock owns these names: what lies there was left by a killed process.
+    # Only the holder of the lock uses these names: a killed process left them.
     for leftover in (making, outdated):
         shutil.rmtree(leftover, ignore_errors=True)
     making.mkdir()
     try:
         make(making)
-        # A rename replaces no directory that has files in it.
+        # A rename cannot replace a directory that has files.
         if target.exists():
             os.rename(target, outdated)
         os.rename(making, target)

@@ -1,4 +1,4 @@
-"""The artefacts known by name: where each comes from and how it is made.
+"""The catalog of models and corpora: where each comes from and how it is made.
 
 Reads and checks `catalog.yaml`. Knows neither downloads nor formats.
 """
@@ -21,10 +21,9 @@ class _Strict(BaseModel):
 
 
 class Source(_Strict):
-    """One file of a package registry.
+    """A pinned file of a package registry.
 
-    `sha256` has several entries where the file depends on the platform. `size_bytes` is only for
-    the progress bar.
+    `sha256` has an entry for each platform's file. `size_bytes` is only for the progress bar.
     """
 
     kind: Literal["wheel", "npm"]
@@ -35,34 +34,37 @@ class Source(_Strict):
 
 
 class _Recipe(_Strict):
-    """`directory` lies in the package. A higher `revision` makes again what caches already hold."""
+    """A way to make an artefact from `directory` of its package.
+
+    A higher `revision` makes caches replace what they hold.
+    """
 
     directory: str
     revision: int = 1
 
 
 class Checkpoint(_Recipe):
-    """A Hugging Face directory that is kept as it is, but for its tokenizer's padding."""
+    """A Hugging Face directory, kept as it is but for its tokenizer's padding."""
 
     recipe: Literal["checkpoint"]
 
 
 class OnnxInt8Bert(_Recipe):
-    """A BERT cross-encoder to be dequantised; its number of heads is not in its weights."""
+    """A quantised BERT cross-encoder; the number of its heads is not in its weights."""
 
     recipe: Literal["onnx-int8-bert"]
     attention_heads: int = Field(gt=0)
 
 
 class TinyQwen3(_Recipe):
-    """Random weights for the tokenizer in `directory`."""
+    """A tiny Qwen3 of random weights, with the tokenizer in `directory`."""
 
     recipe: Literal["tiny-qwen3"]
     seed: int
 
 
 class WikipediaSummaries(_Recipe):
-    """A JSON file of articles, to be made JSON lines of documents."""
+    """A JSON file of articles, converted to JSON lines of documents."""
 
     recipe: Literal["wikipedia-summaries"]
     file: str
@@ -74,6 +76,8 @@ Build = Annotated[
 
 
 class Artefact(_Strict):
+    """A model or a corpus: its package, its recipe, and its task."""
+
     task: Literal["embed", "rerank", "corpus"]
     description: str
     licence: str
@@ -81,13 +85,13 @@ class Artefact(_Strict):
     build: Build
 
     def fingerprint(self) -> str:
-        """Differs when the files would: SHA-256 over source, task and recipe."""
+        """SHA-256 over source, task and recipe: what decides the files, not their description."""
         made_of = self.model_dump_json(include={"source", "build", "task"})
         return hashlib.sha256(made_of.encode()).hexdigest()
 
 
 class Catalog(_Strict):
-    """`node` is the package whose npm fetches from npm where none is installed."""
+    """The artefacts by name, and `node`, the package whose npm is used where none is installed."""
 
     artefacts: dict[Name, Artefact]
     node: Source

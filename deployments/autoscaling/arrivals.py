@@ -1,15 +1,15 @@
-"""Arrivals at one Router for each model stage: tokens a second, by lane.
+"""Arrival rates at one Router: tokens per second for each model stage, by lane.
 
-A search is counted for the reranker when it begins, with as many tokens as its candidates are
-likely to have, so that the reranker can grow while the queries are still being embedded; once the
-real number is known, that counts instead. Tokens a candidate are learnt from the searches before.
+A search is counted for the rerank stage when it begins, with the tokens that its candidates are
+expected to have, so that the stage can grow while queries are still being embedded. Once the real
+number is known, it counts instead. The tokens of a candidate are learned from earlier searches.
 
-Pure: counts on a clock that is given.
+Pure: the clock is passed in. Knows no replica and no policy.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, get_args
 
 from deployments.autoscaling.signals import Stats, arrivals_to_stats
 from deployments.ewma import Ewma
@@ -18,14 +18,14 @@ from deployments.request.origin import LANES, Lane
 
 Stage = Literal["embed", "rerank"]
 
-_STAGES: tuple[Stage, ...] = ("embed", "rerank")
-# What a rate is of. Longer would see a surge later, shorter would take chance for one.
+_STAGES: tuple[Stage, ...] = get_args(Stage)
+# The window of a rate: a longer one sees a surge later, a shorter one takes noise for one.
 WINDOW_S = 10
-_WEIGHT_OF_NEW = 0.05
+_EWMA_WEIGHT = 0.05
 
 
 class Rate:
-    """A sum a second, over the last `window_s` whole seconds or as many as there were."""
+    """A rate per second, over the last `window_s` seconds or the time since its creation."""
 
     def __init__(self, clock: Clock, window_s: int = WINDOW_S) -> None:
         self._clock = clock
@@ -34,13 +34,13 @@ class Rate:
         self._seconds: dict[int, float] = {}  # oldest first
 
     def add(self, amount: float) -> int:
-        """Returns the second that it is counted in."""
+        """Add an amount. Return the second in which it is counted."""
         second = int(self._clock())
         self._seconds[second] = self._seconds.get(second, 0.0) + amount
         return second
 
     def take_back(self, amount: float, second: int) -> None:
-        """Correct a second, if it still counts."""
+        """Subtract an amount from its second, if that is still in the window."""
         if second in self._seconds:
             self._seconds[second] -= amount
 
@@ -53,21 +53,23 @@ class Rate:
 
 
 class Arrivals:
+    """Counts arriving tokens by stage and lane, and learns the tokens of a search candidate."""
+
     def __init__(self, clock: Clock) -> None:
         self._rates = {(stage, lane): Rate(clock) for stage in _STAGES for lane in LANES}
-        self._tokens_per_candidate = Ewma(_WEIGHT_OF_NEW)
+        self._tokens_per_candidate = Ewma(_EWMA_WEIGHT)
 
     def add(self, stage: Stage, lane: Lane, tokens: float) -> None:
-        """Count work that a stage is asked for, whether it does it or refuses."""
+        """Count work that a stage is asked for, even if it refuses it."""
         self._rates[stage, lane].add(tokens)
 
     def rerank_tokens(self, candidates: int) -> float:
-        """Tokens that a search with so many candidates is likely to have."""
+        """Return the expected tokens of a search with so many candidates; 0 before the first."""
         return candidates * (self._tokens_per_candidate.value or 0.0)
 
     @contextmanager
     def expecting(self, lane: Lane, candidates: int) -> Iterator[None]:
-        """Count a search for the reranker until it gets there, or is found not to."""
+        """Count a search by its expected tokens, until the real ones are counted or it ends."""
         rate, tokens = self._rates["rerank", lane], self.rerank_tokens(candidates)
         second = rate.add(tokens)
         try:
@@ -76,7 +78,7 @@ class Arrivals:
             rate.take_back(tokens, second)
 
     def reranked(self, candidates: int, tokens: int) -> None:
-        """Learn that a search for `candidates` found documents of so many `tokens`."""
+        """Learn from a search: `candidates` were asked for, those found had `tokens` in all."""
         self._tokens_per_candidate.add(tokens / candidates)
 
     def to_stats(self) -> Stats:

@@ -1,16 +1,16 @@
-"""How many replicas a model stage needs, from the tokens that arrive and wait.
+"""The autoscaling policy: the number of replicas a model stage needs, from its tokens.
 
-A stage that is given R replicas' worth of work is sized R + headroom * sqrt(R): the square-root
-staffing rule (Halfin and Whitt, Operations Research 1981), by which a large stage needs relatively
-less to spare than a small one. R is what is foreseen for the time when a replica asked for now
-would serve. To it comes what drains the backlog in time; work that is merely on its way (rate times
-half the objective, Little's law) is none.
+A stage with an offered load of R replicas' work gets R + headroom * sqrt(R) replicas: the
+square-root staffing rule (Halfin and Whitt, Operations Research 1981), by which a large stage needs
+relatively less headroom than a small one. R is the load forecast for the time at which a replica
+requested now would serve, plus the work that drains the backlog in time. Work in flight at the
+objective (rate times half the objective, by Little's law) is not backlog.
 
-The size rises to the least that was asked for throughout `up_delay_s`, and falls to the most that
-was asked for in `down_delay_s` had the load been larger by `hysteresis`: noise moves neither. Bulk
+A stage scales up to the smallest target of the last `up_delay_s`, and down to the largest of the
+last `down_delay_s`, computed for a load larger by `hysteresis`, so that noise moves neither. Bulk
 work counts up to its own budget. Without fresh signals the size stays.
 
-Pure: signals and time are given. Knows no Ray.
+Pure: signals and time are passed in. Knows no Ray.
 """
 
 import math
@@ -26,19 +26,24 @@ from deployments.autoscaling.arrivals import WINDOW_S, Stage
 from deployments.autoscaling.signals import StageSignals, Stats, arrivals_from_stats
 from deployments.request.origin import LANES, Lane
 
-# Growth is believed when it is this many times its standard error, and a factor of this at most.
-_SIGNIFICANT = 4.0
-_MOST_GROWTH = 2.0
-_FEWEST_SAMPLES = 6
+# Growth counts from this many standard errors on, and at most up to this factor.
+_SIGNIFICANT_ERRORS = 4.0
+_MAX_GROWTH = 2.0
+_MIN_SAMPLES = 6
 
 
 class ScalingRules(BaseModel):
-    """Of one stage; the bounds are Serve's `min_replicas` and `max_replicas`.
+    """The rules of one stage; its bounds are Serve's `min_replicas` and `max_replicas`.
 
-    `objective_s` is how long work may wait here. A replica does `replica_tokens_per_s` until it was
-    measured, and serves `start_up_s` after it was asked for, its node included. A backlog is to be
-    gone in `drain_s`. Bulk work may ask for `bulk_replicas` of the size. A stage that may scale to
-    zero does so after `idle_s` without work. Growth is read off the last `trend_s`.
+    objective_s: how long work may wait.
+    replica_tokens_per_s: assumed throughput of a replica, until it is measured.
+    start_up_s: time from the request for a replica, and its node, until it serves.
+    headroom: factor of the square root in the staffing rule.
+    drain_s: time in which a backlog is to be drained.
+    trend_s: time over which growth is measured.
+    bulk_replicas: replicas that bulk work may ask for, at most.
+    idle_s: time without work after which a stage that may scale to zero does.
+    stale_after_s: age from which signals are ignored.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -58,20 +63,20 @@ class ScalingRules(BaseModel):
 
     @model_validator(mode="after")
     def _drains_no_faster_than_the_objective(self) -> Self:
-        # Else more arrivals would explain away more of the backlog than they add to the load.
+        # Otherwise arrivals would reduce the backlog by more than they add to the load.
         if self.drain_s < self.objective_s:
             raise ValueError("drain_s must be at least objective_s")
         return self
 
 
 class StageScaling(ScalingRules):
-    """`stage` is what the Router calls it."""
+    """The rules of a deployment that serves `stage`."""
 
     stage: Stage
 
 
 class ScalingConfig(BaseModel):
-    """`router` and the keys of `stages` name deployments."""
+    """The policy's settings; `router` and the keys of `stages` are names of deployments."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -79,17 +84,20 @@ class ScalingConfig(BaseModel):
     stages: dict[str, StageScaling] = Field(min_length=1)
 
 
-def staffed(work: float, lasting: float, headroom: float) -> int:
-    """Replicas for `work` replicas' worth of it, with to spare for the `lasting` part."""
-    return math.ceil(work + headroom * math.sqrt(lasting) - 1e-9)
+def square_root_staffing(work: float, steady: float, headroom: float) -> int:
+    """Return the replicas for a load of `work`, plus square-root headroom over its steady part.
+
+    Both are in replicas' work per second.
+    """
+    return math.ceil(work + headroom * math.sqrt(steady) - 1e-9)
 
 
 @dataclass(frozen=True, slots=True)
 class StageLoad:
-    """What was known of a stage `age_s` ago.
+    """The load of a stage, measured `age_s` ago.
 
-    Tokens/s that arrive and tokens that wait, by lane; what one replica was measured to do (None:
-    nothing yet); how long the oldest request outside bulk has waited.
+    `replica_tokens_per_s` is the measured mean, None before the first measurement. `oldest_wait_s`
+    is the age of the oldest waiting request outside bulk.
     """
 
     arriving_tokens_per_s: Mapping[Lane, float]
@@ -102,7 +110,7 @@ class StageLoad:
 def stage_load(
     stage: Stage, routers: Sequence[Stats], replicas: Sequence[Stats], age_s: float
 ) -> StageLoad:
-    """What all of them report together; KeyError when one says only a part."""
+    """Add up what Routers and replicas report. Raises KeyError if a report is incomplete."""
     arrivals = [arrivals_from_stats(stage, stats) for stats in routers]
     signals = [StageSignals.from_stats(stats) for stats in replicas]
     measured = [one.tokens_per_s for one in signals if one.tokens_per_s]
@@ -117,7 +125,7 @@ def stage_load(
 
 @dataclass(frozen=True, slots=True)
 class StageSize:
-    """Replicas: asked for, serving, and the bounds of what may be asked for."""
+    """Replicas that are requested and that serve, and the bounds of the target."""
 
     target: int
     running: int
@@ -129,8 +137,8 @@ class StageSize:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
-    """At time `at_s`: to rise to, and to fall to."""
+class _Targets:
+    """Targets computed at `at_s`: for scaling up, and for scaling down."""
 
     at_s: float
     up: int
@@ -138,56 +146,59 @@ class _Wanted:
 
 
 class StageScaler:
-    """`decide` at any pace; remembers what was asked for of late."""
+    """Decides the size of one stage; keeps the recent targets and rates."""
 
     def __init__(self, rules: ScalingRules) -> None:
         self._rules = rules
-        self._wanted: deque[_Wanted] = deque()
+        self._targets: deque[_Targets] = deque()
         self._rates: deque[tuple[float, float]] = deque()
 
     def decide(self, load: StageLoad | None, size: StageSize, now_s: float) -> int:
-        """Replicas to ask for, within the bounds; no `load` is as a stale one. `now_s` never goes
-        back."""
+        """Return the number of replicas to request, within the bounds.
+
+        Call it at any interval; `now_s` must not go back. Without a `load`, as with a stale one,
+        the size stays.
+        """
         rules = self._rules
         if load is None or load.age_s > rules.stale_after_s:
-            self._wanted.clear()
+            self._targets.clear()
             self._rates.clear()
             return size.bound(size.target)
-        self._wanted.append(self._want(load, size, now_s))
+        self._targets.append(self._compute(load, size, now_s))
         longest_s = max(rules.down_delay_s, rules.idle_s, rules.up_delay_s)
-        # One sample older than all windows shows that they are filled.
-        while len(self._wanted) > 1 and self._wanted[1].at_s <= now_s - longest_s:
-            self._wanted.popleft()
-        return size.bound(self._settle(size.target, now_s))
+        # One sample from before all windows is kept: it shows that they are complete.
+        while len(self._targets) > 1 and self._targets[1].at_s <= now_s - longest_s:
+            self._targets.popleft()
+        return size.bound(self._delayed(size.target, now_s))
 
-    def _settle(self, target: int, now_s: float) -> int:
+    def _delayed(self, target: int, now_s: float) -> int:
         rules = self._rules
-        up = self._wanted[-1].up if target == 0 else self._least_up(now_s - rules.up_delay_s)
+        up = self._targets[-1].up if target == 0 else self._smallest_up(now_s - rules.up_delay_s)
         if up is not None and up > target:
             return up
-        down = self._most_down(now_s - rules.down_delay_s)
-        if down == 0 and self._most_down(now_s - rules.idle_s) != 0:
+        down = self._largest_down(now_s - rules.down_delay_s)
+        if down == 0 and self._largest_down(now_s - rules.idle_s) != 0:
             down = 1
         return target if down is None else min(target, down)
 
-    def _least_up(self, since_s: float) -> int | None:
+    def _smallest_up(self, since_s: float) -> int | None:
         recent = self._since(since_s)
         return min(one.up for one in recent) if recent else None
 
-    def _most_down(self, since_s: float) -> int | None:
+    def _largest_down(self, since_s: float) -> int | None:
         recent = self._since(since_s)
         return max(one.down for one in recent) if recent else None
 
-    def _since(self, since_s: float) -> list[_Wanted]:
-        """From the last sample at or before that time on; none if there is no such sample."""
-        recent: list[_Wanted] = []
-        for one in reversed(self._wanted):
+    def _since(self, since_s: float) -> list[_Targets]:
+        """Return the targets from the last one at or before `since_s` on; none without such."""
+        recent: list[_Targets] = []
+        for one in reversed(self._targets):
             recent.append(one)
             if one.at_s <= since_s:
                 return recent
         return []
 
-    def _want(self, load: StageLoad, size: StageSize, now_s: float) -> _Wanted:
+    def _compute(self, load: StageLoad, size: StageSize, now_s: float) -> _Targets:
         rules = self._rules
         replica = load.replica_tokens_per_s or rules.replica_tokens_per_s
         arriving, queued = load.arriving_tokens_per_s, load.queued_tokens
@@ -195,33 +206,32 @@ class StageScaler:
         bulk = arriving["bulk"] + queued["bulk"] / rules.drain_s
         waiting = sum(tokens for lane, tokens in queued.items() if lane != "bulk")
         backlog = max(0.0, waiting - urgent * rules.objective_s / 2)
-        foreseen = self._foresee(urgent, now_s)
+        forecast = self._forecast(urgent, now_s)
 
-        def replicas(more: float) -> int:
-            # In replicas' worth of work a second.
-            lasting = foreseen * more / replica
-            work = lasting + min(bulk / replica, rules.bulk_replicas)
+        def replicas(factor: float) -> int:
+            steady = forecast * factor / replica
+            work = steady + min(bulk / replica, rules.bulk_replicas)
             drain = backlog / replica / rules.drain_s
-            return staffed(work + drain, lasting, rules.headroom)
+            return square_root_staffing(work + drain, steady, rules.headroom)
 
         late = size.running + 1 if load.oldest_wait_s > rules.objective_s else 0
-        return _Wanted(now_s, max(replicas(1.0), late), max(replicas(1 + rules.hysteresis), late))
+        return _Targets(now_s, max(replicas(1.0), late), max(replicas(1 + rules.hysteresis), late))
 
-    def _foresee(self, rate: float, now_s: float) -> float:
-        """The rate when a replica asked for now would serve, if it has been growing."""
+    def _forecast(self, rate: float, now_s: float) -> float:
+        """Extrapolate a growing rate to the time at which a replica requested now would serve."""
         if not self._rates or now_s >= self._rates[-1][0] + WINDOW_S:
-            # Rates nearer to one another than they are long would repeat the same arrivals.
+            # Windows of samples must not overlap, or both would count the same arrivals.
             self._rates.append((now_s, rate))
         while self._rates and self._rates[0][0] < now_s - self._rules.trend_s:
             self._rates.popleft()
         growth = _growth(self._rates) * self._rules.start_up_s
-        return min(rate + growth, rate * _MOST_GROWTH)
+        return min(rate + growth, rate * _MAX_GROWTH)
 
 
 def _growth(samples: deque[tuple[float, float]]) -> float:
-    """The slope of the least-squares line, units a second; 0 if it falls or may be noise."""
+    """Return the slope of the least-squares line, per second; 0 if it falls or may be noise."""
     count = len(samples)
-    if count < _FEWEST_SAMPLES:
+    if count < _MIN_SAMPLES:
         return 0.0
     times, rates = np.array(samples).T
     spread = times - times.mean()
@@ -229,6 +239,6 @@ def _growth(samples: deque[tuple[float, float]]) -> float:
     if not square:
         return 0.0
     slope = float(spread @ rates) / square
-    left = rates - rates.mean() - slope * spread
-    error = math.sqrt(float(left @ left) / (count - 2) / square)
-    return slope if slope > _SIGNIFICANT * error else 0.0
+    residuals = rates - rates.mean() - slope * spread
+    error = math.sqrt(float(residuals @ residuals) / (count - 2) / square)
+    return slope if slope > _SIGNIFICANT_ERRORS * error else 0.0

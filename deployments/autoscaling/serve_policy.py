@@ -1,11 +1,11 @@
-"""The policy as Serve calls it: an autoscaling policy of the whole application (Ray 2.60, whose
-schema still calls that under development).
+"""The adapter of the policy to Ray Serve: an application-level autoscaling policy.
 
-The only module that knows AutoscalingContext. Named in a profile's `autoscaling_policy`, with the
-rules as `policy_kwargs`. The stages' own delays are in the rules, so Serve's are 0 in the profile.
-A deployment without rules (the Router) is sized by Serve's own policy and delays.
+Ray 2.60 calls such policies "under development". A profile names it in `autoscaling_policy`, with
+the rules as `policy_kwargs`. The rules contain the stages' delays, so Serve's own are 0 in the
+profile. A deployment without rules (the Router) is sized by Serve's own policy and delays.
 
-Runs in Serve's controller, ten times a second; it decides once a second.
+Serve's controller calls it ten times a second; it decides once a second. The only module that
+knows AutoscalingContext.
 """
 
 import math
@@ -29,7 +29,7 @@ _PERIOD_S = 1.0
 
 
 class TokenScaling:
-    """Serve makes one and calls it with the contexts of all deployments that scale."""
+    """The policy object; Serve calls it with the contexts of all deployments that scale."""
 
     def __init__(self, **config: Any) -> None:
         self._config = ScalingConfig.model_validate(config)
@@ -41,14 +41,14 @@ class TokenScaling:
     ) -> tuple[dict[Any, float], dict[Any, dict[str, Any]]]:
         by_name = {context.deployment_name: context for context in contexts.values()}
         arrivals = _Reports(by_name.get(self._config.router))
-        wanted: dict[Any, float] = {}
+        targets: dict[Any, float] = {}
         for id, context in contexts.items():
             rules = self._config.stages.get(context.deployment_name)
             if rules is None:
-                wanted[id], _ = replica_queue_length_autoscaling_policy(context)
+                targets[id], _ = replica_queue_length_autoscaling_policy(context)
             else:
-                wanted[id] = self._decide(rules.stage, context, arrivals)
-        return wanted, {}
+                targets[id] = self._decide(rules.stage, context, arrivals)
+        return targets, {}
 
     def _decide(self, stage: Stage, context: AutoscalingContext, arrivals: "_Reports") -> int:
         name, now_s = context.deployment_name, context.current_time or 0.0
@@ -66,7 +66,7 @@ class TokenScaling:
 
 
 class _Reports:
-    """The newest stats of each replica that is running, and when the oldest of them was taken."""
+    """The newest stats of each running replica, and the time of the oldest of them."""
 
     def __init__(self, context: AutoscalingContext | None) -> None:
         self.stats: dict[Any, Stats] = {}
@@ -86,7 +86,7 @@ def _load(
     stage: Stage, context: AutoscalingContext, routers: _Reports, now_s: float
 ) -> StageLoad | None:
     replicas = _Reports(context)
-    # A stage of no replicas has nothing to report; its requests wait in the Routers.
+    # A stage without replicas reports nothing; its requests wait in the Routers.
     age_s = replicas.age_s(now_s) if context.current_num_replicas else 0.0
     try:
         return stage_load(
@@ -95,5 +95,5 @@ def _load(
             list(replicas.stats.values()),
             max(age_s, routers.age_s(now_s)),
         )
-    except KeyError:  # Serve has collected a part of them only
+    except KeyError:  # Serve has not yet collected all of them
         return None

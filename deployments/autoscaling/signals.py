@@ -1,6 +1,6 @@
-"""What replicas tell the autoscaler, as Serve carries it: a flat dict of numbers by name.
+"""The signals that replicas send the autoscaler, as Serve carries them: numbers by name.
 
-Pure: knows neither who measures nor who decides.
+Pure: knows neither what measures them nor the policy.
 """
 
 from collections.abc import Mapping
@@ -13,8 +13,11 @@ Stats = dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class StageSignals:
-    """One replica of a model stage: tokens that wait there by lane, how long the oldest request
-    outside bulk has waited, and what its engine was measured to do (0: not yet)."""
+    """The state of one replica of a model stage.
+
+    `oldest_wait_s` is the age of the oldest waiting request outside bulk. `tokens_per_s` is the
+    engine's measured throughput, 0 before the first measurement.
+    """
 
     queued_tokens: Mapping[Lane, float]
     oldest_wait_s: float
@@ -26,16 +29,16 @@ class StageSignals:
 
     @classmethod
     def from_stats(cls, stats: Mapping[str, float]) -> "StageSignals":
-        """KeyError when one is missing."""
+        """Read the signals. Raises KeyError if one is missing."""
         queued = {lane: stats[f"queued_tokens_{lane}"] for lane in LANES}
         return cls(queued, stats["oldest_wait_s"], stats["tokens_per_s"])
 
 
 def arrivals_to_stats(stage: str, tokens_per_s: Mapping[Lane, float]) -> Stats:
-    """Of one Router: what arrives there for `stage`, by lane."""
+    """Name one Router's arrival rates for `stage`, by lane."""
     return {f"{stage}_{lane}_tokens_per_s": tokens_per_s[lane] for lane in LANES}
 
 
 def arrivals_from_stats(stage: str, stats: Mapping[str, float]) -> dict[Lane, float]:
-    """KeyError when one is missing."""
+    """Read a Router's arrival rates. Raises KeyError if one is missing."""
     return {lane: stats[f"{stage}_{lane}_tokens_per_s"] for lane in LANES}

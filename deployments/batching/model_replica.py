@@ -1,7 +1,7 @@
-"""What Embedder and Reranker have in common: one engine behind one fair queue, and its health.
+"""The common part of Embedder and Reranker: one engine behind one fair queue, and its health.
 
-Knows neither text nor tenants' rights nor HTTP; what is computed, and the golden answers to it, are
-the subclass's.
+Knows neither text nor tenants' rights nor HTTP; the computation and its golden answers are the
+subclass's.
 """
 
 import asyncio
@@ -28,18 +28,18 @@ from deployments.rows.token_rows import TokenRows
 
 logger = logging.getLogger(__name__)
 
-# Once more a minute: a few short rows, which cost the engine some milliseconds.
+# The golden rows are few and short: they cost the engine some milliseconds.
 GOLDEN_PERIOD_S = 60.0
 
 Answers = Callable[[], Awaitable[list[float]]]
 Compute = Callable[[TokenRows], Awaitable[ModelOutput]]
 
-# Long enough for the answers that say so to leave.
+# Long enough for the answers that tell of the end to leave.
 _LAST_WORDS_S = 0.5
 
 
 class ModelReplica:
-    """`start` first; then `submit`."""
+    """Call `start` first, then `submit`."""
 
     async def start(
         self, stage: str, config: ModelConfig, method: Callable[[PoolingEngine], Compute]
@@ -82,8 +82,8 @@ class ModelReplica:
     async def submit(
         self, rows: TokenRows, timeout_s: float, origin: Origin, contract: str
     ) -> ModelOutput | WinnowError:
-        """Raises StageUnavailable. Overloaded and DeadlineExceeded are returned: of what is raised
-        Serve logs the traceback, which costs the engine's process more than to refuse."""
+        """Compute rows. Raises StageUnavailable; returns Overloaded and DeadlineExceeded, because
+        Serve logs a traceback of each error that is raised, which costs more than to refuse."""
         if contract != self._contract:
             # While a new version rolls out, a Router may reach a replica of the other one.
             raise StageUnavailable("this replica serves another version of the model")
@@ -92,7 +92,7 @@ class ModelReplica:
             computed = await self._batcher.submit(owned, timeout_s, origin)
         except (Overloaded, DeadlineExceeded) as refusal:
             return refusal
-        return computed.by(self.fingerprint)
+        return computed.with_fingerprint(self.fingerprint)
 
     async def status(self) -> StageStatus:
         batcher = self._batcher
@@ -101,7 +101,7 @@ class ModelReplica:
         )
 
     def record_autoscaling_stats(self) -> Stats:
-        """What waits and how fast the engine is; Serve asks for it."""
+        """Queue and throughput, for the autoscaler; Serve asks for them."""
         batcher = self._batcher
         return StageSignals(
             batcher.lane_costs, batcher.oldest_wait_s(), batcher.throughput.per_s

@@ -10,7 +10,7 @@ from cachetools import LRUCache
 
 from deployments.ewma import Ewma
 from deployments.rows.searches import Searches
-from deployments.stores.base import Namespace, Search
+from deployments.stores.base import IndexSearch, Namespace
 
 _WEIGHT_OF_NEW = 0.3
 _UNKNOWN_MS = 5.0
@@ -22,12 +22,12 @@ class SearchCosts:
     def __init__(self) -> None:
         self._learnt_ms: LRUCache[Namespace, Ewma] = LRUCache(_MOST_COLLECTIONS)
 
-    def estimate(self, searches: Sequence[Search]) -> Searches:
+    def estimate(self, searches: Sequence[IndexSearch]) -> Searches:
         """The searches with their costs, 1 ms at least."""
         costs = [max(1, round(self._estimate_ms(one.query.ns))) for one in searches]
         return Searches(tuple(searches), np.array(costs, np.int32))
 
-    def learn(self, searches: Sequence[Search], took_s: float) -> None:
+    def learn(self, searches: Sequence[IndexSearch], took_s: float) -> None:
         """Take in that the store answered `searches` together in `took_s`."""
         each_ms = min(1000 * took_s / len(searches), _MOST_MS)
         for ns in {one.query.ns for one in searches}:

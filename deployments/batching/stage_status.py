@@ -1,4 +1,4 @@
-"""What a model stage tells about itself. Plain values that cross between replicas."""
+"""Status of a model stage's replica, as plain values that cross between replicas."""
 
 from dataclasses import dataclass
 

@@ -15,7 +15,7 @@ from deployments.errors import Overloaded, WinnowError
 from deployments.request.deadline import Deadline, within
 from deployments.request.origin import Origin
 from deployments.rows.searches import SearchAnswers, Searches
-from deployments.stores.base import Collection, Filter, Hit, Namespace, Page, Record, Search
+from deployments.stores.base import Collection, Filter, Hit, IndexSearch, Namespace, Page, Record
 
 _CALLS_AT_ONCE = 4
 _SEARCHES_A_CALL = 64
@@ -31,7 +31,7 @@ class IndexClient(StageClient):
         """Raises Overloaded if a search is sure to be refused."""
         self._shedding.check(1, deadline, origin)
 
-    async def search(self, search: Search, deadline: Deadline, origin: Origin) -> list[Hit]:
+    async def search(self, search: IndexSearch, deadline: Deadline, origin: Origin) -> list[Hit]:
         """Hits, best first."""
         rows = Searches.of([search])
         found = await within(deadline, self._batches.submit(rows, deadline, origin))

@@ -1,4 +1,7 @@
-"""Our engine settings in vLLM's words, and its answers in ours. Shared by both engines."""
+"""Translation of our engine settings to vLLM's arguments, and of its outputs to ours.
+
+Shared by both engines; knows neither of them.
+"""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def engine_arguments(config: EngineConfig) -> dict[str, Any]:
-    """Keyword arguments of vLLM's EngineArgs and AsyncEngineArgs."""
+    """Return the keyword arguments for vLLM's EngineArgs and AsyncEngineArgs."""
     from vllm.config import PoolerConfig
 
     arguments: dict[str, Any] = config.model_dump(exclude={"process", "pooling", "threads"})
@@ -29,28 +32,28 @@ def engine_arguments(config: EngineConfig) -> dict[str, Any]:
         arguments["pooler_config"] = PoolerConfig(
             task="embed", seq_pooling_type=config.pooling, use_activation=True
         )
-    # A model that names neither keeps vLLM's own choice for the platform.
+    # Left out, vLLM chooses them for the platform.
     for name in ("enable_prefix_caching", "block_size", "kv_cache_memory_bytes"):
         if arguments[name] is None:
             del arguments[name]
     if config.tensor_parallel_size > 1:
-        # Ray gave the replica all of the engine's GPUs; vLLM's own use of Ray would ask for more.
+        # The replica already holds the engine's GPUs; vLLM's own use of Ray would ask for more.
         arguments["distributed_executor_backend"] = "mp"
     return arguments | {"runner": "pooling", "disable_log_stats": True}
 
 
 def _computes_in_bfloat16() -> bool:
-    """Natively: emulated, it is slower than float32."""
+    """Return whether bfloat16 is native here; emulated, it is slower than float32."""
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def quiet_environment() -> None:
-    """vLLM reads these at import: no usage reports, and only its warnings in the replica's log."""
+    """Set variables that vLLM reads at import: no usage reports, no logging configuration."""
     os.environ["VLLM_NO_USAGE_STATS"] = "1"
-    # Its own logging configuration closes every handler there is. One of them is Serve's, without
-    # which the replica's log ends, and a Serve controller that comes back stops the replica.
+    # vLLM's logging configuration closes every existing handler. Without Serve's, the replica's log
+    # ends, and a Serve controller that restarts stops the replica.
     os.environ["VLLM_CONFIGURE_LOGGING"] = "0"
 
 
@@ -61,7 +64,7 @@ def embed_params() -> "PoolingParams":
 
 
 def score_params(rows: TokenRows) -> Iterator["PoolingParams"]:
-    """One a row. Raw logits: vLLM's activation depends on the checkpoint, ours must not."""
+    """Yield each row's parameters, for raw logits: vLLM's activation depends on the checkpoint."""
     from vllm import PoolingParams
 
     if rows.segments is None:
@@ -78,16 +81,19 @@ def score_params(rows: TokenRows) -> Iterator["PoolingParams"]:
 
 
 def prompts(rows: TokenRows) -> "Iterator[TokensInput]":
-    """One a row. What one owner's requests left in the prefix cache is never another's: a hit
-    would show, in time and in `usage`, what someone else has asked."""
+    """Yield each row's prompt, salted with its owner.
+
+    Owners share no prefix cache: a hit would show, by its time and in `usage`, what another tenant
+    has sent.
+    """
     from vllm.inputs import tokens_input
 
     for ids, owner in zip_longest(rows, rows.owners):
         yield tokens_input(ids, cache_salt=owner)
 
 
-def computed(outputs: "Sequence[PoolingRequestOutput[Any]]") -> ModelOutput:
-    """`values` are float32 [rows, width]."""
+def to_model_output(outputs: "Sequence[PoolingRequestOutput[Any]]") -> ModelOutput:
+    """Stack vLLM's outputs; `values` is float32 [rows, width]."""
     vectors = [output.outputs.data.numpy() for output in outputs]
     cached = [output.num_cached_tokens for output in outputs]
     values = np.stack(vectors).astype(np.float32, copy=False)
@@ -95,5 +101,5 @@ def computed(outputs: "Sequence[PoolingRequestOutput[Any]]") -> ModelOutput:
 
 
 def logits(scored: ModelOutput) -> ModelOutput:
-    """`values` [rows, 1] as [rows]."""
+    """Reshape `values` from [rows, 1] to [rows]."""
     return ModelOutput(scored.values.reshape(len(scored)), scored.cached_tokens)

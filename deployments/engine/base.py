@@ -1,7 +1,7 @@
-"""What a stage asks of a model: the `PoolingEngine` protocol and the settings of an engine.
+"""The `PoolingEngine` protocol, by which a replica runs its model, and an engine's settings.
 
-Knows no vLLM: the two implementations beside it do (`inline` in the replica's own process,
-`separate` in a process of its own), and a test may put another behind the protocol.
+Knows no vLLM. The implementations beside it do: `inline` runs it in the replica's process,
+`separate` in a process of its own. Tests may implement the protocol otherwise.
 """
 
 from typing import Any, Literal, Protocol
@@ -13,12 +13,12 @@ from deployments.rows.token_rows import TokenRows
 
 
 class EngineConfig(BaseModel):
-    """One engine. `model` is a directory or a Hub id; sizes in tokens count special tokens too.
+    """The settings of one engine, by vLLM's names. Token counts include special tokens.
 
-    `dtype` auto is bfloat16 where the processor computes in it, else float32.
-    `tensor_parallel_size` is the number of GPUs it is spread over, all of one node.
-    `threads` is the number of CPU threads of a CPU engine (None: every core).
-    `hf_overrides` are changes to the model's own config, as vLLM takes them.
+    `model` is a directory or a Hub id. `dtype` "auto" is bfloat16 where the processor supports it
+    natively, else float32. `tensor_parallel_size` is the number of GPUs that the model is split
+    over, all of one node. `threads` is the number of CPU threads (None: one a core).
+    `hf_overrides` are changes to the model's own configuration.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -42,19 +42,18 @@ class EngineConfig(BaseModel):
 
 
 class PoolingEngine(Protocol):
-    """A loaded model. Both calls take any number of rows and answer in their order. Rows of
-    different owners share no cache.
+    """A loaded model. Calls take any number of rows and answer in their order.
 
-    A failed engine raises StageUnavailable from every method and does not recover: its replica is
-    replaced.
+    Rows of different owners share no prefix cache. A failed engine raises StageUnavailable from
+    every method and does not recover: its replica must be replaced.
     """
 
     async def embed(self, rows: TokenRows) -> ModelOutput:
-        """Unit vectors, [rows, dimensions]."""
+        """Return unit vectors, float32 [rows, dimensions]."""
         ...
 
     async def score(self, rows: TokenRows) -> ModelOutput:
-        """Relevance logits, [rows]: their sigmoid is the relevance score."""
+        """Return logits, float32 [rows]; their sigmoid is the relevance score."""
         ...
 
     async def check_health(self) -> None: ...

@@ -1,5 +1,7 @@
-"""Picks the engine a profile asks for. Imports it late: torch and vLLM belong only in the replicas
-that run a model."""
+"""The choice of engine by a profile's settings.
+
+Engines are imported late: only replicas that run a model load torch and vLLM.
+"""
 
 import asyncio
 
@@ -7,7 +9,7 @@ from deployments.engine.base import EngineConfig, PoolingEngine
 
 
 async def build_engine(config: EngineConfig) -> PoolingEngine:
-    """Load the model; takes seconds to minutes. Call it from the replica's event loop."""
+    """Load the model, which takes seconds to minutes. Call it in the replica's event loop."""
     if config.process == "inline":
         from deployments.engine.inline import InlineEngine
 

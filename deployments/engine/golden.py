@@ -1,7 +1,7 @@
-"""Known answers that a replica must give before it serves, and while it does.
+"""Golden answers: known results that a replica must reproduce before and while it serves.
 
-Wrong pooling, a lost end token, a changed template or a broken kernel give vectors and scores that
-look like any others; only a known answer shows them. Pure: the stages compute, this compares.
+Wrong pooling, a missing end token, a changed template or a broken kernel yield vectors and scores
+that look valid; only a known answer reveals them. Pure: replicas compute, this module compares.
 """
 
 import logging
@@ -16,8 +16,10 @@ logger = logging.getLogger(__name__)
 
 
 class Golden(BaseModel):
-    """For this pair, the model answers between `at_least` and `at_most`: the cosine of query and
-    document for an embedder, the relevance score for a reranker."""
+    """A pair whose answer must lie between `at_least` and `at_most`.
+
+    The answer is the cosine similarity for an embedder, the relevance score for a reranker.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -28,16 +30,16 @@ class Golden(BaseModel):
 
 
 class GoldenDrift(RuntimeError):
-    """The model does not answer as it should; the replica must not serve."""
+    """The model's answers are wrong; the replica must not serve."""
 
 
-def anew(rows: TokenRows) -> TokenRows:
-    """The rows as nobody has asked them before: a prefix cache would repeat an old answer."""
+def bypass_prefix_cache(rows: TokenRows) -> TokenRows:
+    """Return the rows under a new owner, so that the prefix cache cannot repeat an old answer."""
     return rows.owned_by(uuid.uuid4().hex)
 
 
 def check_golden(goldens: Sequence[Golden], answers: Sequence[float]) -> None:
-    """Raises GoldenDrift naming the first pair whose answer lies outside its bounds."""
+    """Raise GoldenDrift, naming the first pair whose answer is outside its bounds."""
     for golden, answer in zip(goldens, answers, strict=True):
         if not golden.at_least <= answer <= golden.at_most:
             raise GoldenDrift(

@@ -1,8 +1,8 @@
-"""vLLM in the replica's own process, on one thread of its own: the engine for CPUs.
+"""The engine for CPUs: vLLM in the replica's own process, on a thread of its own.
 
-A whole batch is in the scheduler before the first step, and nothing is serialised. The price is
-the GIL shared with the replica's event loop, and a crash of the engine that takes the replica with
-it; where a GPU makes that a bad trade, `separate` is the engine.
+A whole batch enters the scheduler before the first step, and nothing is serialised. In exchange,
+the engine shares the GIL with the replica's event loop, and its crash ends the replica. `separate`
+is the engine for GPUs.
 """
 
 import asyncio
@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from deployments.engine.arguments import (
-    computed,
     embed_params,
     engine_arguments,
     logits,
     prompts,
     quiet_environment,
     score_params,
+    to_model_output,
 )
 from deployments.engine.base import EngineConfig
 from deployments.errors import StageUnavailable
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 
 
 class InlineEngine:
-    """A PoolingEngine. Construction loads the model and blocks while it does."""
+    """A PoolingEngine. The constructor loads the model and blocks meanwhile."""
 
     def __init__(self, config: EngineConfig) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
         self._request_ids = itertools.count()
         self._failure: Exception | None = None
-        # The engine is built where it will run: torch's thread settings belong to the thread.
+        # Built on the thread that runs it, because torch's settings are per thread.
         self._engine = self._thread.submit(_load, config).result()
 
     async def embed(self, rows: TokenRows) -> ModelOutput:
@@ -71,22 +71,22 @@ class InlineEngine:
             while self._engine.has_unfinished_requests():
                 for output in self._engine.step():
                     done[output.request_id] = output
-            return computed([done[_outer_id(request_id)] for request_id in order])
+            return to_model_output([done[_outer_id(request_id)] for request_id in order])
         except Exception as failure:
-            # Requests of this batch may still sit in the scheduler, so no later batch can be
-            # trusted: the replica reports itself unhealthy and is replaced.
+            # Requests of this batch may still be in the scheduler and would spoil later ones: the
+            # replica reports that it is unhealthy and is replaced.
             self._failure = failure
             raise StageUnavailable("the model engine has failed") from failure
 
 
 def _outer_id(internal_id: str) -> str:
-    """The engine makes ids unique by a suffix and answers with the id it was given."""
+    """Return the id that the engine answers with: the given one, without the suffix it added."""
     return internal_id.rsplit("-", 1)[0]
 
 
 def _load(config: EngineConfig) -> "LLMEngine":
     threads = config.threads or os.cpu_count() or 1
-    # Ray sets one thread for an actor with few CPUs; read by OpenMP when it starts.
+    # OpenMP reads it at its start; Ray sets it to 1 for an actor with few CPUs.
     os.environ["OMP_NUM_THREADS"] = str(threads)
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     quiet_environment()

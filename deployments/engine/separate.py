@@ -1,7 +1,7 @@
-"""vLLM in a process of its own (AsyncLLM): the engine for GPUs.
+"""The engine for GPUs: vLLM in a process of its own (AsyncLLM).
 
-The replica's event loop stays free while a step runs, and an engine that crashes leaves the
-replica alive to say so.
+The replica's event loop stays free while a step runs, and a replica survives its engine's crash to
+report it. `inline` is the engine for CPUs.
 """
 
 import asyncio
@@ -11,13 +11,13 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from deployments.engine.arguments import (
-    computed,
     embed_params,
     engine_arguments,
     logits,
     prompts,
     quiet_environment,
     score_params,
+    to_model_output,
 )
 from deployments.engine.base import EngineConfig
 from deployments.errors import StageUnavailable
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 
 class SeparateEngine:
-    """A PoolingEngine. Construct it inside a running event loop; loading blocks."""
+    """A PoolingEngine. The constructor needs a running event loop, and blocks while it loads."""
 
     def __init__(self, config: EngineConfig) -> None:
         quiet_environment()
         if config.threads is not None:
-            # Left alone, vLLM keeps one core for its own front end, which a small machine misses.
+            # By default vLLM reserves a core for its front end, too much on a small machine.
             os.environ["VLLM_CPU_OMP_THREADS_BIND"] = f"0-{config.threads - 1}"
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
@@ -71,7 +71,7 @@ class SeparateEngine:
                 ]
         except* (EngineDeadError, EngineGenerateError) as failures:
             raise StageUnavailable("the model engine has failed") from failures
-        return computed([task.result() for task in tasks])
+        return to_model_output([task.result() for task in tasks])
 
     async def _one(
         self, prompt: "TokensInput", params: "PoolingParams"

@@ -1,6 +1,6 @@
-"""Where a model's files are on this node, and which model they are.
+"""Model files: found or downloaded on this node, and identified by a digest.
 
-The only module that speaks to the Hugging Face Hub. Knows neither engine nor tokenizer.
+The only module that uses the Hugging Face Hub. Knows neither engine nor tokenizer.
 """
 
 import hashlib
@@ -14,9 +14,9 @@ _CONFIGURATION = ["*.json", "*.txt", "*.model", "*.jinja", "1_Pooling/*"]
 
 
 def locate(model: str, revision: str | None, weights: bool) -> Path:
-    """The directory of `model`: itself if it is one, else its snapshot from the Hub.
+    """Return the directory of `model`: a directory itself, or a Hub id, downloaded if need be.
 
-    Without `weights` only the configuration and the tokenizer are fetched.
+    Without `weights`, only the configuration and the tokenizer are downloaded.
     """
     if Path(model).is_dir():
         return Path(model)
@@ -25,10 +25,10 @@ def locate(model: str, revision: str | None, weights: bool) -> Path:
 
 
 def weights_digest(directory: Path) -> str:
-    """A SHA-256 over the tokenizer, and the size and evenly spread samples of every weights file.
+    """Return a SHA-256 of the tokenizer and of sizes and samples of all weights files.
 
-    Samples, because 16 GB must not be read whole at every start; training changes all of a
-    model's weights, so it changes the samples. FileNotFoundError if there are no weights.
+    Evenly spread samples are enough, because training changes all weights; reading 16 GB at every
+    start is not affordable. Raises FileNotFoundError if there are no weights.
     """
     weights = sorted(directory.glob("*.safetensors"))
     if not weights:

@@ -1,4 +1,4 @@
-"""A tenant's collections: made, listed, filled, read and deleted.
+"""Collections of a tenant: create, list, fill, read and delete.
 
 Adds the tenant to every name, and the running embedder to every vector. Knows neither HTTP nor a
 store: `index` answers for those.
@@ -25,7 +25,8 @@ class Collections:
     dimensions: int
 
     async def create(self, tenant: str, name: str, deadline: Deadline) -> bool:
-        """True if the collection was made now; FingerprintMismatch if it is another model's."""
+        """Create a collection; True if it is new. Raises FingerprintMismatch if another model made
+        its vectors."""
         running = await self.embedder.status(deadline)
         return await self.index.ensure(
             Namespace(tenant, name), self.dimensions, running.fingerprint, deadline
@@ -52,7 +53,7 @@ class Collections:
         A text longer than the model reads is embedded by its beginning and stored whole.
         """
         ns = Namespace(tenant, name)
-        # Before the work, because the embedder is the expensive part of a refused upsert.
+        # First, because the embedder is the expensive part of an upsert that is refused.
         running = await self.embedder.status(context.deadline)
         await self.index.check(ns, running.fingerprint, context.deadline)
         texts = [record.text for record in records]

@@ -1,4 +1,4 @@
-"""The embed stage with a memory: a text that was embedded before is not embedded again.
+"""An embed stage with a cache: a text that was embedded before is not embedded again.
 
 Exact match: a vector is kept under the digest of its model's fingerprint, its tenant and its token
 ids. The tenant is part of it so that no one can tell by the time it takes what another has asked.
@@ -24,12 +24,12 @@ from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
 
 Vector = NDArray[np.float32]
-# What is being embedded; None when that failed.
+# Vectors that are being computed; None when that failed.
 _Flights = dict[bytes, asyncio.Future[Vector | None]]
 
 
 class Cache(Protocol):
-    """As VectorCache."""
+    """A VectorCache, or what takes its place."""
 
     def get(self, keys: Sequence[bytes]) -> list[Vector | None]: ...
     def put(self, vectors: Mapping[bytes, Vector]) -> None: ...
@@ -37,7 +37,7 @@ class Cache(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """`first` is the row where each key stands first."""
+    """Rows and their keys; `first` is the first row of each key."""
 
     rows: TokenRows
     keys: list[bytes]
@@ -48,13 +48,13 @@ class _Request:
 
 
 class CachedEmbedStage:
-    """A ModelStage. `observe` is told how many tokens of a request it spared."""
+    """A ModelStage. `observe` is called with the tokens that the cache spared a request."""
 
     def __init__(self, stage: ModelStage, cache: Cache, observe: Callable[[int], None]) -> None:
         self._stage = stage
         self._cache = cache
         self._observe = observe
-        # Of the model that answered last: a cached vector is of it, or is not used.
+        # Fingerprint of the model that answered last: cached vectors of another are not used.
         self._fingerprint = ""
         self._under_way: _Flights = {}
         self._writes: set[asyncio.Task[None]] = set()
@@ -85,7 +85,7 @@ class CachedEmbedStage:
     def _whole(
         self, request: _Request, vectors: Mapping[bytes, Vector | None], computed: set[bytes]
     ) -> ModelOutput | None:
-        """None if some are of another model, which has come meanwhile."""
+        """The output for all rows; None if another model has come meanwhile."""
         keys, rows = request.keys, request.rows
         found = [vector for vector in (vectors[key] for key in keys) if vector is not None]
         if len(found) < len(keys):
@@ -96,7 +96,7 @@ class CachedEmbedStage:
         return ModelOutput(np.stack(found), cached_tokens, request.fingerprint)
 
     async def _lead(self, mine: Sequence[bytes], request: _Request) -> dict[bytes, Vector]:
-        """Embed what is `mine`, and tell those who wait for it."""
+        """Embed the keys `mine`, and wake the requests that wait for them."""
         if not mine:
             return {}
         loop = asyncio.get_running_loop()
@@ -117,7 +117,7 @@ class CachedEmbedStage:
         return vectors
 
     def _land(self, flights: _Flights, vectors: dict[bytes, Vector]) -> None:
-        """Once they are in the cache no one need wait for them any more."""
+        """Write vectors to the cache; after that no request waits for these flights."""
 
         async def keep() -> None:
             try:

@@ -18,7 +18,7 @@ from deployments.request.deadline import Deadline, within
 from deployments.request.origin import Origin
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
-from deployments.stores.base import Filter, Hit, Namespace, Query, Record, Search
+from deployments.stores.base import Filter, Hit, IndexSearch, Namespace, Record, VectorQuery
 from deployments.text.prompts import Cut
 
 # Errors of the reranker that a search forgives if it may degrade, and the time that it keeps to
@@ -62,7 +62,9 @@ class RetrieveStage(Protocol):
         """Raises Overloaded if a search is sure to be refused."""
         ...
 
-    async def search(self, search: Search, deadline: Deadline, origin: Origin) -> list[Hit]: ...
+    async def search(
+        self, search: IndexSearch, deadline: Deadline, origin: Origin
+    ) -> list[Hit]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,10 +208,10 @@ class Pipeline:
         )
         asked = await self._embed_rows(self._encoder.queries([plan.query], Cut()), context)
         k = plan.top_k if plan.rerank else plan.top_n
-        query = Query(plan.ns, asked.vectors[0], k, plan.where)
+        query = VectorQuery(plan.ns, asked.vectors[0], k, plan.where)
         with context.timings.stage("retrieve"):
             hits = await self._retrieve.search(
-                Search(query, asked.fingerprint), context.deadline, context.origin
+                IndexSearch(query, asked.fingerprint), context.deadline, context.origin
             )
         return asked, hits
 

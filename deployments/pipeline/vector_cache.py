@@ -7,7 +7,6 @@ Knows neither what is embedded nor for whom.
 """
 
 import logging
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,9 +14,10 @@ import lmdb
 import numpy as np
 from numpy.typing import NDArray
 
+from deployments.stores.node_file import open_node_file
+
 logger = logging.getLogger(__name__)
 
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _GENERATIONS = (b"0", b"1")
 _YOUNGER = b"younger"
 # Of the file; the rest is for what a transaction holds beside the two generations.
@@ -25,26 +25,16 @@ _FILLED_BY_ONE = 0.4
 
 
 class VectorCache:
-    """Nothing is synced to disk: what a process wrote outlives it, but not the machine's crash, so
-    each boot has a file of its own and removes those before it."""
+    """A cache of at most `max_bytes` in `directory`, for all processes of the node."""
 
     def __init__(self, directory: Path, max_bytes: int) -> None:
-        boot = _BOOT_ID.read_text().strip()
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for other in directory.iterdir():
-            if other.name != boot:
-                shutil.rmtree(other, ignore_errors=True)
-        self._env = lmdb.open(
-            str(directory / boot), map_size=max_bytes, max_dbs=3, sync=False, mode=0o600
-        )
+        self._env = open_node_file(directory, max_bytes, max_dbs=3)
         self._state = self._env.open_db(b"state")
-        # Processes that were killed while they read would hold their place for ever.
-        self._env.reader_check()
         self._generations = [self._env.open_db(name) for name in _GENERATIONS]
         self._most_pages = int(_FILLED_BY_ONE * max_bytes / self._env.stat()["psize"])
 
     def get(self, keys: Sequence[bytes]) -> list[NDArray[np.float32] | None]:
-        """For each key its vector, float32 [width], or None."""
+        """The vector of each key, float32 [width], or None."""
         try:
             with self._env.begin() as txn:
                 younger = self._younger(txn)
@@ -58,7 +48,7 @@ class VectorCache:
         return [None if one is None else np.frombuffer(one, np.float32) for one in found]
 
     def put(self, vectors: Mapping[bytes, NDArray[np.float32]]) -> None:
-        """Keep them, each float32 [width]; blocks while another process writes."""
+        """Store vectors, each float32 [width]; blocks while another process writes."""
         try:
             with self._env.begin(write=True) as txn:
                 younger = self._younger(txn)

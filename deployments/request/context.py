@@ -1,5 +1,7 @@
-"""What goes with a request through all its stages: whose it is, until when, where its time went,
-and who pays."""
+"""The context of a request in all stages: its origin, deadline, timings and account.
+
+Knows no stage and no HTTP.
+"""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,12 +12,17 @@ from deployments.request.timings import Timings
 
 
 class Account(Protocol):
+    """Pays for the tokens of a request."""
+
     async def charge(self, tokens: int) -> None:
-        """Before they are computed; raises a WinnowError if they may not be."""
+        """Count tokens against the tenant's rate limit, before they are computed.
+
+        Raises QuotaExceeded or PayloadTooLarge.
+        """
         ...
 
     def count(self, stage: str, tokens: int, cached_tokens: int) -> None:
-        """A stage has done this much, of which a cache spared it `cached_tokens`."""
+        """Add a stage's tokens to the bill; `cached_tokens` of them came from a cache."""
         ...
 
 

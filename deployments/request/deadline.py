@@ -1,7 +1,7 @@
-"""How long a request may still take, carried over all its stages.
+"""The deadline of a request, over all its stages.
 
-Counts on a clock that is given (seconds, monotonic), so that tests and the simulator own the time.
-Between processes it travels as the seconds left, because their clocks do not agree.
+The clock is passed in (monotonic seconds), so that tests and the simulator control time. Between
+processes a deadline travels as the seconds left, because their clocks differ. Knows no stage.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ class Deadline:
         return cls(clock() + timeout_s, clock)
 
     def left_s(self) -> float:
-        """Seconds left; raises DeadlineExceeded when there are none."""
+        """Return the seconds left. Raises DeadlineExceeded if there are none."""
         left = self.at_s - self.clock()
         if left <= 0:
             raise DeadlineExceeded(_TOO_LATE)
@@ -40,14 +40,14 @@ class Deadline:
 
 
 async def within(deadline: Deadline, work: Awaitable[T]) -> T:
-    """The result of `work`, or DeadlineExceeded, whichever is first."""
+    """Await `work` until the deadline. Raises DeadlineExceeded after it."""
     try:
         async with asyncio.timeout(deadline.left_s()) as timeout:
             return await work
     except TimeoutError:
         if timeout.expired():
             raise DeadlineExceeded(_TOO_LATE) from None
-        raise  # one of the work's own
+        raise  # a timeout inside the work
     finally:
         if asyncio.iscoroutine(work):
-            work.close()  # never begun, if there was no time at all
+            work.close()  # if no time was left, it was never awaited

@@ -1,6 +1,6 @@
-"""Whose work a request is, and in which band of priority it waits.
+"""The origin of a request, by which fair queues schedule it: tenant, lane and weight.
 
-Knows neither requests nor queues.
+A lane is a priority band. Knows neither requests nor queues.
 """
 
 from dataclasses import dataclass
@@ -13,8 +13,10 @@ LANES: tuple[Lane, ...] = get_args(Lane)
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Tenant, lane and weight of a request. A tenant of weight 2 gets twice the share of one of
-    weight 1."""
+    """The flow that a request belongs to in a fair queue.
+
+    A tenant of weight 2 gets twice the share of one of weight 1.
+    """
 
     tenant: str
     lane: Lane = "default"

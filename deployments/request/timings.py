@@ -1,4 +1,4 @@
-"""Where a request's time went, stage by stage. Knows nothing of how it is shown."""
+"""Timings of a request by stage. Knows no stage, and not how they are shown."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from deployments.request.deadline import Clock
 
 
 class Timings:
-    """Milliseconds a stage, in the order the stages first ran."""
+    """Milliseconds by stage, in the order in which the stages first ran."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

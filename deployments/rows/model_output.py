@@ -1,4 +1,4 @@
-"""What a model made of rows: plain arrays that cross between replicas.
+"""Model outputs for a batch of rows, as plain arrays that travel between replicas.
 
 Knows no model and no queue.
 """
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class ModelOutput:
-    """`values` is float32 [rows] or [rows, width]; `cached_tokens` is int32 [rows]: how many of a
-    row's tokens were in a cache and not computed again.
+    """Scores or vectors, one a row.
 
-    `fingerprint` is that of the model: empty before its replica has put it there, and where parts
-    by different models came together.
+    `values` is float32 [rows] or [rows, width]. `cached_tokens` is int32 [rows]: the row's tokens
+    that came from a cache. `fingerprint` identifies the model; it is empty until the replica has
+    set it, and if parts from different models were concatenated.
     """
 
     values: NDArray[np.float32]
@@ -24,8 +24,8 @@ class ModelOutput:
     fingerprint: str = ""
 
     @classmethod
-    def anew(cls, values: NDArray[np.float32]) -> "ModelOutput":
-        """No token of it came from a cache."""
+    def uncached(cls, values: NDArray[np.float32]) -> "ModelOutput":
+        """Wrap values of which no token came from a cache."""
         return cls(values, np.zeros(len(values), np.int32))
 
     @classmethod
@@ -43,10 +43,10 @@ class ModelOutput:
         return len(self.values)
 
     def part(self, first: int, last: int) -> "ModelOutput":
-        """Rows `first` to `last` (exclusive)."""
+        """Return the rows from `first` to `last` (exclusive)."""
         return ModelOutput(
             self.values[first:last], self.cached_tokens[first:last], self.fingerprint
         )
 
-    def by(self, fingerprint: str) -> "ModelOutput":
+    def with_fingerprint(self, fingerprint: str) -> "ModelOutput":
         return replace(self, fingerprint=fingerprint)

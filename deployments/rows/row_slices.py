@@ -1,7 +1,6 @@
-"""A request's rows, taken a few at a time, and their results put together again.
+"""Slices of a request's rows: a request is split over batches, and its results are reassembled.
 
-Rows are token rows for an engine or searches for a store. Knows neither why they are taken nor
-where they go.
+Rows are token rows for an engine or searches for a store. Knows no queue and no batch limits.
 """
 
 import asyncio
@@ -17,7 +16,7 @@ from deployments.request.origin import Origin
 
 
 class Rows(Protocol):
-    """`costs` is int32 [rows]: tokens of a token row, milliseconds of a search."""
+    """Rows of one kind; `costs` is int32 [rows], in tokens or in milliseconds of the store."""
 
     @property
     def costs(self) -> NDArray[np.int32]: ...
@@ -28,18 +27,20 @@ class Rows(Protocol):
     def __len__(self) -> int: ...
 
     def part(self, first: int, last: int, cost_before: int) -> Self:
-        """Rows `first` to `last` (exclusive); `cost_before` is that of all rows before `first`."""
+        """Return the rows from `first` to `last` (exclusive); `cost_before` is of all before."""
         ...
 
 
 class Results(Protocol):
+    """The results of rows, in their order."""
+
     @classmethod
     def concatenate(cls, parts: Sequence[Any]) -> Self: ...
 
     def __len__(self) -> int: ...
 
     def part(self, first: int, last: int) -> Self:
-        """Results of rows `first` to `last` (exclusive)."""
+        """Return the results of the rows from `first` to `last` (exclusive)."""
         ...
 
 
@@ -48,7 +49,10 @@ O = TypeVar("O", bound=Results)  # noqa: E741 # output
 
 
 class PendingRows(Generic[R, O]):
-    """Rows before `taken` are on their way or done; `answer` gets the results of all together."""
+    """The rows of one request, of which the first `taken` are in batches or done.
+
+    `answer` is resolved with all results, in order of the rows, when the last has arrived.
+    """
 
     def __init__(
         self, rows: R, deadline: Deadline, origin: Origin, answer: asyncio.Future[O]
@@ -64,27 +68,28 @@ class PendingRows(Generic[R, O]):
 
     @property
     def left(self) -> int:
-        """Rows not taken yet."""
+        """The number of rows not taken yet."""
         return len(self._rows) - self.taken
 
     @property
     def left_cost(self) -> int:
+        """The cost of the rows not taken yet."""
         return self._cost_before(len(self._rows)) - self._cost_before(self.taken)
 
     def fitting(self, cost: int) -> int:
-        """Number of the next rows that cost together at most `cost`."""
+        """Return how many of the next rows fit into `cost` together."""
         until = self._cost_before(self.taken) + cost
         return int(np.searchsorted(self._ends, until, side="right")) - self.taken
 
     def take(self, count: int) -> "RowSlice[R, O]":
-        """The next `count` rows."""
+        """Take the next `count` rows."""
         first, self.taken = self.taken, self.taken + count
         before = self._cost_before(first)
         rows = self._rows.part(first, self.taken, before)
         return RowSlice(self, first, rows, self._cost_before(self.taken) - before)
 
     def receive(self, first: int, results: O) -> None:
-        """Take the results of the slice that begins at row `first`."""
+        """Add the results of the slice that begins at row `first`."""
         self._results[first] = results
         self._missing -= len(results)
         if not self._missing and not self.answer.done():
@@ -97,7 +102,7 @@ class PendingRows(Generic[R, O]):
 
 @dataclass(frozen=True, slots=True)
 class RowSlice(Generic[R, O]):
-    """Some rows of a request, from its row `first` on, and their cost."""
+    """Consecutive rows of a request, from its row `first` on, and their cost."""
 
     request: PendingRows[R, O]
     first: int
@@ -106,12 +111,12 @@ class RowSlice(Generic[R, O]):
 
 
 def concatenate(slices: Sequence[RowSlice[R, O]]) -> R:
-    """The rows of all slices, in their order."""
+    """Join the rows of all slices, in their order."""
     return type(slices[0].rows).concatenate([one.rows for one in slices])
 
 
 def hand_out(slices: Sequence[RowSlice[R, O]], results: O) -> None:
-    """Give each slice its part of the results that were computed of all together, in order."""
+    """Give each request its part of a batch's results; `slices` are in the batch's order."""
     end = 0
     for one in slices:
         start, end = end, end + len(one.rows)
@@ -119,7 +124,7 @@ def hand_out(slices: Sequence[RowSlice[R, O]], results: O) -> None:
 
 
 def fail(slices: Sequence[RowSlice[R, O]], failure: Exception) -> None:
-    """Raise `failure` from every request that has a part in the slices."""
+    """Fail all requests that have rows in the batch."""
     for one in slices:
         if not one.request.answer.done():
             one.request.answer.set_exception(failure)

@@ -1,6 +1,6 @@
-"""Searches and their answers as rows, so that they are queued and batched as token rows are.
+"""Searches and their answers as rows, so that they are queued and batched like token rows.
 
-Knows neither a queue nor a store.
+Knows no queue and no store.
 """
 
 from collections.abc import Sequence
@@ -10,19 +10,21 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.stores.base import Search, SearchAnswer
+from deployments.stores.base import IndexSearch, SearchAnswer
 
 
 @dataclass(frozen=True, slots=True)
 class Searches:
-    """`costs` is int32 [searches]: milliseconds that the store takes for each, or 1 where that is
-    not known."""
+    """Searches with the milliseconds that the store takes for each, `costs`, int32 [searches].
 
-    searches: tuple[Search, ...]
+    An unknown cost is 1.
+    """
+
+    searches: tuple[IndexSearch, ...]
     costs: NDArray[np.int32]
 
     @classmethod
-    def of(cls, searches: Sequence[Search]) -> "Searches":
+    def of(cls, searches: Sequence[IndexSearch]) -> "Searches":
         return cls(tuple(searches), np.ones(len(searches), np.int32))
 
     @classmethod
@@ -41,6 +43,8 @@ class Searches:
 
 @dataclass(frozen=True, slots=True)
 class SearchAnswers:
+    """The answers to Searches, in their order."""
+
     answers: tuple[SearchAnswer, ...]
 
     @classmethod

@@ -1,6 +1,6 @@
-"""Rows of token ids of unequal length, packed so that they travel between replicas as two arrays.
+"""Rows of token ids of unequal lengths, packed into two arrays to travel between replicas.
 
-Knows nothing of the text they came from or of the model that reads them.
+Knows neither the texts they came from nor the model that reads them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class TokenRows:
-    """`ids` is int32 [total_tokens]; `lengths` is int32 [rows].
+    """Packed rows: `ids` is int32 [total_tokens], `lengths` is int32 [rows].
 
-    `segments` is int32 [rows] or None: where a row's second segment begins (BERT's token type 1).
-    `owners` names whose each row is, or is empty while that does not matter.
+    `segments` is int32 [rows], the start of each row's second segment (BERT's token type 1), or
+    None. `owners` is the tenant of each row, or empty where that does not matter.
     """
 
     ids: NDArray[np.int32]
@@ -41,7 +41,7 @@ class TokenRows:
         tail: Sequence[int],
         segments: Sequence[int] | None = None,
     ) -> "TokenRows":
-        """A row a body, each from head to tail."""
+        """Pack one row for each body: head + body + tail."""
         first, last = np.asarray(head, np.int32), np.asarray(tail, np.int32)
         lengths = np.fromiter(map(len, bodies), np.int32, len(bodies)) + len(head) + len(tail)
         pieces = [piece for body in bodies for piece in (first, body, last)]
@@ -51,7 +51,7 @@ class TokenRows:
 
     @classmethod
     def concatenate(cls, parts: Sequence["TokenRows"]) -> "TokenRows":
-        """The rows of all parts in order; the parts agree on having segments and owners or not."""
+        """Join the rows of all parts; all of them have segments and owners, or none."""
         if len(parts) == 1:
             return parts[0]
         starts = [part.segments for part in parts if part.segments is not None]
@@ -81,7 +81,7 @@ class TokenRows:
             yield self.ids[start:end].tolist()
 
     def part(self, first: int, last: int, cost_before: int) -> "TokenRows":
-        """Rows `first` to `last` (exclusive); `cost_before` is the tokens of all before `first`."""
+        """Return the rows from `first` to `last` (exclusive), after `cost_before` tokens."""
         lengths = self.lengths[first:last]
         return TokenRows(
             self.ids[cost_before : cost_before + int(lengths.sum())],
@@ -91,7 +91,7 @@ class TokenRows:
         )
 
     def select(self, rows: Sequence[int]) -> "TokenRows":
-        """The rows of these indices, in their order."""
+        """Return the rows with these indices, in their order."""
         ends = np.cumsum(self.lengths, dtype=np.int64)
         parts = [self.part(row, row + 1, int(ends[row] - self.lengths[row])) for row in rows]
         return TokenRows.concatenate(parts)

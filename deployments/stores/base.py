@@ -1,7 +1,7 @@
-"""What Winnow asks of a vector store: the `VectorStore` protocol and the values that cross it.
+"""The `VectorStore` protocol that every store implements, and the values that cross it.
 
-Knows no engine, no Ray and no HTTP. An adapter adds the tenant to whatever it asks of its engine;
-a caller cannot leave it out, because a `Namespace` is the only way to name a collection.
+A `Namespace` is the only way to name a collection, so no caller can leave the tenant out; an
+adapter adds it to every request to its engine. Knows no engine, no Ray and no HTTP.
 """
 
 import re
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from deployments.errors import NotFound, WinnowError
 
-# Adapters make names of files and keys of these, and tell tenants apart by them: what is not in
-# the patterns ('.', '/') is theirs to separate and to escape with.
+# Adapters build file names and keys from these, and keep tenants apart by them. Characters outside
+# the patterns ('.', '/') are free for adapters to separate and escape with.
 TENANT_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
 COLLECTION_NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 
@@ -26,7 +26,7 @@ Vector = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """One tenant's collection. ValueError for a name that could mean another's."""
+    """One tenant's collection. Raises ValueError for a name outside the patterns."""
 
     tenant: str
     collection: str
@@ -43,7 +43,7 @@ class Namespace:
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """A collection as its owner sees it. `fingerprint` names the model that made its vectors."""
+    """A collection's properties. `fingerprint` identifies the model that made its vectors."""
 
     name: str
     dimensions: int
@@ -53,9 +53,11 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A stored document. `vector` is float32 of shape [dimensions], unit length; it is written
-    and searched by, and does not come back. `tokens` are the caller's to read (`document_tokens`);
-    they come back from a search alone."""
+    """A stored document.
+
+    `vector` is float32 [dimensions] of unit length; it is needed to write and never returned.
+    `tokens` are opaque to a store (`text.stored_tokens` reads them) and returned by `search` only.
+    """
 
     id: str
     text: str
@@ -66,8 +68,11 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """`field op value`; a document without the field, or with one of another type, does not match
-    (`ne` and `not_in` are the complements: they do match it)."""
+    """The condition `field op value`.
+
+    A document that lacks the field, or has it with another type, does not match; it does match
+    `ne` and `not_in`, which are the complements of `eq` and `in`.
+    """
 
     field: str
     op: Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "not_in"]
@@ -76,21 +81,21 @@ class Compare:
 
 @dataclass(frozen=True, slots=True)
 class And:
-    """True where every part is (true for no parts)."""
+    """A conjunction; true without parts."""
 
     parts: tuple["Filter", ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Or:
-    """True where at least one part is (false for no parts)."""
+    """A disjunction; false without parts."""
 
     parts: tuple["Filter", ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """True where its part is not."""
+    """A negation."""
 
     part: "Filter"
 
@@ -99,8 +104,8 @@ Filter = Compare | And | Or | Not
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
-    """One nearest-neighbour question: the `k` records of `ns` most similar to `vector`."""
+class VectorQuery:
+    """A nearest-neighbour query: the `k` records of `ns` most similar to `vector`."""
 
     ns: Namespace
     vector: Vector
@@ -109,10 +114,10 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
-    """A query by a vector that the model of this fingerprint made."""
+class IndexSearch:
+    """A VectorQuery to the Index, with the fingerprint of the model that made its vector."""
 
-    query: Query
+    query: VectorQuery
     fingerprint: str
 
 
@@ -124,14 +129,14 @@ class Hit:
     score: float
 
 
-# What comes of a search that was asked with others: its hits, its own error, or None where the
-# answer had no room for it beside theirs: ask it again, alone.
+# The outcome of one search in a batch: its hits, its own error, or None if its hits did not fit
+# into the batch's answer and it must be sent again alone.
 SearchAnswer = list[Hit] | WinnowError | None
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A slice of a scan; `cursor` is None after the last one."""
+    """One page of a scan; `cursor` leads to the next one and is None on the last."""
 
     records: list[Record]
     cursor: str | None
@@ -141,57 +146,63 @@ Durability = Literal["fsync", "replicated", "page-cache", "memory"]
 
 
 class VectorStore(Protocol):
-    """A place for vectors, searched in batches.
+    """A store of collections of vectors, searched in batches.
 
-    Every method raises NotFound for a collection that is not there, StorageFull when the disk is.
+    Every method raises NotFound for a missing collection, and StorageFull when the disk is full.
     """
 
     async def ensure(self, ns: Namespace, dimensions: int, fingerprint: str) -> bool:
-        """Create the collection unless it is there; True if it was made now.
+        """Create the collection unless it exists. Return whether it was created.
 
-        Raises FingerprintMismatch if it is there with another fingerprint or other dimensions.
+        Raises FingerprintMismatch if it exists with another fingerprint or other dimensions.
         """
         ...
 
     async def describe(self, ns: Namespace) -> Collection:
-        """With an exact count of its documents."""
+        """Return the collection with an exact count of its documents."""
         ...
 
     async def fingerprint(self, ns: Namespace) -> str:
-        """That of the collection, for a look before each write and search: cheap, and at most a
-        second old."""
+        """Return the collection's fingerprint, at most a second old.
+
+        Cheap enough to be checked before each write and search.
+        """
         ...
 
     async def collections(self, tenant: str) -> list[Collection]: ...
 
     async def upsert(self, ns: Namespace, records: Sequence[Record]) -> None:
-        """Write records whole, replacing those of equal id. Returns only after they are durable.
+        """Insert records, replacing those with the same ids; durable on return.
 
-        Of two records of one id in one call the last wins.
+        Of two records with one id in one call, the last wins.
         """
         ...
 
     async def delete(
         self, ns: Namespace, ids: Sequence[str] | None = None, where: Filter | None = None
     ) -> int:
-        """Delete by ids, or by filter, and return how many went. Durable on return."""
+        """Delete by ids or by filter. Return the number of deleted records; durable on return."""
         ...
 
     async def get(self, ns: Namespace, ids: Sequence[str]) -> list[Record | None]:
-        """The records in the order of `ids`, None for those that are not there."""
+        """Return the records in the order of `ids`, None for missing ones."""
         ...
 
-    async def search(self, queries: Sequence[Query]) -> list[list[Hit]]:
-        """Answer each query, best first; queries may name different collections."""
+    async def search(self, queries: Sequence[VectorQuery]) -> list[list[Hit]]:
+        """Return each query's hits, best first. Queries may be for different collections."""
         ...
 
     async def scan(self, ns: Namespace, cursor: str | None, limit: int) -> Page:
-        """The records after `cursor`, at most `limit`; fewer where large ones fill the page
-        (`records.PAGE_BYTES`). Only a cursor of None says that it was the last."""
+        """Return at most `limit` records from `cursor` on (None: the first).
+
+        A page ends early at `records.PAGE_BYTES`; only a cursor of None marks the last page.
+        """
         ...
 
     async def drop(self, ns: Namespace) -> None: ...
 
-    async def health(self) -> Durability: ...
+    async def health(self) -> Durability:
+        """Return how durable writes are. Raises StageUnavailable if the store does not work."""
+        ...
 
     async def close(self) -> None: ...

@@ -1,7 +1,7 @@
-"""Metadata filters as clients write them, to the typed tree the stores understand.
+"""The parser of metadata filters: from the JSON that clients send to the tree that stores take.
 
-The language is the one vector databases share: `{"topic": "science", "year": {"$gte": 1990},
-"$or": [{"lang": "en"}, {"lang": "de"}]}`. The fields of one object must all hold.
+The language is the one that vector databases share: `{"topic": "science", "year": {"$gte": 1990},
+"$or": [{"lang": "en"}, {"lang": "de"}]}`. All entries of an object must hold.
 """
 
 from typing import Any, get_args
@@ -23,7 +23,7 @@ _OPERATORS = {
 
 
 def parse_filter(raw: dict[str, Any]) -> Filter:
-    """Raises InvalidRequest naming the part that is not understood, or the limit exceeded."""
+    """Parse a filter. Raises InvalidRequest, naming the malformed part or the limit exceeded."""
     where = _parse(raw, depth=1)
     check_filter(where)
     return where

@@ -1,9 +1,9 @@
-"""What a filter means: the reference every adapter is held to, and the limits on what is asked.
+"""The semantics of filters, as a reference that every adapter must match, and their limits.
 
-Booleans, numbers and strings are three kinds and never equal or compare across them. Numbers are
-equal by value (1 equals 1.0); ranges compare them as float64, and strings by code point. A list
-equals a value when any element does, and takes no part in ranges; None is as if absent.
-Knows no engine: adapters translate, this module decides.
+Booleans, numbers and strings are three kinds: values of different kinds are never equal and never
+compare. Numbers are equal by value (1 equals 1.0). Ranges compare numbers as float64 and strings
+by code point. A list equals a value if any element does, and matches no range. None counts as
+absent. Knows no engine: adapters translate filters, this module defines them.
 """
 
 import math
@@ -16,27 +16,27 @@ from deployments.stores.base import And, Compare, Filter, Metadata, Not, Or, Sca
 MAX_DEPTH = 16
 MAX_VALUES = 1_000
 MAX_FIELD_BYTES = 256
-# Adapters keep this much of a string, and one more, to order it by.
+# Adapters order strings by this many bytes and a little more.
 MAX_RANGE_BYTES = 256
-# Of all bounds of a filter. An adapter may spell a range out by the bits of its bound: LanceDB took
-# 1.5 s to plan this much, and 14 s for a thousand numbers.
+# The sum over all bounds of a filter. An adapter may expand a range into one term a bit: LanceDB
+# took 1.5 s to plan this many bytes, and 14 s for a thousand numbers.
 MAX_RANGES_BYTES = 1_024
 _NUMBER_BYTES = 8
-# What fits here never overflows a float64.
+# Such an integer never overflows a float64.
 _MAX_INT_BITS = 1023
 
 _RANGES = ("gt", "gte", "lt", "lte")
 
 
 def kind(value: Scalar) -> str:
-    """ "b" for a boolean, "n" for a number, "s" for a string: values of two kinds never meet."""
+    """Return "b" for a boolean, "n" for a number, "s" for a string."""
     if isinstance(value, bool):
         return "b"
     return "s" if isinstance(value, str) else "n"
 
 
 def canonical(value: Scalar) -> str:
-    """A text equal for two values just when they are equal: its kind, then the value."""
+    """Return the kind and value as text: two texts are equal exactly if their values are."""
     if isinstance(value, bool):
         return f"b{int(value)}"
     if isinstance(value, str):
@@ -47,7 +47,7 @@ def canonical(value: Scalar) -> str:
 
 
 def values_of(metadata: Metadata, field: str) -> list[Scalar]:
-    """What the field may equal: nothing, its value, or the elements of its list."""
+    """Return the values that the field equals: none, its own, or those of its list."""
     value = metadata.get(field)
     if value is None:
         return []
@@ -55,7 +55,7 @@ def values_of(metadata: Metadata, field: str) -> list[Scalar]:
 
 
 def matches(where: Filter, metadata: Metadata) -> bool:
-    """Whether a document with this metadata passes the filter."""
+    """Return whether a document with this metadata passes the filter."""
     match where:
         case And(parts):
             return all(matches(part, metadata) for part in parts)
@@ -98,7 +98,7 @@ def _ordered(op: str, order: int) -> bool:
 
 
 def wanted_values(where: Compare) -> tuple[Scalar, ...]:
-    """The values of an eq, ne, in or not_in."""
+    """Return the operand of `eq`, `ne`, `in` or `not_in` as a tuple."""
     return where.value if isinstance(where.value, tuple) else (where.value,)
 
 
@@ -107,7 +107,7 @@ def is_negative(where: Compare) -> bool:
 
 
 def check_filter(where: Filter | None) -> None:
-    """Raises InvalidRequest for a filter that is malformed, or too large to push to an engine."""
+    """Raise InvalidRequest for a filter that is malformed or too large for an engine."""
     if where is None:
         return
     values = ranges_bytes = 0
@@ -126,7 +126,7 @@ def check_filter(where: Filter | None) -> None:
 
 
 def check_depth(depth: int) -> None:
-    """Raises InvalidRequest for the part of a filter at this depth, counted from 1."""
+    """Raise InvalidRequest if a part of a filter at this depth, counted from 1, is too deep."""
     if depth > MAX_DEPTH:
         raise InvalidRequest(f"a filter may be nested at most {MAX_DEPTH} deep", param="filter")
 
@@ -167,14 +167,14 @@ def _check_compare(where: Compare) -> None:
 
 
 def _bound_bytes(where: Compare) -> int:
-    """The size of what a range compares with; 0 for a comparison that is none."""
+    """Return the size of a range's bound; 0 for other comparisons."""
     if where.op not in _RANGES:
         return 0
     return len(where.value.encode()) if isinstance(where.value, str) else _NUMBER_BYTES
 
 
 def check_scalar(value: object, param: str) -> None:
-    """Raises InvalidRequest unless the value is one that JSON and every engine can hold."""
+    """Raise InvalidRequest unless JSON and every engine can hold the value."""
     if isinstance(value, str):
         check_text(value, param)
     elif isinstance(value, float):
@@ -187,7 +187,7 @@ def check_scalar(value: object, param: str) -> None:
 
 
 def check_text(text: object, param: str) -> None:
-    """Raises InvalidRequest for what is not text, or has no UTF-8 form (half a surrogate pair)."""
+    """Raise InvalidRequest unless `text` is a string with a UTF-8 form."""
     if not isinstance(text, str):
         raise InvalidRequest("a name must be a string", param=param)
     try:

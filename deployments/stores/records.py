@@ -1,7 +1,7 @@
-"""The checks and the forms common to every adapter: what a record must be, and how it is kept.
+"""Record handling that all adapters share: validation, paging and metadata as JSON.
 
-Metadata is kept as one JSON text beside whatever an engine needs to filter by, so that it comes
-back as it went in. Knows no engine.
+Metadata is stored as one JSON text, beside the columns an engine filters by, so that it is returned
+exactly as it was written. Knows no engine.
 """
 
 import contextlib
@@ -12,22 +12,25 @@ from typing import cast
 import numpy as np
 
 from deployments.errors import InvalidRequest
-from deployments.stores.base import Filter, Metadata, Page, Query, Record, Vector
+from deployments.stores.base import Filter, Metadata, Page, Record, Vector, VectorQuery
 from deployments.stores.filters import check_filter, check_scalar, check_text
 
-# An answer between replicas has at most 64 MiB, and a document may have 4 MB.
+# A message between replicas is at most 64 MiB, a document 4 MB.
 PAGE_BYTES = 16 * 1024 * 1024
-# How many records a scan reads at a time: of the largest, a page reads no more than these too many.
+# Records that a scan reads at a time, and so the most that it reads past the end of a page.
 SCAN_RECORDS = 128
 
 
 def last_wins(records: Sequence[Record]) -> list[Record]:
-    """One record an id: the last of each."""
+    """Drop all but the last record of each id."""
     return list({record.id: record for record in records}.values())
 
 
 def checked_vector(vector: Vector | None, dimensions: int) -> Vector:
-    """The vector as float32 [dimensions]; InvalidRequest if it has no direction of that size."""
+    """Return the vector as float32 [dimensions].
+
+    Raises InvalidRequest for a missing or zero vector, another size, or values not finite.
+    """
     if vector is None:
         raise InvalidRequest("a record needs its vector", param="vector")
     array = np.ascontiguousarray(vector, dtype=np.float32)
@@ -41,7 +44,7 @@ def checked_vector(vector: Vector | None, dimensions: int) -> Vector:
 
 
 def check_records(records: Sequence[Record], dimensions: int) -> None:
-    """Raises InvalidRequest for the first record that no engine could keep."""
+    """Raise InvalidRequest for the first record that cannot be stored."""
     for record in records:
         check_text(record.id, param="id")
         check_text(record.text, param="text")
@@ -55,15 +58,15 @@ def check_records(records: Sequence[Record], dimensions: int) -> None:
                 check_scalar(value, param="metadata")
 
 
-def check_query(query: Query) -> None:
-    """Raises InvalidRequest for a question no engine could answer; the vector is checked apart."""
+def check_query(query: VectorQuery) -> None:
+    """Raise InvalidRequest for a malformed query; its vector is not checked."""
     if query.k < 1:
         raise InvalidRequest("k must be at least 1", param="k")
     check_filter(query.where)
 
 
-def check_choice(ids: Sequence[str] | None, where: Filter | None) -> None:
-    """Raises ValueError for both or neither, InvalidRequest for a filter that is not one."""
+def check_delete_target(ids: Sequence[str] | None, where: Filter | None) -> None:
+    """Raise ValueError unless one of both is given, InvalidRequest for a malformed filter."""
     if (ids is None) == (where is None):
         raise ValueError("delete takes either ids or a filter")
     check_filter(where)
@@ -75,9 +78,9 @@ def check_limit(limit: int) -> None:
 
 
 async def fill_page(found: AsyncGenerator[tuple[Record | None, str | None], None]) -> Page:
-    """A page of what is found, or of as much of it as reaches PAGE_BYTES.
+    """Collect records into a page until `found` ends or PAGE_BYTES are reached.
 
-    Each record comes with the cursor to what follows it, and is None if it was deleted meanwhile.
+    Each record comes with the cursor to the next one, and is None if it was deleted meanwhile.
     """
     records: list[Record] = []
     size = 0
@@ -93,9 +96,9 @@ async def fill_page(found: AsyncGenerator[tuple[Record | None, str | None], None
 
 
 def size_of(record: Record) -> int:
-    """The bytes of its text, its metadata and its tokens."""
-    written = record.text.encode(), dump_metadata(record.metadata).encode(), record.tokens or b""
-    return sum(map(len, written))
+    """Return the bytes of the record's text, metadata and tokens."""
+    parts = record.text.encode(), dump_metadata(record.metadata).encode(), record.tokens or b""
+    return sum(map(len, parts))
 
 
 def dump_metadata(metadata: Metadata) -> str:

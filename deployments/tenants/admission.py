@@ -1,6 +1,6 @@
-"""One request of a tenant: what its plan lets in, what it was given.
+"""Admission of one tenant's request: concurrency slots, rate limits, and its usage for the bill.
 
-Knows no HTTP and no backing: rates are asked of a limiter, and what was served is told to `settle`.
+Knows no HTTP, no rate-limit backend and no usage store: a limiter and a callback are passed in.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from deployments.request.origin import Lane, Origin
 from deployments.tenants.api_keys import Tenant
 from deployments.tenants.concurrency import ConcurrencySlots
 from deployments.tenants.plans import Plan, Plans
-from deployments.tenants.rate_limits.limiter import Limiter, Taken
+from deployments.tenants.rate_limits.limiter import Limiter, RateDecision
 
 Unit = Literal["requests", "tokens"]
 
@@ -20,37 +20,42 @@ _RETRY_CONCURRENT_S = 1.0
 
 
 class Admitted:
-    """A tenant's request, from when its key is known to its answer.
+    """A tenant's HTTP request, from the moment its key is known until its response.
 
-    `deadline` is what its query asked for, if it did; `limits` is what its plan said of it, for
-    whoever writes the answer; `used` is (stage, tokens, cached tokens), for whoever writes the
-    bill.
+    `deadline` is the one its query string asked for, or None. `limits` holds the rate decisions
+    for the response headers. `usage` holds (stage, tokens, cached tokens) for the bill.
     """
 
-    __slots__ = ("_admission", "_occupies", "deadline", "limits", "plan", "tenant", "used")
+    __slots__ = ("_admission", "_holds_slot", "deadline", "limits", "plan", "tenant", "usage")
 
     def __init__(self, tenant: Tenant, plan: Plan, admission: "Admission") -> None:
         self.tenant = tenant
         self.plan = plan
         self.deadline: Deadline | None = None
-        self.limits: dict[Unit, Taken] = {}
-        self.used: list[tuple[str, int, int]] = []
+        self.limits: dict[Unit, RateDecision] = {}
+        self.usage: list[tuple[str, int, int]] = []
         self._admission = admission
-        self._occupies = False
+        self._holds_slot = False
 
     async def enter(self) -> None:
-        """Raises Overloaded or, for one request too many, a minute or at once, QuotaExceeded."""
+        """Take a concurrency slot and count the request against its rate limit.
+
+        Raises QuotaExceeded over the plan's rate or concurrency limit, Overloaded when the Router
+        is full. `leave` must follow in either case.
+        """
         plan = self.plan
-        self._admission.occupy(self.tenant.id, plan)
-        self._occupies = True
+        self._admission.acquire_slot(self.tenant.id, plan)
+        self._holds_slot = True
         if plan.requests_per_min is not None:
             await self._take("requests", 1, plan.requests_per_min)
         if plan.tokens_per_min is not None:
             await self._take("tokens", 0, plan.tokens_per_min)
 
     async def charge(self, tokens: int) -> None:
-        """Before they are computed. Raises QuotaExceeded, or PayloadTooLarge for what would never
-        be let in."""
+        """Count tokens against the rate limit, before they are computed.
+
+        Raises QuotaExceeded over the limit, PayloadTooLarge for more than a whole minute allows.
+        """
         per_min = self.plan.tokens_per_min
         if per_min is None:
             return
@@ -62,68 +67,75 @@ class Admitted:
         await self._take("tokens", tokens, per_min)
 
     def count(self, stage: str, tokens: int, cached_tokens: int) -> None:
-        """A stage has done this much; it is billed when the request has been served."""
-        self.used.append((stage, tokens, cached_tokens))
+        """Add a stage's tokens to the bill, which is recorded only if the request succeeds."""
+        self.usage.append((stage, tokens, cached_tokens))
 
-    def served(self) -> None:
-        """To be called before the answer leaves."""
-        if self.used:
-            self._admission.settle(self.tenant.id, self.used)
+    def record_usage(self) -> None:
+        """Record the bill of a successful request; call it before the response is sent."""
+        if self.usage:
+            self._admission.record_usage(self.tenant.id, self.usage)
 
     def leave(self) -> None:
-        """To be called in the end, whatever became of the request."""
-        if self._occupies:
-            self._occupies = False
-            self._admission.release(self.tenant.id)
+        """Release the concurrency slot; call it last, whether the request succeeded or not."""
+        if self._holds_slot:
+            self._holds_slot = False
+            self._admission.release_slot(self.tenant.id)
 
     def origin(self, lane: Lane) -> Origin:
-        """Raises LaneNotAllowed."""
+        """Return the tenant, lane and weight to queue by. Raises LaneNotAllowed."""
         return Origin(self.tenant.id, self.plan.lane(lane), self.plan.weight)
 
     async def _take(self, unit: Unit, cost: int, per_min: int) -> None:
         limiter = self._admission.limiter
-        taken = await limiter.take(f"{self.tenant.id}:{unit}", cost, per_min)
-        self.limits[unit] = taken
-        if not taken.granted:
+        decision = await limiter.take(f"{self.tenant.id}:{unit}", cost, per_min)
+        self.limits[unit] = decision
+        if not decision.granted:
             raise QuotaExceeded(
                 f"the plan allows {per_min} {unit} a minute, and they are used up: try again in"
-                f" {taken.retry_s:.1f} s",
-                retry_after_s=taken.retry_s,
+                f" {decision.retry_s:.1f} s",
+                retry_after_s=decision.retry_s,
             )
 
 
 class Admission:
-    """`replicas` share a tenant's concurrent requests in equal parts, each counting its own."""
+    """The limits that all requests of one Router share.
+
+    `replicas` returns the number of Routers. Each counts its own requests and enforces an equal
+    share of a plan's `concurrent_requests`. `record_usage` gets a tenant and its request's usage.
+    """
 
     def __init__(
         self,
         limiter: Limiter,
         replicas: Callable[[], int],
-        settle: Callable[[str, list[tuple[str, int, int]]], None],
+        record_usage: Callable[[str, list[tuple[str, int, int]]], None],
     ) -> None:
         self.plans = Plans()
         self.limiter = limiter
-        self.settle = settle
-        self.places = ConcurrencySlots(self.plans.requests_at_once)
+        self.record_usage = record_usage
+        self.slots = ConcurrencySlots(self.plans.requests_at_once)
         self._replicas = replicas
 
-    def call(self, tenant: Tenant) -> Admitted:
+    def begin(self, tenant: Tenant) -> Admitted:
         return Admitted(tenant, self.plans.of(tenant.plan), self)
 
     def configure(self, plans: Plans) -> None:
         self.plans = plans
-        self.places.total = plans.requests_at_once
+        self.slots.total = plans.requests_at_once
 
-    def occupy(self, tenant: str, plan: Plan) -> None:
-        """Raises QuotaExceeded, or Overloaded. Otherwise `release` is owed."""
+    def acquire_slot(self, tenant: str, plan: Plan) -> None:
+        """Take a slot; the caller must call `release_slot`.
+
+        Raises QuotaExceeded over the plan's concurrency limit, Overloaded when the Router is full.
+        """
         limit = plan.concurrent_requests
-        if limit is not None and self.places.of(tenant) >= -(-limit // self._replicas()):
+        if limit is not None and self.slots.held(tenant) >= -(-limit // self._replicas()):
             raise QuotaExceeded(
-                f"the plan allows {limit} requests at once, and as many are under way: wait for"
-                " one of them",
+                f"the plan allows {limit} concurrent requests and all are in use: wait for one to"
+                " finish",
                 retry_after_s=_RETRY_CONCURRENT_S,
             )
-        self.places.take(tenant, plan.weight)
+        self.slots.acquire(tenant, plan.weight)
 
-    def release(self, tenant: str) -> None:
-        self.places.give_back(tenant)
+    def release_slot(self, tenant: str) -> None:
+        self.slots.release(tenant)

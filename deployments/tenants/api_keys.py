@@ -1,10 +1,10 @@
-"""Who is calling: tenants, the keys that name them, and what a key may do.
+"""API keys: how they are made, checked and stored, and the tenant and scopes that each gives.
 
 A key reads `wn_live_<key id>_<secret><checksum>`: the id finds the record, the checksum lets a typo
-be refused without looking, and only a hash of the secret is kept. The secret has 256 random bits,
-so a plain SHA-256 of it cannot be searched and no slow hash is needed.
+be refused without a lookup, and only a hash of the secret is stored. The secret has 256 random
+bits, so a plain SHA-256 of it cannot be brute-forced and no slow hash is needed.
 
-Knows no HTTP, no Ray and no database: whoever holds the records gives them to the ring.
+Knows no HTTP, no Ray and no database: a KeyRing is given the records it checks against.
 """
 
 import hashlib
@@ -28,8 +28,8 @@ _SECRET_LENGTH = 43
 _CHECKSUM_LENGTH = 6
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-# No hash, and as long as one: an id that is not known takes as long as one that is.
-_NOBODYS = "-" * 64
+# As long as a hash, so that an unknown id takes as long to refuse as a known one.
+_UNKNOWN_HASH = "-" * 64
 
 DEFAULT_PLAN = "default"
 
@@ -39,8 +39,10 @@ TenantId = Annotated[str, StringConstraints(pattern=TENANT_NAME)]
 
 
 class KeyRecord(BaseModel):
-    """What is kept of a key: whose it is, the SHA-256 (hex) of its secret, the last characters of
-    it as a whole, and what it may do. Times are seconds since 1970."""
+    """A stored key: its tenant, its scopes and the SHA-256 (hex) of its secret.
+
+    `last4` are the last characters of the whole key. Times are seconds since 1970.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -54,13 +56,13 @@ class KeyRecord(BaseModel):
     revoked: float | None = None
 
 
-# An error of it is logged, and a hash is nothing to log.
+# Validation errors are logged, and a hash must not be.
 _RECORDS = TypeAdapter(list[KeyRecord], config=ConfigDict(hide_input_in_errors=True))
 
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A caller: the tenant, the plan it is on, and the key it came with."""
+    """An authenticated caller: the tenant, its plan, and the key it used with that key's scopes."""
 
     id: str
     plan: str = DEFAULT_PLAN
@@ -68,16 +70,16 @@ class Tenant:
     scopes: frozenset[Scope] = frozenset(ALL_SCOPES)
 
     def require(self, scope: Scope) -> None:
-        """Raises Forbidden, which names what the key lacks."""
+        """Raise Forbidden, naming the scope, unless the key has it."""
         if scope not in self.scopes:
             raise Forbidden(
-                f"this API key lacks the scope '{scope}': use one that has it, or have one made"
+                f"this API key lacks the scope '{scope}': use a key that has it, or create one"
             )
 
 
 @dataclass(frozen=True, slots=True)
-class Directory:
-    """All keys, and the plan of each tenant that is not disabled, as they were at a revision."""
+class RegistrySnapshot:
+    """The keys, and the plan of each enabled tenant, as the registry had them at a revision."""
 
     revision: int
     keys: tuple[KeyRecord, ...]
@@ -93,38 +95,41 @@ class _Entry:
 
 @dataclass(slots=True)
 class KeyRing:
-    """The keys that open something now. `clock` tells seconds since 1970."""
+    """The keys that are valid now. `clock` returns seconds since 1970."""
 
     clock: Clock
     _entries: dict[str, _Entry] = field(default_factory=dict)
 
-    def replace(self, directory: Directory) -> None:
-        """What is in the directory holds from now on, and nothing else."""
+    def replace(self, snapshot: RegistrySnapshot) -> None:
+        """Accept the keys of this snapshot from now on, and no others."""
         self._entries = {
             record.key_id: _Entry(
                 record.secret_sha256,
                 float("inf") if record.expires is None else record.expires,
                 Tenant(
                     record.tenant,
-                    directory.plans[record.tenant],
+                    snapshot.plans[record.tenant],
                     record.key_id,
                     frozenset(record.scopes),
                 ),
             )
-            for record in directory.keys
-            if record.revoked is None and record.tenant in directory.plans
+            for record in snapshot.keys
+            if record.revoked is None and record.tenant in snapshot.plans
         }
 
     def tenant_of(self, key: str) -> Tenant:
-        """Raises Unauthorized for a key that is malformed, and alike for one that is unknown,
-        expired or revoked, has another secret or belongs to a tenant that is disabled."""
+        """Return the tenant that a key belongs to.
+
+        Raises Unauthorized if the key is malformed; with one other message if it is unknown,
+        expired, revoked, has a wrong secret or belongs to a disabled tenant.
+        """
         key_id, _, rest = key.removeprefix(_PREFIX).partition("_")
         secret, checksum = rest[:_SECRET_LENGTH], rest[_SECRET_LENGTH:]
         well_formed = key.startswith(_PREFIX) and key.isascii()
         if not well_formed or checksum != _checksum(key_id + secret):
             raise Unauthorized("this is not a Winnow API key: check that it was copied whole")
         entry = self._entries.get(key_id)
-        expected = entry.secret_sha256 if entry else _NOBODYS
+        expected = entry.secret_sha256 if entry else _UNKNOWN_HASH
         known = hmac.compare_digest(expected, _sha256(secret))
         if not known or entry is None or entry.expires <= self.clock():
             raise Unauthorized("this API key is not known here")
@@ -137,7 +142,7 @@ def new_key(
     created: float = 0.0,
     expires: float | None = None,
 ) -> tuple[str, KeyRecord]:
-    """A fresh key, to be shown once, and the record to keep."""
+    """Make a key. Return it, to be shown once, and the record to store."""
     key_id = _random(_ID_LENGTH)
     secret = _random(_SECRET_LENGTH)
     key = f"{_PREFIX}{key_id}_{secret}{_checksum(key_id + secret)}"
@@ -154,7 +159,7 @@ def new_key(
 
 
 def write_keys(path: Path, records: list[KeyRecord]) -> None:
-    """Replace the key file in one step, readable by its owner alone."""
+    """Replace the key file atomically, with mode 0600."""
     fresh = path.with_suffix(".new")
     fresh.touch(mode=0o600)
     fresh.write_bytes(_RECORDS.dump_json(records, indent=1))
@@ -162,7 +167,7 @@ def write_keys(path: Path, records: list[KeyRecord]) -> None:
 
 
 def read_keys(path: Path) -> list[KeyRecord]:
-    """Raises OSError, or ValueError if it is not a whole file of keys."""
+    """Read a key file. Raises OSError, or ValueError if it is malformed."""
     return _RECORDS.validate_json(path.read_bytes())
 
 

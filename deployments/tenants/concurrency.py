@@ -1,9 +1,9 @@
-"""Requests under way in one process: how many there may be, in fair shares of its tenants.
+"""Concurrency slots of one process, shared among its tenants by weight.
 
-Whatever is slow behind it, a Router must not take in more than it can hold, and a tenant that fills
-its share must not keep another from its own. A tenant alone may have all places; a newcomer gets
-its share at once, and for so long there are more under way than places, until those over their
-share have come down to it.
+However slow the stages behind it are, a Router must not hold more requests than it has memory for,
+and one tenant must not keep another from its share. A tenant alone may hold all slots. A newcomer
+gets its share immediately, so the total may exceed the limit until the others have come down to
+their shares.
 
 Pure: counts, and knows neither requests nor time.
 """
@@ -14,40 +14,41 @@ from deployments.errors import Overloaded
 
 
 @dataclass(slots=True)
-class _Taken:
+class _Share:
     weight: float
-    count: int = 0
+    held: int = 0
 
 
 class ConcurrencySlots:
-    """`total` may be turned at any time."""
+    """A weighted semaphore. `total` may be changed at any time."""
 
     def __init__(self, total: int) -> None:
         self.total = total
-        self._tenants: dict[str, _Taken] = {}
+        self._shares: dict[str, _Share] = {}
         self._weight = 0.0
 
-    def of(self, tenant: str) -> int:
-        """How many it has now."""
-        taken = self._tenants.get(tenant)
-        return taken.count if taken else 0
+    def held(self, tenant: str) -> int:
+        """Return the number of slots the tenant holds."""
+        share = self._shares.get(tenant)
+        return share.held if share else 0
 
-    def take(self, tenant: str, weight: float) -> None:
-        """Raises Overloaded. Otherwise `give_back` is owed."""
-        taken = self._tenants.get(tenant) or _Taken(weight)
-        weights = self._weight + (0.0 if taken.count else taken.weight)
-        if taken.count >= self.total * taken.weight / weights:
+    def acquire(self, tenant: str, weight: float) -> None:
+        """Take a slot; the caller must call `release`. Raises Overloaded over its share."""
+        share = self._shares.get(tenant) or _Share(weight)
+        weights = self._weight + (0.0 if share.held else share.weight)
+        if share.held >= self.total * share.weight / weights:
             raise Overloaded(
                 "as many of this tenant's requests are under way as there is room for: try again"
                 " shortly"
             )
-        taken.count += 1
-        self._tenants[tenant] = taken
+        share.held += 1
+        self._shares[tenant] = share
         self._weight = weights
 
-    def give_back(self, tenant: str) -> None:
-        taken = self._tenants[tenant]
-        taken.count -= 1
-        if not taken.count:
-            del self._tenants[tenant]
-            self._weight = sum(one.weight for one in self._tenants.values())
+    def release(self, tenant: str) -> None:
+        share = self._shares[tenant]
+        share.held -= 1
+        if not share.held:
+            del self._shares[tenant]
+            # Summed anew: subtracting would let rounding errors add up.
+            self._weight = sum(other.weight for other in self._shares.values())

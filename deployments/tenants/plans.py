@@ -1,5 +1,7 @@
-"""What a tenant may have. Plans stand in the Router's `user_config`, where they are turned live;
-which tenant is on which is in the control store.
+"""Plans: the limits, weight and lanes of a tenant.
+
+Plans are part of the Router's `user_config`, so they change without a restart. Which tenant is on
+which plan is in the control store.
 
 Pure: counts nothing and knows no tenant.
 """
@@ -16,9 +18,12 @@ PlanName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]
 
 
 class Plan(BaseModel):
-    """Null is without limit. A minute's requests or tokens may come at once. A tenant of `weight` 2
-    gets twice the share of one of weight 1 where both wait. Lanes: searches are interactive,
-    document upserts bulk, all else default."""
+    """The limits of one plan; None is no limit.
+
+    A whole minute's requests or tokens may come in one burst. While both wait, a tenant of
+    `weight` 2 gets twice the share of one of weight 1. Lanes: searches are interactive, document
+    upserts bulk, all other requests default.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -29,20 +34,25 @@ class Plan(BaseModel):
     weight: float = Field(default=1.0, gt=0)
     lanes: tuple[Lane, ...] = Field(default=LANES, min_length=1)
 
-    def lane(self, asked: Lane) -> Lane:
-        """The best lane that the plan allows and that is no better than `asked`.
+    def lane(self, requested: Lane) -> Lane:
+        """Return the highest lane that the plan allows and that is not above `requested`.
 
-        Raises LaneNotAllowed where there is none.
+        Raises LaneNotAllowed if there is none.
         """
-        for lane in LANES[LANES.index(asked) :]:
+        for lane in LANES[LANES.index(requested) :]:
             if lane in self.lanes:
                 return lane
-        raise LaneNotAllowed(f"this tenant's plan has no '{asked}' work, which this request is")
+        raise LaneNotAllowed(
+            f"this request is '{requested}' work, which this tenant's plan does not include"
+        )
 
 
 class Plans(BaseModel):
-    """By name. A tenant whose plan is not here is on the default one, which limits nothing unless
-    it is here. All together have `requests_at_once` under way at a Router, by weight."""
+    """Plans by name.
+
+    A tenant whose plan is missing here gets the default plan, which limits nothing unless it is
+    defined here. `requests_at_once` are the concurrency slots of one Router, shared by weight.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -1,7 +1,7 @@
-"""The control store as a Router has it: a copy of the keys, kept fresh, and usage, written back.
+"""The Router's side of the control store: a cached copy of the keys, and usage written back.
 
-The copy is in memory, so no request waits for the store; while the store is out of reach the last
-copy holds.
+Keys are checked against the copy in memory, so no request waits for the database. While the
+database is out of reach, the last copy stays valid and usage stays in the journal.
 """
 
 import asyncio
@@ -22,13 +22,13 @@ from deployments.tenants.usage.meter import Meter
 logger = logging.getLogger(__name__)
 
 _REFRESH_S = 1.0
-_PATIENCE_S = 5.0
-_QUIET_REFRESHES = 60
+_REFRESH_TIMEOUT_S = 5.0
+_LOG_EVERY_FAILURES = 60
 
 
 @dataclass(slots=True)
 class TenantStore:
-    """Made by `open`. `failed` is called for each time that the keys could not be asked for."""
+    """Create it with `open`. `failed` is called for each refresh of the keys that failed."""
 
     database: Database
     registry: Registry
@@ -37,7 +37,8 @@ class TenantStore:
     meter: Meter
     failed: Callable[[], None]
     _revision: int = -1
-    _failures: int = field(default=0)
+    _failures: int = 0
+    _refreshing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @classmethod
     async def open(
@@ -49,8 +50,10 @@ class TenantStore:
         failed: Callable[[], None],
         clock: Clock,
     ) -> "TenantStore":
-        """At `url`, or else in a file of `directory`; the usage journal is in `directory` anyhow.
-        `models`, `observe` and `clock` are as Meter's."""
+        """Connect to the database at `url`, or to an SQLite file in `directory` if it is None.
+
+        The usage journal is always in `directory`. `models`, `observe` and `clock` are as Meter's.
+        """
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         database = await Database.open(url or sqlite_url(directory / "control.db"))
         ledger = UsageLedger(database)
@@ -59,20 +62,22 @@ class TenantStore:
         return cls(database, registry, ledger, KeyRing(clock), meter, failed)
 
     async def start(self, keys_file: Path) -> None:
-        """Take in the keys of the file, and make the first copy. Raises OSError, ValueError."""
-        await self.registry.adopt(read_keys(keys_file))
+        """Import the keys of the file and make the first copy. Raises OSError, ValueError."""
+        await self.registry.import_keys(read_keys(keys_file))
         await self.refresh()
 
     async def refresh(self) -> None:
-        """Bring the copy up to date, if there has been a change."""
-        if await self.registry.revision() != self._revision:
-            directory = await self.registry.directory()
-            self.keys.replace(directory)
-            self._revision = directory.revision
+        """Replace the copy if the registry has changed."""
+        # One at a time: an older snapshot installed last would bring revoked keys back.
+        async with self._refreshing:
+            if await self.registry.revision() != self._revision:
+                snapshot = await self.registry.snapshot()
+                self.keys.replace(snapshot)
+                self._revision = snapshot.revision
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Within it the copy is kept fresh and usage is stored; all of it is, at the end."""
+        """Refresh the copy and store usage in the background; store the rest at the end."""
         tasks = [asyncio.create_task(self._keep_fresh()), asyncio.create_task(self.meter.run())]
         try:
             yield
@@ -87,11 +92,11 @@ class TenantStore:
         while True:
             await asyncio.sleep(_REFRESH_S)
             try:
-                async with asyncio.timeout(_PATIENCE_S):
+                async with asyncio.timeout(_REFRESH_TIMEOUT_S):
                     await self.refresh()
                 self._failures = 0
-            except Exception:  # whatever the database raises must not end the loop
+            except Exception:  # no error of the database may end the loop
                 self.failed()
-                if self._failures % _QUIET_REFRESHES == 0:
+                if self._failures % _LOG_EVERY_FAILURES == 0:
                     logger.exception("the control store is out of reach: keys stay as they were")
                 self._failures += 1

@@ -1,15 +1,15 @@
-"""How a text becomes what a model was trained to read. Templates are data of a profile.
+"""Prompt templates: the format in which a model was trained to read texts and pairs.
 
-A template is cut where truncation may act: only the `text` of an embedding and the `document` of a
-pair are ever shortened, so the tokens a model pools from (`suffix`) are always there. The pieces
-`prefix`, `separator` and `suffix` may hold special tokens; the user's own text may not: a document
-that spells `<|im_end|>` is read as those characters.
+Templates are part of a profile. They consist of pieces, because only the text of an embedding and
+the document of a pair are ever truncated: the tokens that a model pools from (`suffix`) always
+remain. `prefix`, `separator` and `suffix` may contain special tokens. The user's text may not: a
+document with `<|im_end|>` is read as those characters.
 
-A tokenizer splits at the pieces' edges. Where that would tokenise differently than the whole
-string (BPE joins a space to the word after it), the template puts the space in front of the later
-piece, which gives the same ids as the model card's own code.
+Each piece is tokenised by itself. Where that would differ from tokenising the whole string (BPE
+joins a space to the word after it), the template puts the space at the start of the later piece,
+which gives the same ids as the model card's code.
 
-Knows no tokenizer: `tokenizer` applies these.
+Knows no tokenizer: `tokenizer` applies the templates.
 """
 
 from dataclasses import dataclass
@@ -17,11 +17,14 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+# Which end of a text that is too long goes; NONE refuses it.
+Truncation = Literal["NONE", "START", "END"]
+
 DEFAULT_INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
 
 
 class EmbedTemplate(BaseModel):
-    """One text: prefix + text + suffix, where a query's text is first put into `query`."""
+    """The format of a text to embed: prefix + text + suffix; a query's text is put into `query`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -31,21 +34,21 @@ class EmbedTemplate(BaseModel):
     instruction: str = DEFAULT_INSTRUCTION
 
     def query_text(self, query: str) -> str:
-        return self._asked().replace("{query}", query)
+        return self._query_format().replace("{query}", query)
 
     def query_starts(self) -> int:
-        """Where in `query_text` the query itself begins, in characters."""
-        return self._asked().index("{query}")
+        """Return the character of `query_text` at which the query itself begins."""
+        return self._query_format().index("{query}")
 
-    def _asked(self) -> str:
+    def _query_format(self) -> str:
         return self.query.replace("{instruction}", self.instruction)
 
 
 class RerankTemplate(BaseModel):
-    """One pair: prefix + query part + separator + document part + suffix.
+    """The format of a pair to score: prefix + query + separator + document + suffix.
 
-    `segments` is true for models that tell the query from the document by token type ids; the
-    second segment then begins after `separator`.
+    `segments` is for models that tell query and document apart by token type ids; the second
+    segment begins after `separator`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -67,8 +70,10 @@ class RerankTemplate(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """How a text that is too long is cut: to `max_tokens` (None: what the model reads), keeping
-    its start or its end."""
+    """Truncation of a long text to `max_tokens`, keeping its start or its end.
+
+    None is the model's own limit.
+    """
 
     max_tokens: int | None = None
     keep: Literal["start", "end"] = "start"

@@ -1,7 +1,7 @@
-"""A document's tokens as they are kept beside it, so that a search need not tokenise it again.
+"""The stored form of a document's rerank tokens, so that a search need not tokenise it again.
 
-They are marked with who made them (tokenizer, template and length, as `RerankEncoder.reader`), and
-are of no use to any other. Knows no tokenizer and no store.
+The token ids follow a digest of what they depend on (tokenizer, template and maximum length), and
+are ignored if that has changed. Knows no tokenizer and no store.
 """
 
 from collections.abc import Sequence
@@ -9,16 +9,16 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-READER_BYTES = 8
+DIGEST_BYTES = 8
 
 
-def keep(reader: bytes, ids: Sequence[int]) -> bytes:
-    """The mark of who reads them, and the ids as little-endian int32."""
-    return reader + np.asarray(ids, "<i4").tobytes()
+def dump_tokens(digest: bytes, ids: Sequence[int]) -> bytes:
+    """Return the digest, DIGEST_BYTES long, and the ids as little-endian int32."""
+    return digest + np.asarray(ids, "<i4").tobytes()
 
 
-def kept_for(reader: bytes, kept: bytes | None) -> NDArray[np.int32] | None:
-    """The ids, int32 [tokens]; None if they are not there or another's."""
-    if kept is None or kept[:READER_BYTES] != reader:
+def load_tokens(digest: bytes, stored: bytes | None) -> NDArray[np.int32] | None:
+    """Return the ids, int32 [tokens]; None if there are none or their digest is another."""
+    if stored is None or stored[:DIGEST_BYTES] != digest:
         return None
-    return np.frombuffer(kept, "<i4", offset=READER_BYTES)
+    return np.frombuffer(stored, "<i4", offset=DIGEST_BYTES)

@@ -1,7 +1,7 @@
-"""Text to token ids, once, at the edge: exact counts for limits, usage, truncation and batching.
+"""Tokenisation, once, in the Router: exact counts for limits, usage, truncation and batching.
 
-The only module that imports the tokenizer libraries. It works in batches through the Rust
-tokenizer, which releases the GIL, and keeps long work off the event loop. Knows no engine.
+Works in batches, through the Rust tokenizer that releases the GIL, with long texts off the event
+loop. The only module that imports tokenizer libraries. Knows no engine.
 """
 
 import asyncio
@@ -17,21 +17,21 @@ from tokenizers import Tokenizer
 
 from deployments.errors import InvalidRequest
 from deployments.rows.token_rows import TokenRows
-from deployments.text import stored_tokens as document_tokens
 from deployments.text.prompts import Cut, EmbedTemplate, RerankTemplate
+from deployments.text.stored_tokens import DIGEST_BYTES, dump_tokens, load_tokens
 
-# A text that will be cut is read this far at first: hardly any token is longer on average.
-_CHARACTERS_A_TOKEN = 16
-# About, for what may be refused before it is read.
-_MEAN_CHARACTERS_A_TOKEN = 4
-# Below this many characters a hop to another thread costs more than the work (about 0.1 ms).
+# Characters read for each token of a text that will be truncated: few texts have more a token.
+_MAX_CHARACTERS_PER_TOKEN = 16
+# For estimates before tokenisation.
+_MEAN_CHARACTERS_PER_TOKEN = 4
+# Below this many characters, a hop to another thread costs more than the work (about 0.1 ms).
 _CHARACTERS_ON_LOOP = 2_000
 
 T = TypeVar("T")
 
 
 def load_tokenizer(directory: Path) -> Tokenizer:
-    """The Rust tokenizer of a model directory, without padding or truncation."""
+    """Load the Rust tokenizer of a model directory, without padding or truncation."""
     file = directory / "tokenizer.json"
     tokenizer = Tokenizer.from_file(str(file)) if file.is_file() else _converted(directory)
     tokenizer.no_padding()
@@ -40,15 +40,15 @@ def load_tokenizer(directory: Path) -> Tokenizer:
 
 
 def _converted(directory: Path) -> Tokenizer:
-    """Of a directory that has an older form of the vocabulary only."""
-    # It brings torch: seconds, and some hundred MB, that a Router need not have.
+    """Convert the tokenizer of a directory that has only an older vocabulary format."""
+    # Imported late: it loads torch, which costs a Router seconds and some hundred MB.
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(directory).backend_tokenizer
 
 
-class _Pieces:
-    """Encodes a template's fixed pieces with, and the user's text without, special tokens."""
+class _PieceTokenizer:
+    """Tokenises a template's fixed pieces with, and the user's texts without, special tokens."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
@@ -64,37 +64,39 @@ class _Pieces:
         return [encoding.ids for encoding in encoded]
 
     def beginnings(self, texts: Sequence[str], tokens: int) -> list[list[int]]:
-        """At least the first `tokens` of each text, without reading all of a book."""
-        most = tokens * _CHARACTERS_A_TOKEN
-        rows = self.texts([_beginning(text, most) for text in texts])
+        """Return at least the first `tokens` of each text, without reading all of a long one."""
+        characters = tokens * _MAX_CHARACTERS_PER_TOKEN
+        rows = self.texts([_beginning(text, characters) for text in texts])
         for index, (text, row) in enumerate(zip(texts, rows, strict=True)):
-            if len(text) > most and len(row) < tokens:
+            if len(text) > characters and len(row) < tokens:
                 [rows[index]] = self.texts([text])
         return rows
 
     def tokens_before(self, text: str, character: int) -> int:
-        """How many tokens of `text` begin before `character`."""
+        """Return how many tokens of `text` begin before `character`."""
         offsets = self._tokenizer.encode(text, add_special_tokens=False).offsets
         return sum(start < character for start, _ in offsets)
 
 
-def _beginning(text: str, most: int) -> str:
-    """At most `most` characters, or all of it where no space lies near to cut at: only there do
-    the tokens before the cut not depend on what comes after."""
-    if len(text) <= most:
+def _beginning(text: str, characters: int) -> str:
+    """Cut a text at the last space within `characters`, or not at all if none is near.
+
+    Only at a space do the tokens before the cut not depend on the text after it.
+    """
+    if len(text) <= characters:
         return text
-    end = max(text.rfind(space, most // 2, most) for space in " \n")
+    end = max(text.rfind(space, characters // 2, characters) for space in " \n")
     return text[:end].rstrip() if end >= 0 else text
 
 
 class EmbedEncoder:
-    """Texts to rows for an embedder: prefix + text + suffix, at most `max_model_len` tokens.
+    """Tokenises texts for an embedder: prefix + text + suffix, at most `max_model_len` tokens.
 
-    With no `cut`, a text that is too long raises InvalidRequest.
+    Without a `cut`, a text that is too long raises InvalidRequest.
     """
 
     def __init__(self, tokenizer: Tokenizer, template: EmbedTemplate, max_model_len: int) -> None:
-        self._pieces = _Pieces(tokenizer)
+        self._pieces = _PieceTokenizer(tokenizer)
         self._template = template
         self._prefix = self._pieces.fixed(template.prefix)
         self._suffix = self._pieces.fixed(template.suffix)
@@ -102,79 +104,81 @@ class EmbedEncoder:
         self._max_model_len = max_model_len
 
     def queries(self, texts: Sequence[str], cut: Cut | None) -> TokenRows:
-        """Only the query is cut, never its instruction."""
+        """Tokenise queries; only the query itself is ever cut, not its instruction."""
         starts = self._template.query_starts()
         return self._rows([self._template.query_text(text) for text in texts], cut, starts)
 
     def documents(self, texts: Sequence[str], cut: Cut | None) -> TokenRows:
         return self._rows(texts, cut, 0)
 
-    def about_tokens(self, texts: Sequence[str]) -> float:
-        return sum(_about_tokens(len(text), self._max_model_len) for text in texts)
+    def estimated_tokens(self, texts: Sequence[str]) -> float:
+        return sum(_estimated_tokens(len(text), self._max_model_len) for text in texts)
 
     def _rows(self, texts: Sequence[str], cut: Cut | None, starts: int) -> TokenRows:
-        room = self._max_model_len - self._fixed_tokens
+        limit = self._max_model_len - self._fixed_tokens
         if cut is None:
             rows = self._pieces.texts(texts)
-            self._refuse_long(rows, room)
+            self._refuse_long(rows, limit)
         else:
             if cut.max_tokens is not None:
-                room = max(1, min(room, cut.max_tokens - self._fixed_tokens))
+                limit = max(1, min(limit, cut.max_tokens - self._fixed_tokens))
             if cut.keep == "start":
-                rows = self._pieces.beginnings(texts, room)
+                rows = self._pieces.beginnings(texts, limit)
             else:
                 rows = self._pieces.texts(texts)
             rows = [
-                row if len(row) <= room else self._shorten(row, text, room, cut.keep, starts)
+                row if len(row) <= limit else self._shorten(row, text, limit, cut.keep, starts)
                 for row, text in zip(rows, texts, strict=True)
             ]
+        if not self._fixed_tokens:
+            _refuse_empty(rows)
         return TokenRows.pack([self._prefix + row + self._suffix for row in rows])
 
     def _shorten(
-        self, row: list[int], text: str, room: int, keep: Literal["start", "end"], starts: int
+        self, row: list[int], text: str, limit: int, keep: Literal["start", "end"], starts: int
     ) -> list[int]:
         head = self._pieces.tokens_before(text, starts) if starts else 0
-        left = max(1, room - head)
-        asked = row[head:]
-        return row[:head] + (asked[:left] if keep == "start" else asked[-left:])
+        left = max(1, limit - head)
+        body = row[head:]
+        return row[:head] + (body[:left] if keep == "start" else body[-left:])
 
-    def _refuse_long(self, rows: Sequence[Sequence[int]], room: int) -> None:
+    def _refuse_long(self, rows: Sequence[Sequence[int]], limit: int) -> None:
         for index, row in enumerate(rows):
-            if len(row) > room:
+            if len(row) > limit:
                 raise InvalidRequest(
-                    f"text {index} has {len(row)} tokens and this model reads at most {room}:"
+                    f"text {index} has {len(row)} tokens and this model reads at most {limit}:"
                     " shorten or split it, or ask for truncation",
                     param="input",
                 )
 
 
 class RerankEncoder:
-    """Pairs to rows for a reranker: only the document is ever cut.
+    """Tokenises pairs for a reranker: only the document is ever cut.
 
-    A query may fill half of what the model reads, so that about half is left for the document; a
-    longer one raises InvalidRequest.
+    A query may have half of `max_model_len`, so that about half is left for the document; a longer
+    one raises InvalidRequest.
     """
 
     def __init__(self, tokenizer: Tokenizer, template: RerankTemplate, max_model_len: int) -> None:
-        self._pieces = _Pieces(tokenizer)
+        self._pieces = _PieceTokenizer(tokenizer)
         self._template = template
         self._prefix = self._pieces.fixed(template.prefix)
         self._separator = self._pieces.fixed(template.separator)
         self._suffix = self._pieces.fixed(template.suffix)
         self._max_model_len = max_model_len
-        self._reader = _digest(tokenizer.to_str(), template.document, str(max_model_len))
+        self._digest = _digest(tokenizer.to_str(), template.document, str(max_model_len))
         if max_model_len < 3 * (len(self._prefix) + len(self._separator) + len(self._suffix)):
             raise ValueError(f"max_model_len {max_model_len} leaves no room beside the template")
 
     def keep(self, documents: Sequence[str]) -> list[bytes]:
-        """Of each document what `pairs` will need of its tokens, to be kept beside it."""
+        """Return each document's tokens in the form to be stored, for `pairs` to use later."""
         rows = self._beginnings(documents, self._max_model_len)
-        return [document_tokens.keep(self._reader, row[: self._max_model_len]) for row in rows]
+        return [dump_tokens(self._digest, row[: self._max_model_len]) for row in rows]
 
-    def unread(self, documents: Sequence[str], kept: Sequence[bytes | None]) -> list[str]:
-        """The documents whose tokens were not kept, or were kept for another reader."""
-        known = self._known(documents, kept)
-        return [text for text, ids in zip(documents, known, strict=True) if ids is None]
+    def untokenised(self, documents: Sequence[str], kept: Sequence[bytes | None]) -> list[str]:
+        """Return the documents without usable stored tokens."""
+        stored = self._stored_ids(documents, kept)
+        return [text for text, ids in zip(documents, stored, strict=True) if ids is None]
 
     def pairs(
         self,
@@ -183,49 +187,49 @@ class RerankEncoder:
         max_tokens_per_doc: int | None,
         kept: Sequence[bytes | None] = (),
     ) -> TokenRows:
-        """`kept`, if there is any, is of each document what `keep` made of it, or None."""
+        """Tokenise the query with each document; `kept` has the results of `keep`, or None each."""
         head = self._head(query)
-        room = self._max_model_len - len(head) - len(self._suffix)
+        limit = self._max_model_len - len(head) - len(self._suffix)
         if max_tokens_per_doc is not None:
-            room = min(room, max_tokens_per_doc)
-        known = self._known(documents, kept)
-        unread = [text for text, ids in zip(documents, known, strict=True) if ids is None]
-        read = iter(self._beginnings(unread, room))
+            limit = min(limit, max_tokens_per_doc)
+        stored = self._stored_ids(documents, kept)
+        missing = [text for text, ids in zip(documents, stored, strict=True) if ids is None]
+        tokenised = iter(self._beginnings(missing, limit))
         bodies = [
-            (np.asarray(next(read), np.int32) if ids is None else ids)[:room] for ids in known
+            (np.asarray(next(tokenised), np.int32) if ids is None else ids)[:limit]
+            for ids in stored
         ]
         starts = [len(head)] * len(bodies) if self._template.segments else None
         return TokenRows.between(head, bodies, self._suffix, starts)
 
-    def about_tokens(self, query: str, documents: Sequence[str]) -> float:
-        asked = len(query)
-        return sum(_about_tokens(asked + len(text), self._max_model_len) for text in documents)
+    def estimated_tokens(self, query: str, documents: Sequence[str]) -> float:
+        return sum(
+            _estimated_tokens(len(query) + len(text), self._max_model_len) for text in documents
+        )
 
-    def _known(
+    def _stored_ids(
         self, documents: Sequence[str], kept: Sequence[bytes | None]
     ) -> list[NDArray[np.int32] | None]:
-        return [
-            document_tokens.kept_for(self._reader, one) for one in kept or [None] * len(documents)
-        ]
+        return [load_tokens(self._digest, one) for one in kept or [None] * len(documents)]
 
     def _beginnings(self, documents: Sequence[str], tokens: int) -> list[list[int]]:
         texts = [self._template.document_text(text) for text in documents]
         return self._pieces.beginnings(texts, tokens)
 
     def _head(self, query: str) -> list[int]:
-        [asked] = self._pieces.texts([self._template.query_text(query)])
+        [ids] = self._pieces.texts([self._template.query_text(query)])
         limit = self._max_model_len // 2
-        if len(asked) > limit:
+        if len(ids) > limit:
             raise InvalidRequest(
-                f"the query has {len(asked)} tokens with its instruction and this model takes at"
+                f"the query has {len(ids)} tokens with its instruction and this model takes at"
                 f" most {limit}: shorten it",
                 param="query",
             )
-        return self._prefix + asked + self._separator
+        return self._prefix + ids + self._separator
 
 
 class Encoder:
-    """Both encoders, awaitable: short texts are encoded at once, long ones on other threads."""
+    """Both encoders, awaitable: long texts are encoded on `threads` other threads."""
 
     def __init__(self, embed: EmbedEncoder, rerank: RerankEncoder, threads: int) -> None:
         self._embed = embed
@@ -233,12 +237,12 @@ class Encoder:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="tokenizer")
 
     def text_tokens(self, texts: Sequence[str]) -> float:
-        """About how many tokens the rows of `texts` will have, without reading them."""
-        return self._embed.about_tokens(texts)
+        """Estimate the tokens of the rows of `texts` from their lengths."""
+        return self._embed.estimated_tokens(texts)
 
     def pair_tokens(self, query: str, documents: Sequence[str]) -> float:
-        """About how many tokens the rows of these pairs will have, without reading them."""
-        return self._rerank.about_tokens(query, documents)
+        """Estimate the tokens of the rows of these pairs from their lengths."""
+        return self._rerank.estimated_tokens(query, documents)
 
     async def queries(self, texts: Sequence[str], cut: Cut | None) -> TokenRows:
         return await self._run(texts, lambda: self._embed.queries(texts, cut))
@@ -255,7 +259,7 @@ class Encoder:
     ) -> TokenRows:
         rerank = self._rerank
         return await self._run(
-            [query, *rerank.unread(documents, kept)],
+            [query, *rerank.untokenised(documents, kept)],
             lambda: rerank.pairs(query, documents, max_tokens_per_doc, kept),
         )
 
@@ -268,13 +272,20 @@ class Encoder:
         return await asyncio.get_running_loop().run_in_executor(self._threads, encode)
 
 
-def _about_tokens(characters: int, most: int) -> float:
-    return min(characters / _MEAN_CHARACTERS_A_TOKEN, most)
+def _refuse_empty(rows: Sequence[Sequence[int]]) -> None:
+    for index, row in enumerate(rows):
+        if not row:
+            raise InvalidRequest(
+                f"text {index} has no character that this model reads: leave it out", param="input"
+            )
+
+
+def _estimated_tokens(characters: int, limit: int) -> float:
+    return min(characters / _MEAN_CHARACTERS_PER_TOKEN, limit)
 
 
 def _digest(*parts: str) -> bytes:
-    """Of what decides the tokens of a document."""
-    whole = hashlib.blake2b(digest_size=document_tokens.READER_BYTES)
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for part in parts:
-        whole.update(part.encode() + b"\0")
-    return whole.digest()
+        digest.update(part.encode() + b"\0")
+    return digest.digest()

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, Depends, FastAPI, Response
+from fastapi_offline import FastAPIOffline
 
 from deployments.web.auth import bearer
 from deployments.web.dialects import admin, cohere, jina, openai, usage, winnow
@@ -16,6 +17,16 @@ from deployments.web.openapi_errors import Responses, declare_no_422, error_resp
 from deployments.web.schemas import Readiness
 from deployments.web.service import Service
 
+_OF_SEVERAL_VENDORS = (
+    "/v1/embeddings",
+    "/v1/models",
+    "/v1/rerank",
+    "/embeddings",
+    "/rerank",
+    "/infinity/",
+    "/openai/",
+)
+
 
 def build_http_app(service: Service) -> FastAPI:
     @asynccontextmanager
@@ -23,23 +34,27 @@ def build_http_app(service: Service) -> FastAPI:
         async with service.control.running():
             yield
 
-    app = FastAPI(
+    # FastAPI with the scripts of /docs and /redoc in the package: a closed cluster has no others.
+    app = FastAPIOffline(
         title="Winnow",
         version="0.1.0",
         description="Of these documents, which few matter to this query?",
         lifespan=lifespan,
+        redirect_slashes=False,  # clients repeat a DELETE at the place they are sent to
+        static_url="/docs/static",
+        strict_content_type=False,  # some clients send JSON and do not say so
     )
     guarded = guard(service.control.keys, service.admission, service.clock)
-    for dialect in (openai, jina, cohere):
-        _include(app, dialect.routes(service, guarded), error_responses(dialect.ErrorBody))
+    for vendor, body in ((openai, jina), (jina, jina), (cohere, cohere)):
+        _include(app, vendor.routes(service, guarded), error_responses(body.ErrorBody))
     for dialect in (winnow, usage, admin):
         errors = error_responses(openai.ErrorBody, stores=dialect is not usage)
         _include(app, dialect.routes(service, guarded), errors)
     add_error_handlers(
         app,
         [
-            ("/v2/", cohere.render_error),
-            ("/v1/rerank", jina.render_error),
+            *((path, jina.render_error) for path in _OF_SEVERAL_VENDORS),
+            *((path, cohere.render_error) for path in ("/v1/embed", "/v2/")),
             ("/", openai.render_error),
         ],
     )

@@ -1,4 +1,4 @@
-"""Who is calling, from the header `Authorization: Bearer KEY`."""
+"""Who is calling, from the header `Authorization: Bearer KEY`, or Azure's `api-key: KEY`."""
 
 from typing import Annotated
 
@@ -13,14 +13,15 @@ bearer = HTTPBearer(auto_error=False, description="A Winnow API key")
 
 
 async def authenticate(request: Request, keys: KeyRing) -> Tenant:
-    """Raises Unauthorized for want of a known key."""
+    """Return the tenant of the request's key; raises Unauthorized for a missing or unknown key."""
     credentials = await bearer(request)
-    if credentials is None:
+    key = credentials.credentials if credentials else request.headers.get("api-key")
+    if not key:
         raise Unauthorized("no API key: send the header 'Authorization: Bearer <key>'")
-    return keys.tenant_of(credentials.credentials)
+    return keys.tenant_of(key)
 
 
-# A coroutine, because FastAPI sends plain functions to its thread pool.
+# A coroutine, because FastAPI runs plain functions in its thread pool.
 async def _call(request: Request) -> Admitted:
     call: Admitted = request.state.call
     return call

@@ -1,31 +1,40 @@
-"""Request bodies at the edge: read up to a limit of size and time, parsed once by orjson.
+"""Request bodies: read up to a limit of size and time, parsed once by orjson.
 
-orjson refuses what JSON does not allow (NaN, lone surrogates, bytes that are not UTF-8), which the
-standard parser lets through.
+orjson refuses what is not JSON but passes the standard library's parser: NaN, lone surrogates,
+bytes that are not UTF-8.
 """
 
 import asyncio
+import codecs
+import json
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
 from fastapi import Request
 
-from deployments.errors import PayloadTooLarge, RequestTimeout
+from deployments.errors import InvalidRequest, PayloadTooLarge, RequestTimeout, UnsupportedMedia
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 MAX_DISCARDED_BYTES = 64 * 1024 * 1024
 BODY_TIMEOUT_S = 30.0
 
+_OF_SURROGATES = "surrogate in string"
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
 
 class BoundedRequest(Request):
-    """Raises PayloadTooLarge for a body over the limit, RequestTimeout for one that is slow.
+    """Raises PayloadTooLarge for a body over the limit, RequestTimeout for one that is slow,
+    UnsupportedMedia for one that is compressed.
 
-    What is over the limit is read and thrown away, up to a second limit: a client that is still
-    sending would see a broken connection instead of the answer.
+    What exceeds the limit is read and discarded, up to a second limit: a client that is still
+    sending when the connection closes does not see the answer.
     """
 
     async def body(self) -> bytes:
         if not hasattr(self, "_body"):
+            _require_plain(self)
             try:
                 async with asyncio.timeout(BODY_TIMEOUT_S):
                     self._body = await self._read()
@@ -55,6 +64,50 @@ class BoundedRequest(Request):
         return b"".join(chunks)
 
     async def json(self) -> Any:
+        """Raises JSONDecodeError, or InvalidRequest where it is known which field is at fault."""
         if not hasattr(self, "_json"):
-            self._json = orjson.loads(await self.body())
+            body = (await self.body()).removeprefix(codecs.BOM_UTF8)
+            try:
+                self._json = orjson.loads(body)
+            except orjson.JSONDecodeError as error:
+                if _OF_SURROGATES in error.msg:
+                    _name_lone_surrogate(body)
+                raise
         return self._json
+
+
+def _require_plain(request: Request) -> None:
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise UnsupportedMedia(
+            f"the body has the content-encoding '{encoding[:32]}', which is not read here: send it"
+            " as it is, without compression"
+        )
+
+
+def _name_lone_surrogate(body: bytes) -> None:
+    """Raises InvalidRequest with the field whose text holds half of a surrogate pair, as JavaScript
+    leaves it where a text is cut within an emoji; orjson says only at which byte."""
+    try:
+        parsed = json.loads(body)
+    except (ValueError, RecursionError):
+        return
+    for field, text in _texts(parsed, ""):
+        if _SURROGATE.search(text):
+            raise InvalidRequest(
+                f"'{field}' holds a lone surrogate, half of a character that was cut in two: remove"
+                " it, or put U+FFFD in its place",
+                param=field,
+            )
+
+
+def _texts(value: Any, field: str) -> Iterator[tuple[str, str]]:
+    """Every text below `value` with the path to it, dots between the steps; a key is a text too."""
+    if isinstance(value, str):
+        yield field, value
+    elif isinstance(value, list | dict):
+        for step, item in value.items() if isinstance(value, dict) else enumerate(value):
+            below = f"{field}.{_SURROGATE.sub('?', str(step))}".removeprefix(".")
+            if isinstance(step, str):
+                yield below, step
+            yield from _texts(item, below)

@@ -48,7 +48,7 @@ def add_error_handlers(app: FastAPI, dialects: Sequence[tuple[str, RenderError]]
 
     async def on_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return respond(request, invalid_request(error.errors()))
+        return respond(request, invalid_request(error.errors(), error.body))
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -64,36 +64,64 @@ def add_error_handlers(app: FastAPI, dialects: Sequence[tuple[str, RenderError]]
     app.add_exception_handler(Exception, on_defect)
 
 
-def invalid_request(problems: Sequence[Any]) -> InvalidRequest:
-    """The first few problems pydantic found, as one sentence each."""
-    parts = [_sentence(problem) for problem in problems[:_SHOWN_PROBLEMS]]
-    if len(problems) > _SHOWN_PROBLEMS:
-        parts.append(f"and {len(problems) - _SHOWN_PROBLEMS} more problems")
-    first = _field(problems[0]) if problems else None
-    return InvalidRequest("; ".join(parts), param=first or None)
+def invalid_request(problems: Sequence[Any], body: Any = None) -> InvalidRequest:
+    """The first few fields in which pydantic found problems, as one sentence each."""
+    by_field: dict[str, list[Any]] = {}
+    for problem in problems:
+        by_field.setdefault(_field(problem, body), []).append(problem)
+    parts = [_sentence(field, found) for field, found in by_field.items()]
+    if len(parts) > _SHOWN_PROBLEMS:
+        more = len(parts) - _SHOWN_PROBLEMS
+        parts[_SHOWN_PROBLEMS:] = [f"and {more} more problem{'s' if more > 1 else ''}"]
+    return InvalidRequest("; ".join(parts), param=next(iter(by_field), None) or None)
 
 
-def _sentence(problem: Any) -> str:
-    if problem["type"] == "json_invalid":
+def _sentence(field: str, problems: Sequence[Any]) -> str:
+    [first, *others] = problems
+    if first["type"] == "json_invalid":
         return "the body is not valid JSON (UTF-8, no NaN, no lone surrogates)"
-    field = _field(problem)
-    if not field and problem["type"] in ("model_attributes_type", "missing"):
+    if not field and first["type"] in ("model_attributes_type", "missing"):
         return "send a JSON object with the header 'Content-Type: application/json'"
-    if problem["type"] == "extra_forbidden":
+    if first["type"] == "extra_forbidden":
         return f"'{field}' is not a field of this request: remove it"
-    message = problem["msg"].removeprefix("Value error, ")
+    # Several of one field are those of the types that it may have.
+    messages = [first["msg"].removeprefix("Value error, ")]
+    messages += [other["msg"].removeprefix("Input should be a valid ") for other in others]
+    message = ", or ".join(dict.fromkeys(messages))
     return f"'{field}': {message}" if field else message
 
 
-def _field(problem: Any) -> str:
-    """`documents.3.text`, without the place (body, path) and the tags of a union."""
-    steps = [str(step) for step in problem["loc"][1:] if not str(step).startswith("as ")]
-    return ".".join(steps)
+def _field(problem: Any, body: Any) -> str:
+    """`documents.3.text`: the steps of pydantic's place that are in what was sent, and the last
+    where it is the one that is missing. The others are of our declarations: the place (body, path),
+    the branches of a union, the functions that look at a value."""
+    place, *steps = problem["loc"]
+    if place != "body" or problem["type"] == "json_invalid":
+        return "" if place == "body" else ".".join(map(str, steps))
+    kept: list[str] = []
+    current = body
+    for position, step in enumerate(steps, 1):
+        missing = position == len(steps) and problem["type"] == "missing"
+        if not missing and not _holds(current, step):
+            continue
+        kept.append(str(step))
+        current = None if missing else current[step]
+    return ".".join(kept)
+
+
+def _holds(value: Any, step: Any) -> bool:
+    if isinstance(value, dict):
+        return step in value
+    return isinstance(value, list) and isinstance(step, int) and step < len(value)
 
 
 def _from_http(request: Request, error: HTTPException) -> WinnowError:
+    if isinstance(error.__cause__, WinnowError):  # FastAPI hides what went wrong in a body
+        return error.__cause__
     if error.status_code == 404:
-        return NotFound(f"there is no route {request.method} {request.url.path}")
+        return NotFound(
+            f"there is no route {request.method} {request.url.path}: /docs shows those there are"
+        )
     if error.status_code == 405:
         return MethodNotAllowed(f"{request.url.path} does not answer {request.method}")
     return InvalidRequest(error.detail)

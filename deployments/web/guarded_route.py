@@ -1,6 +1,7 @@
-"""What happens to a request before and after its route sees it: the key is checked, the plan lets
-it in, the body is read, all in the time that its query allows; what was served is billed before it
-leaves."""
+"""The class of all routes that need a key.
+
+Before the handler: the key, its scope, the path, the plan's limits, the query, the body; after it:
+usage and rate-limit headers. The deadline of the query covers all of that. Knows no dialect."""
 
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ from deployments.tenants.admission import Admission, Admitted
 from deployments.tenants.api_keys import KeyRing, Scope
 from deployments.web.auth import authenticate
 from deployments.web.body import BoundedRequest
+from deployments.web.exact_path import require_exact_path
 from deployments.web.rate_limit_headers import limit_headers
 from deployments.web.schemas import MAX_DEADLINE_MS, DeadlineMs
 
@@ -26,14 +28,15 @@ _DEADLINE_MS: TypeAdapter[int] = TypeAdapter(DeadlineMs)
 
 
 async def deadline_query(deadline_ms: Annotated[DeadlineMs | None, Query()] = None) -> None:
-    """Every route takes it: how long its answer may take from when the request came."""
+    """Declare the query parameter of every route: how long the answer may take, in milliseconds
+    from the arrival of the request."""
 
 
 def guard(keys: KeyRing, admission: Admission, clock: Clock) -> Guard:
-    """The class of the routes that need one of `keys` with a scope.
+    """Return a function from a scope to the class of the routes that need a key with that scope.
 
-    Not a dependency, because FastAPI reads the body before it asks those: a caller without a key
-    would have us wait for megabytes.
+    Not a FastAPI dependency: those run after the body is read, so that a caller without a key
+    could make the Router wait for megabytes.
     """
 
     def of(scope: Scope) -> type[APIRoute]:
@@ -42,11 +45,14 @@ def guard(keys: KeyRing, admission: Admission, clock: Clock) -> Guard:
 
             def get_route_handler(self) -> Handle:
                 handle = super().get_route_handler()
+                template = self.path_format
 
                 async def guarded(request: Request) -> Response:
                     tenant = await authenticate(request, keys)
                     tenant.require(scope)
-                    return await _answer(request, admission.call(tenant), handle, clock)
+                    if scope != "read":
+                        require_exact_path(request, template)
+                    return await _answer(request, admission.begin(tenant), handle, clock)
 
                 return guarded
 
@@ -61,10 +67,11 @@ async def _answer(request: Request, call: Admitted, handle: Handle, clock: Clock
     try:
         await call.enter()
         _require_each_once(request)
+        _require_no_other_query(request)
         call.deadline = _asked(request, came_s, clock)
         answering = _read_and_handle(request, handle)
         response = await (within(call.deadline, answering) if call.deadline else answering)
-        call.served()
+        call.record_usage()
     finally:
         call.leave()
     if call.limits:
@@ -74,7 +81,7 @@ async def _answer(request: Request, call: Admitted, handle: Handle, clock: Clock
 
 async def _read_and_handle(request: Request, handle: Handle) -> Response:
     bounded = BoundedRequest(request.scope, request.receive)
-    # Read here, because FastAPI answers 400 to whatever goes wrong while it reads.
+    # Read here: FastAPI would turn any error while it reads into a 400.
     await bounded.body()
     return await handle(bounded)
 
@@ -94,9 +101,26 @@ def _asked(request: Request, came_s: float, clock: Clock) -> Deadline | None:
 
 
 def _require_each_once(request: Request) -> None:
-    """No query parameter here is a list, and of two values FastAPI would take the last unsaid."""
+    """Raise InvalidRequest for a repeated parameter: none is a list, and FastAPI would silently
+    take the last value."""
     seen: set[str] = set()
     for name, _ in request.query_params.multi_items():
         if name in seen:
             raise InvalidRequest(f"'{name}' is given more than once: give it once", param=name)
         seen.add(name)
+
+
+def _require_no_other_query(request: Request) -> None:
+    """Raise InvalidRequest for a deletion with a query parameter other than the deadline.
+
+    It is the rest of an id whose '?' was not percent-encoded: the path names another document.
+    """
+    if request.method != "DELETE":
+        return
+    for name in request.query_params:
+        if name != _DEADLINE:
+            raise InvalidRequest(
+                f"'{name}' is not a query parameter of this request: write a '?' inside an id as"
+                " %3F",
+                param=name,
+            )

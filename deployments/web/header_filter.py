@@ -1,7 +1,7 @@
-"""What a client may not say to Serve: headers by which Serve is told how to treat a request.
+"""ASGI middleware that drops the headers by which Serve is controlled, which clients may not send.
 
-Serve calls `middlewares` in each process that listens for HTTP, where the environment variable
-RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH names it, and puts what it gives around its own handling.
+Serve imports `middlewares` by the name in RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH, calls it in
+each process that listens for HTTP, and wraps its own handling in the result.
 """
 
 import re
@@ -23,8 +23,7 @@ WELL_FORMED_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
 class HeaderFilter:
-    """Drops Serve's control headers, and a request id that is not well formed, for which Serve then
-    makes another."""
+    """Drops Serve's control headers, and a malformed request id, in whose place Serve makes one."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -36,7 +35,7 @@ class HeaderFilter:
 
 
 def _passes(name: bytes, value: bytes) -> bool:
-    # Serve takes an underscore for a hyphen.
+    # Serve reads an underscore as a hyphen.
     name = name.lower().replace(b"_", b"-")
     if name == _REQUEST_ID:
         return WELL_FORMED_ID.fullmatch(value) is not None

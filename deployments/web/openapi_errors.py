@@ -21,6 +21,7 @@ from deployments.errors import (
     RequestTimeout,
     StorageFull,
     Unauthorized,
+    UnsupportedMedia,
     WinnowError,
 )
 
@@ -31,6 +32,7 @@ _ANY_ROUTE: tuple[type[WinnowError], ...] = (
     NotFound,
     RequestTimeout,
     PayloadTooLarge,
+    UnsupportedMedia,
     QuotaExceeded,
     InternalError,
     Overloaded,

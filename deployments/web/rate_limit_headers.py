@@ -1,4 +1,4 @@
-"""What a plan says of a request, as the headers that OpenAI's users read."""
+"""OpenAI's rate-limit headers, from the plan's limits as they stand after a request."""
 
 import math
 
@@ -6,7 +6,8 @@ from deployments.tenants.admission import Admitted
 
 
 def limit_headers(call: Admitted) -> dict[str, str]:
-    """`x-ratelimit-{limit,remaining,reset}-{requests,tokens}`, of what the plan limits."""
+    """Return `x-ratelimit-{limit,remaining,reset}-{requests,tokens}` for the units that the plan
+    limits."""
     headers = {}
     for unit, taken in call.limits.items():
         headers[f"x-ratelimit-limit-{unit}"] = str(taken.limit)
@@ -16,7 +17,7 @@ def limit_headers(call: Admitted) -> dict[str, str]:
 
 
 def duration(seconds: float) -> str:
-    """As Go writes one, and so OpenAI: 17ms, 1s, 6m0s; rounded up."""
+    """Format seconds like Go and OpenAI, rounded up: 17ms, 1s, 6m0s."""
     if seconds < 1:
         return f"{math.ceil(seconds * 1000)}ms"
     minutes, rest = divmod(math.ceil(seconds), 60)

@@ -1,4 +1,4 @@
-"""Whether every stage has a replica that passed its golden check and answers now."""
+"""Readiness of the service: every stage has a replica that passed its golden check and answers."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,14 +8,14 @@ from deployments.errors import WinnowError
 from deployments.request.deadline import Clock, Deadline
 from deployments.web.schemas import Readiness, StageReadiness
 
-_PATIENCE_S = 2.0
+_TIMEOUT_S = 2.0
 
 Ask = Callable[[Deadline], Awaitable[StageStatus | str]]
 
 
 async def readiness(stages: dict[str, Ask], clock: Clock) -> Readiness:
-    """Asks all stages at once; one that does not answer in time is not ready."""
-    deadline = Deadline.after(_PATIENCE_S, clock)
+    """Ask all stages at once; a stage that does not answer in time is not ready."""
+    deadline = Deadline.after(_TIMEOUT_S, clock)
     answers = await asyncio.gather(*(_one(ask, deadline) for ask in stages.values()))
     by_stage = dict(zip(stages, answers, strict=True))
     return Readiness(ready=all(stage.ready for stage in answers), stages=by_stage)

@@ -1,10 +1,11 @@
-"""The wire contract of Winnow's own routes: collections, documents, search.
+"""Request and response bodies of Winnow's own routes: collections, documents, search, readiness.
 
-Strict on purpose: an unknown field or a value of another type is an error that names it. The
-shapes of other vendors live beside their routes in `dialects`.
+Strict: an unknown field or a value of another type is an error that names the field. Knows no
+routes; the bodies of other vendors' routes stand beside those in `dialects`.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
@@ -17,6 +18,8 @@ from pydantic import (
     model_validator,
 )
 
+from deployments.web.document_ids import DocumentId, StoredDocumentId
+
 MAX_TEXT_CHARACTERS = 1_000_000
 MAX_DOCUMENTS_PER_CALL = 1_000
 MAX_METADATA_BYTES = 16_384
@@ -27,38 +30,54 @@ DeadlineMs = Annotated[int, Field(ge=1, le=MAX_DEADLINE_MS)]
 
 
 class Wire(BaseModel):
-    """A body as it arrives: nothing is coerced, and a field that is not declared is an error."""
+    """Base of request bodies: no value is coerced, and an undeclared field is an error."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class WireQuery(BaseModel):
-    """Query parameters as they arrive, as text; one that is not declared is an error."""
+    """Base of query parameters: values are parsed from text, and an undeclared name is an error."""
 
     model_config = ConfigDict(extra="forbid")
 
-    deadline_ms: DeadlineMs | None = None  # of every route (see `api.route`)
+    deadline_ms: DeadlineMs | None = None  # every route has it: guarded_route reads it
 
 
-def _readable(text: str) -> str:
+# Neither a space of any width, a control character, nor one that only formats (U+200B, U+FEFF).
+_VISIBLE = re.compile(
+    r"[^\s\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]"
+)
+
+
+def is_blank(text: str) -> bool:
+    """True where no character of `text` leaves a mark on paper."""
+    return _VISIBLE.search(text) is None
+
+
+def without_nul(text: str) -> str:
+    """The text itself; ValueError where it holds a NUL character, which no store keeps."""
     if "\x00" in text:
         raise ValueError("holds a NUL character (\\u0000): remove it")
-    if not text.strip():
-        raise ValueError("is empty: send at least one character that is not a space")
+    return text
+
+
+def _visible(text: str) -> str:
+    if is_blank(text):
+        raise ValueError("is empty: send at least one character that can be seen")
     return text
 
 
 Text = Annotated[
     str,
     StringConstraints(min_length=1, max_length=MAX_TEXT_CHARACTERS),
-    AfterValidator(_readable),
+    AfterValidator(without_nul),
+    AfterValidator(_visible),
 ]
-DocumentId = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,256}$")]
 CollectionName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 
 class Document(Wire):
-    """A document of a collection; `metadata` values are scalars, lists of strings or null."""
+    """A document to store; `metadata` values are scalars, lists of strings or null."""
 
     id: DocumentId
     text: Text
@@ -87,14 +106,14 @@ class UpsertRequest(Wire):
 
 
 class UpsertResponse(BaseModel):
-    """Every document was stored and is on disk. `tokens` were embedded."""
+    """`upserted` documents, without duplicate ids, are on disk; `tokens` were embedded for them."""
 
     upserted: int
     tokens: int
 
 
 class GetDocumentsRequest(Wire):
-    ids: list[DocumentId] = Field(min_length=1, max_length=MAX_DOCUMENTS_PER_CALL)
+    ids: list[StoredDocumentId] = Field(min_length=1, max_length=MAX_DOCUMENTS_PER_CALL)
 
 
 class StoredDocument(BaseModel):
@@ -104,22 +123,22 @@ class StoredDocument(BaseModel):
 
 
 class GetDocumentsResponse(BaseModel):
-    """In the order asked for, null for what is not there."""
+    """One entry for each id, in order; null for an id that is not stored."""
 
     documents: list[StoredDocument | None]
 
 
 class DocumentPage(BaseModel):
-    """`cursor` asks for the next page; null after the last."""
+    """A page of documents; `cursor` requests the next one, null after the last."""
 
     documents: list[StoredDocument]
     cursor: str | None
 
 
 class DeleteRequest(Wire):
-    """By ids or by filter, not both."""
+    """Selects documents by ids or by a metadata filter, not both."""
 
-    ids: list[DocumentId] | None = Field(
+    ids: list[StoredDocumentId] | None = Field(
         default=None, min_length=1, max_length=MAX_DOCUMENTS_PER_CALL
     )
     filter: dict[str, Any] | None = None
@@ -136,7 +155,7 @@ class DeleteResponse(BaseModel):
 
 
 class CollectionBody(BaseModel):
-    """`fingerprint` names the model whose vectors the collection holds."""
+    """A collection; `fingerprint` identifies the model that made its vectors."""
 
     name: str
     dimensions: int
@@ -149,10 +168,10 @@ class CollectionList(BaseModel):
 
 
 class SearchRequest(Wire):
-    """`top_k` candidates are retrieved and reranked; the best `top_n` are returned.
+    """A search: `top_k` candidates are retrieved and reranked; the best `top_n` are returned.
 
-    With `on_timeout: "retrieval_order"` a search whose reranker has no time or no room for it
-    returns the best retrieved, and says `degraded: ["rerank"]`.
+    With `on_timeout: "retrieval_order"` a search that the reranker cannot serve in time returns
+    the first `top_n` in retrieval order, with `degraded: ["rerank"]`.
     """
 
     collection: CollectionName
@@ -176,8 +195,8 @@ class SearchRequest(Wire):
 
 
 class SearchResult(BaseModel):
-    """`retrieval_score` is the cosine of query and document; `relevance_score`, in [0, 1], is the
-    reranker's and null when the search was not reranked."""
+    """A document found. `retrieval_score` is the cosine similarity of query and document;
+    `relevance_score`, in [0, 1], is the reranker's, null for a search without reranking."""
 
     id: str
     text: str | None = None
@@ -187,8 +206,8 @@ class SearchResult(BaseModel):
 
 
 class SearchUsage(BaseModel):
-    """Tokens of each stage, how many of them a cache spared the models, and the candidates that
-    were retrieved."""
+    """Tokens by stage; `cached_tokens` of the total were served from a cache; `candidates` were
+    retrieved."""
 
     embed_tokens: int
     rerank_tokens: int
@@ -198,8 +217,8 @@ class SearchUsage(BaseModel):
 
 
 class SearchResponse(BaseModel):
-    """`timings_ms` has every stage and the total, as the Server-Timing header does; `degraded` the
-    stages that were left out for want of time, if the request allowed that."""
+    """Results, best first. `timings_ms` has every stage and the total, like the Server-Timing
+    header; `degraded` names the stages that were skipped for lack of time."""
 
     results: list[SearchResult]
     degraded: list[str] = []
@@ -208,6 +227,8 @@ class SearchResponse(BaseModel):
 
 
 class StageReadiness(BaseModel):
+    """One stage; `detail` says why it is not ready."""
+
     ready: bool
     model: str | None = None
     fingerprint: str | None = None
@@ -218,7 +239,7 @@ class StageReadiness(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Ready when every stage is. Queue figures are those of the one replica that answered."""
+    """Ready when every stage is. Queue lengths are those of the one replica that answered."""
 
     ready: bool
     stages: dict[str, StageReadiness]

@@ -1,10 +1,10 @@
-"""What the routes of every dialect work with: the pipeline, the collections, the models, the clock,
-and the tenants.
+"""The objects that the routes of every dialect work with: pipeline, collections, tenants, models,
+clock.
 
-Assembled by `router`, so that a route knows neither Ray nor how a stage is reached.
+Assembled by `router`. Knows neither Ray nor how a stage is called.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,8 @@ from deployments.request.origin import Lane
 from deployments.request.timings import Timings
 from deployments.tenants.admission import Admission, Admitted
 from deployments.tenants.tenant_store import TenantStore
+from deployments.text.prompts import Truncation
+from deployments.text.token_ids import TokenVocabulary
 from deployments.web.schemas import Readiness
 
 DEFAULT_DEADLINE_S = 30.0
@@ -26,14 +28,20 @@ DEFAULT_DEADLINE_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class EmbedModel:
+    """`name` is what it is called in answers; clients may ask for it by an alias too. `truncate` is
+    what OpenAI's clients, who cannot say it, get for a text that is too long."""
+
     name: str
     dimensions: int
     min_dimensions: int | None
+    aliases: tuple[str, ...] = ()
+    truncate: Truncation = "NONE"
 
 
 @dataclass(frozen=True, slots=True)
 class RerankModel:
     name: str
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +54,11 @@ class Service:
     rerank_model: RerankModel
     readiness: Callable[[], Awaitable[Readiness]]
     clock: Clock
+    token_vocabulary: TokenVocabulary | None = None
 
     def deadline(self, caller: Admitted, deadline_ms: int | None = None) -> Deadline:
-        """What the body says begins now, and what the query says began when the request came: the
-        earlier of both, if either says anything."""
+        """Return the earlier of the body's deadline, which counts from now, and the query's, which
+        counts from the request's arrival; DEFAULT_DEADLINE_S from now without either."""
         if deadline_ms is None:
             return caller.deadline or Deadline.after(DEFAULT_DEADLINE_S, self.clock)
         deadline = Deadline.after(deadline_ms / 1000, self.clock)
@@ -58,28 +67,34 @@ class Service:
     def context(
         self, caller: Admitted, deadline_ms: int | None = None, lane: Lane = "default"
     ) -> Context:
-        """Of a request that goes through the stages. Raises LaneNotAllowed."""
+        """Return the context of a request to the stages. Raises LaneNotAllowed."""
         deadline = self.deadline(caller, deadline_ms)
         return Context(caller.origin(lane), deadline, Timings(self.clock), caller)
 
-    def require_embed_model(self, name: str) -> None:
-        self._require(name, self.embed_model.name, "embedding")
+    def require_embed_model(self, name: str | None) -> None:
+        """Raises ModelNotFound unless the embedder is asked for, or none is named."""
+        _require(name, self.embed_model, "embedding")
 
     def require_rerank_model(self, name: str | None) -> None:
-        if name is not None:
-            self._require(name, self.rerank_model.name, "reranking")
+        """Raises ModelNotFound unless the reranker is asked for, or none is named."""
+        _require(name, self.rerank_model, "reranking")
 
-    def _require(self, asked: str, served: str, task: str) -> None:
-        if asked != served:
-            raise ModelNotFound(
-                f"model '{asked}' is not served here: the {task} model is '{served}'",
-                param="model",
+    def text_of_tokens(self, ids: Sequence[int]) -> str:
+        """The text of OpenAI's token ids, which are another model's. Raises InvalidRequest where
+        the profile names no vocabulary for them, and for ids that are not in it."""
+        if self.token_vocabulary is None:
+            raise InvalidRequest(
+                "'input' holds token ids, which belong to another model's tokenizer: send text (in"
+                " langchain-openai set check_embedding_ctx_length=False), or have the operator of"
+                " this service set router.token_id_vocabulary",
+                param="input",
             )
+        return self.token_vocabulary.text(ids)
 
     def shorten(self, vectors: NDArray[np.float32], dimensions: int | None) -> NDArray[np.float32]:
-        """The first `dimensions` of each vector at unit length again (Matryoshka, arXiv
-        2205.13147), float32 [rows, dimensions]; InvalidRequest if the model was not trained for
-        that width."""
+        """Cut each vector to its first `dimensions` and scale it to unit length (Matryoshka, arXiv
+        2205.13147): float32 [rows, dimensions]. Raises InvalidRequest for a width that the model
+        was not trained for."""
         model = self.embed_model
         if dimensions is None or dimensions == model.dimensions:
             return vectors
@@ -97,3 +112,11 @@ class Service:
         cut = vectors[:, :dimensions]
         shortened: NDArray[np.float32] = cut / np.linalg.norm(cut, axis=1, keepdims=True)
         return shortened
+
+
+def _require(asked: str | None, model: EmbedModel | RerankModel, task: str) -> None:
+    if asked is not None and asked != model.name and asked not in model.aliases:
+        raise ModelNotFound(
+            f"model '{asked}' is not served here: the {task} model is '{model.name}'",
+            param="model",
+        )

@@ -1,8 +1,8 @@
 """Winnow and its peers on the same models, machine and run: `python -m loadtest.bench`.
 
-Servers take turns, each alone on the machine; a round measures all of them once, and medians of the
-rounds are shown. Peers that cannot share this project's packages have environments of their own,
-made by `make bench`.
+Servers take turns, each alone on the machine. A round measures all of them once; the table shows
+medians over the rounds. Peers that cannot share this project's packages have environments of their
+own, made by `make bench`.
 """
 
 import json
@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from math import ceil
 from pathlib import Path
@@ -28,17 +28,17 @@ from loadtest.bench.workloads import WORKLOADS, Kind, Texts, Workload, bodies, d
 _PORT = 8090
 _KINDS: tuple[Kind, ...] = ("embed", "rerank", "search")
 _WARM_UP_S = 3
-# More rows/s than any server here does, so that a run sends no text twice, which a cache would
-# answer.
+# Above the rows/s of any server here, so that a run has enough texts to send none twice: a cache
+# would answer the second.
 _FASTEST_ROWS_PER_S = {"embed": 1_200, "rerank": 500, "search": 2_000}
 _ENGINE_ROWS = 1_024
-# wrk counts whole answers: of fewer the figure would be too coarse.
+# wrk counts whole answers: with fewer the rate would be too coarse.
 _FEWEST_REQUESTS = 20
 _DOCUMENTS = 500
 _EMBEDDER, _RERANKER = "all-MiniLM-L6-v2", "ms-marco-MiniLM-L-12-v2"
 _CORPUS = "wikipedia-summaries-en"
 
-Measurements = dict[tuple[Workload, str], list[wrk.Measured]]
+Measurements = dict[tuple[Workload, str], list[wrk.Measurement]]
 
 
 def bench(
@@ -57,20 +57,18 @@ def bench(
     console = Console()
     with tempfile.TemporaryDirectory(prefix="w-bench-", dir="/tmp") as directory:
         work = Path(directory)
-        models, texts = _fetched(work)
+        models, texts = _load_inputs(work)
         servers = [one for one in _servers(work, environments) if only in one.name]
         chosen = [one for one in WORKLOADS if workloads in one.name]
         if not servers or not chosen:
             raise typer.BadParameter(f"no server is called {only!r} or no workload {workloads!r}")
         limits = _limits(models, texts, work)
-        lasts_s = {one: _lasts_s(one, seconds, limits[one.kind]) for one in chosen}
+        durations_s = {one: _duration_s(one, seconds, limits[one.kind]) for one in chosen}
         seen: Measurements = defaultdict(list)
-        for number in range(rounds):
-            for kind, driven in _by_kind(chosen).items():
-                for server in servers if number % 2 == 0 else servers[::-1]:
-                    if kind in server.kinds:
-                        console.print(f"round {number + 1} of {rounds}: {kind}, {server.name}")
-                        _measure(console, server, driven, models, texts[kind], lasts_s, work, seen)
+        for number, kind, server in _turns(rounds, servers, chosen):
+            console.print(f"round {number + 1} of {rounds}: {kind}, {server.name}")
+            driven = [one for one in chosen if one.kind == kind]
+            _measure(console, server, driven, models, texts[kind], durations_s, work, seen)
     rows = [
         report.median_row(workload, server.name, seen[workload, server.name])
         for workload in chosen
@@ -91,9 +89,8 @@ def _servers(work: Path, environments: Path) -> list[Server]:
     ]
 
 
-def _fetched(work: Path) -> tuple[Models, dict[Kind, Texts]]:
-    """The models of the `local` profile, and texts of the demo's corpus, all from the project's own
-    cache."""
+def _load_inputs(work: Path) -> tuple[Models, dict[Kind, Texts]]:
+    """Return the `local` profile's models and texts of the demo's corpus, from the model cache."""
     embed, rerank, corpus = (
         Path(resolve(name, default_cache(), Console())) for name in (_EMBEDDER, _RERANKER, _CORPUS)
     )
@@ -105,7 +102,7 @@ def _fetched(work: Path) -> tuple[Models, dict[Kind, Texts]]:
 
 
 def _limits(models: Models, texts: dict[Kind, Texts], work: Path) -> dict[Kind, float]:
-    """Rows/s of the engine alone; a search's rows are pairs that are reranked."""
+    """Measure rows/s of each engine alone; the rows of a search are its reranked pairs."""
     embed, rerank = (
         _engine_alone(workload, models, texts[workload.kind], work)
         for workload in (Workload("embed", 256, 1), Workload("rerank", 100, 1))
@@ -113,8 +110,8 @@ def _limits(models: Models, texts: dict[Kind, Texts], work: Path) -> dict[Kind, 
     return {"embed": embed, "rerank": rerank, "search": rerank}
 
 
-def _lasts_s(workload: Workload, seconds: int, rows_per_s: float) -> int:
-    """`rows_per_s` is what the engine can do."""
+def _duration_s(workload: Workload, seconds: int, rows_per_s: float) -> int:
+    """Length of a run: long enough for `_FEWEST_REQUESTS` at the engine's own `rows_per_s`."""
     return max(seconds * workload.slowness, ceil(_FEWEST_REQUESTS * workload.rows / rows_per_s))
 
 
@@ -137,13 +134,13 @@ def _write(path: Path, lines: list[str]) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
-def _measure(  # noqa: PLR0913 # all that a run is made of
+def _measure(  # noqa: PLR0913 # a run needs all of these
     console: Console,
     server: Server,
     driven: list[Workload],
     models: Models,
     texts: Texts,
-    lasts_s: Mapping[Workload, int],
+    durations_s: Mapping[Workload, int],
     work: Path,
     seen: Measurements,
 ) -> None:
@@ -152,13 +149,13 @@ def _measure(  # noqa: PLR0913 # all that a run is made of
         for workload in driven:
             warm_up, file = work / "warm-up.jsonl", work / "bodies.jsonl"
             fastest = _FASTEST_ROWS_PER_S[kind] / workload.rows
-            first, requests = int(fastest * _WARM_UP_S), int(fastest * lasts_s[workload])
+            first, requests = int(fastest * _WARM_UP_S), int(fastest * durations_s[workload])
             made = bodies(workload, running.model, texts, first + requests)
             _write(warm_up, made[:first])
             _write(file, made[first:])
             wrk.run(running.url, running.headers, warm_up, workload.connections, _WARM_UP_S)
             measured = wrk.run(
-                running.url, running.headers, file, workload.connections, lasts_s[workload]
+                running.url, running.headers, file, workload.connections, durations_s[workload]
             )
             if measured.requests > requests:
                 raise RuntimeError(f"{server.name} had texts twice in {workload.name}")
@@ -167,11 +164,15 @@ def _measure(  # noqa: PLR0913 # all that a run is made of
             console.print(f"  {workload.name}: {rows_per_s:.0f} rows/s, {measured.failed} failed")
 
 
-def _by_kind(workloads: list[Workload]) -> dict[Kind, list[Workload]]:
-    kinds: dict[Kind, list[Workload]] = defaultdict(list)
-    for workload in workloads:
-        kinds[workload.kind].append(workload)
-    return kinds
+def _turns(
+    rounds: int, servers: Sequence[Server], workloads: Sequence[Workload]
+) -> Iterator[tuple[int, Kind, Server]]:
+    """Yield the order of measurements; every other round takes the servers in reverse."""
+    for number in range(rounds):
+        for kind in dict.fromkeys(one.kind for one in workloads):
+            for server in servers if number % 2 == 0 else servers[::-1]:
+                if kind in server.kinds:
+                    yield number, kind, server
 
 
 def _about(rounds: int, seconds: int) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""The machine under test: what it is, and the number type it computes in fastest."""
+"""The machine under test: its processor, and the number type it computes fastest in."""
 
 import os
 from pathlib import Path
@@ -18,6 +18,9 @@ def processor() -> str:
 
 
 def dtype() -> Literal["bfloat16", "float32"]:
-    """bfloat16 where the processor has it, else float32: the best setting of every server here."""
+    """Return bfloat16 if the processor has instructions for it, else float32.
+
+    The faster one for every server here.
+    """
     flags = _cpuinfo("flags").split()
     return "bfloat16" if {"avx512_bf16", "amx_bf16"} & set(flags) else "float32"

@@ -1,7 +1,7 @@
-"""The server that a user would write: FastAPI in front of sentence-transformers.
+"""The server that a user would write without Winnow: FastAPI in front of sentence-transformers.
 
-Runs in an environment of its own, so it imports nothing of this project. A batch is what one
-request holds.
+Runs in an environment of its own, so it imports nothing of this project. It batches the rows of one
+request, never those of several.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def rerank_app(model: CrossEncoder) -> FastAPI:
 def search_app(
     embedder: SentenceTransformer, reranker: CrossEncoder, documents: list[str]
 ) -> FastAPI:
-    """Vectors in memory, compared with all of them: as exact and as fast as it gets for few."""
+    """Search vectors in memory exhaustively: exact, and fastest for a few documents."""
     app = FastAPI()
     lock = asyncio.Lock()
     vectors = embedder.encode(

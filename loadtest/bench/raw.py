@@ -1,8 +1,8 @@
-"""The limit of one engine: vLLM in this process, all texts at once, no server.
+"""The upper bound of one engine: vLLM in this process, all texts at once, no server.
 
     python -m loadtest.bench.raw embed MODEL TEXTS
 
-Prints texts/s of `LLM.embed`, or pairs/s of `LLM.score`, as JSON.
+Prints the texts/s of `LLM.embed` or the pairs/s of `LLM.score` as JSON; TEXTS has a body a line.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""What was measured, as a table for people, a document for machines and a plot.
+"""The benchmark's results as a table, a JSON document and a plot.
 
-Knows no server and no load client: only figures by workload and server.
+Knows figures by workload and server; no server and no load client.
 """
 
 import json
@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from loadtest.bench.workloads import Kind, Workload
-from loadtest.bench.wrk import Measured
+from loadtest.bench.wrk import Measurement
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Row:
     failed: int
 
 
-def median_row(workload: Workload, server: str, rounds: Sequence[Measured]) -> Row:
+def median_row(workload: Workload, server: str, rounds: Sequence[Measurement]) -> Row:
     requests_per_s = statistics.median(one.requests_per_s for one in rounds)
     return Row(
         workload,
@@ -46,7 +46,7 @@ def median_row(workload: Workload, server: str, rounds: Sequence[Measured]) -> R
 
 
 def show(console: Console, rows: Sequence[Row], limits: Mapping[Kind, float], us: str) -> None:
-    """Ratios are of `us` to the server, and of the server to the engine alone."""
+    """Print the table, with the ratios of `us` to each server and of each server to the engine."""
     table = Table(title="medians; rows are texts or (query, document) pairs")
     for column in ("workload", "server"):
         table.add_column(column)
@@ -81,7 +81,7 @@ def write(
 
 
 def plot(path: Path, rows: Sequence[Row], limits: Mapping[Kind, float]) -> None:
-    """Rows/s of each server, a panel a workload; the line is the engine alone."""
+    """Plot rows/s of each server, a panel for each workload; the line is the engine alone."""
     from matplotlib.figure import Figure
 
     workloads = list(dict.fromkeys(row.workload for row in rows))

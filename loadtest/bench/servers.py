@@ -1,6 +1,6 @@
-"""The servers under test: how each is started, reached and stopped, with its best settings.
+"""The servers under test: how each is started with its best settings, reached and stopped.
 
-Each runs in a process group of its own and alone on the machine.
+Each runs in a process group of its own and alone on the machine. Knows no load.
 """
 
 import contextlib
@@ -26,20 +26,20 @@ _STOP_S = 30
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """Directories of the models, as every server loads them, and the documents to be searched."""
+    """Directories of the models, which every server loads, and the file of documents to search."""
 
     embed: Path
     rerank: Path
     documents: Path
 
     def of(self, kind: Kind) -> Path:
-        """The one whose tokens and name a request of this kind goes by."""
+        """Return the model that names a request of this kind and counts its tokens."""
         return self.rerank if kind == "rerank" else self.embed
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
-    """Where a server answers a kind of request, and by which name it knows the model."""
+class Endpoint:
+    """The URL of a route, the model's name in its bodies, and the headers to send."""
 
     url: str
     model: str
@@ -56,8 +56,8 @@ class Winnow:
         self._port, self._state, self._profile = port, state, profile
 
     @contextlib.contextmanager
-    def serving(self, kind: Kind, models: Models) -> Iterator[Running]:
-        # Its cache of embeddings is there, and would know the texts of the round before.
+    def serving(self, kind: Kind, models: Models) -> Iterator[Endpoint]:
+        # The embedding cache lies there, and would answer the texts of the round before.
         shutil.rmtree(self._state, ignore_errors=True)
         up = ("up", "--profile", self._profile, "--port", str(self._port))
         winnow(self._state, *up, quiet=True)
@@ -65,7 +65,7 @@ class Winnow:
             key = (self._state / "api_key").read_text().strip()
             if kind == "search":
                 winnow(self._state, "ingest", COLLECTION, str(models.documents), quiet=True)
-            yield Running(
+            yield Endpoint(
                 f"http://127.0.0.1:{self._port}{_path(kind)}",
                 models.of(kind).name,
                 {"Authorization": f"Bearer {key}"},
@@ -75,9 +75,9 @@ class Winnow:
 
 
 class Vllm:
-    """vLLM's own server: a process for HTTP and one for the engine, which gets every core.
+    """vLLM's own server: a process for HTTP and one for the engine, bound to every core.
 
-    Left alone it keeps one core for the front end; on few cores that halves the engine.
+    By default it keeps one core for the front end, which on few cores halves the engine.
     """
 
     name = "vllm serve"
@@ -87,7 +87,7 @@ class Vllm:
         self._port, self._logs = port, logs
 
     @contextlib.contextmanager
-    def serving(self, kind: Kind, models: Models) -> Iterator[Running]:
+    def serving(self, kind: Kind, models: Models) -> Iterator[Endpoint]:
         command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
         command += ["--model", str(models.of(kind)), "--served-model-name", "model"]
         command += ["--port", str(self._port), "--host", "127.0.0.1", "--runner", "pooling"]
@@ -101,7 +101,7 @@ class Vllm:
         environment = {"VLLM_CPU_OMP_THREADS_BIND": f"0-{cores - 1}", "VLLM_NO_USAGE_STATS": "1"}
         with _process(command, environment, self._logs / f"vllm-{kind}.log"):
             wait(f"http://127.0.0.1:{self._port}/health")
-            yield Running(f"http://127.0.0.1:{self._port}{_path(kind)}", "model")
+            yield Endpoint(f"http://127.0.0.1:{self._port}{_path(kind)}", "model")
 
 
 class Infinity:
@@ -114,7 +114,7 @@ class Infinity:
         self._port, self._logs, self._bin = port, logs, environment / "bin"
 
     @contextlib.contextmanager
-    def serving(self, kind: Kind, models: Models) -> Iterator[Running]:
+    def serving(self, kind: Kind, models: Models) -> Iterator[Endpoint]:
         command = [str(self._bin / "infinity_emb"), "v2", "--model-id", str(models.of(kind))]
         command += ["--served-model-name", "model", "--engine", "torch", "--device", "cpu"]
         command += ["--dtype", machine.dtype(), "--batch-size", "64", "--port", str(self._port)]
@@ -123,7 +123,7 @@ class Infinity:
         path = "/embeddings" if kind == "embed" else "/rerank"
         with _process(command, environment, self._logs / f"infinity-{kind}.log"):
             wait(f"http://127.0.0.1:{self._port}/health")
-            yield Running(f"http://127.0.0.1:{self._port}{path}", "model")
+            yield Endpoint(f"http://127.0.0.1:{self._port}{path}", "model")
 
 
 class Plain:
@@ -136,14 +136,14 @@ class Plain:
         self._port, self._logs, self._bin = port, logs, environment / "bin"
 
     @contextlib.contextmanager
-    def serving(self, kind: Kind, models: Models) -> Iterator[Running]:
+    def serving(self, kind: Kind, models: Models) -> Iterator[Endpoint]:
         command = [str(self._bin / "python"), str(Path(__file__).parent / "plain_server.py")]
         command += [kind, "--port", str(self._port), "--documents", str(models.documents)]
         command += ["--embedder", str(models.embed), "--reranker", str(models.rerank)]
         command += ["--threads", str(os.cpu_count() or 1), "--dtype", machine.dtype()]
         with _process(command, {"HF_HUB_OFFLINE": "1"}, self._logs / f"plain-{kind}.log"):
             wait(f"http://127.0.0.1:{self._port}/docs")
-            yield Running(f"http://127.0.0.1:{self._port}{_path(kind)}", "model")
+            yield Endpoint(f"http://127.0.0.1:{self._port}{_path(kind)}", "model")
 
 
 Server = Winnow | Vllm | Infinity | Plain
@@ -176,7 +176,7 @@ def _process(command: list[str], environment: dict[str, str], log: Path) -> Iter
 
 
 def wait(url: str) -> None:
-    """Until it answers 200; raises TimeoutError."""
+    """Wait until the URL answers 200. Raises TimeoutError."""
     until = time.monotonic() + _PATIENCE_S
     while time.monotonic() < until:
         with contextlib.suppress(httpx.TransportError):

@@ -1,6 +1,6 @@
-"""What is sent: real sentences of a fixed number of tokens, no two requests of a run alike.
+"""The benchmark's requests: real text of a fixed number of tokens, no two requests alike.
 
-Knows the wire formats that all servers under test share, and no server.
+Knows the wire formats that all servers under test share; no server.
 """
 
 import itertools
@@ -13,19 +13,18 @@ from typing import Any, Literal
 from tokenizers import Tokenizer
 
 _LARGE_ROWS = 100
-# Texts that overlap differ as much as a cache can tell, and there are more of them.
+# Overlapping texts differ for a cache, and a corpus has three times as many of them.
 _OVERLAPS = 3
 
 Kind = Literal["embed", "rerank", "search"]
 
-# What a client gets when it changes nothing: the OpenAI SDK asks for base64.
+# The OpenAI SDK's default.
 _ENCODING = "base64"
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """`rows` texts, documents or candidates a request, over `connections` that each wait for their
-    answer."""
+    """Requests of `rows` texts, documents or candidates, over `connections` in a closed loop."""
 
     kind: Kind
     rows: int
@@ -37,7 +36,7 @@ class Workload:
 
     @property
     def slowness(self) -> int:
-        """How many times as long it is driven: few large requests are counted coarsely."""
+        """Factor on the length of a run: large requests are few, and counted coarsely."""
         return 3 if self.rows >= _LARGE_ROWS else 1
 
 
@@ -60,7 +59,7 @@ _TOP_N = 5
 
 
 class Texts:
-    """Pieces of a corpus (JSON lines with `text`), cut to a number of tokens."""
+    """Texts of a given number of tokens, cut from a corpus (JSON lines with `text`)."""
 
     def __init__(self, tokenizer_file: Path, corpus: Path) -> None:
         self._tokenizer = Tokenizer.from_file(str(tokenizer_file))
@@ -68,8 +67,10 @@ class Texts:
         self._left: dict[int, Iterator[str]] = {}
 
     def of(self, tokens: int) -> Iterator[str]:
-        """Texts of `tokens` tokens without special ones, that were not given yet; begins again
-        when all were."""
+        """Iterate over texts of `tokens` tokens, special tokens not counted.
+
+        Calls share one iterator, so none gets another's texts; it starts over when all are used.
+        """
         if tokens not in self._left:
             self._left[tokens] = itertools.cycle(self._pieces(tokens))
         return self._left[tokens]
@@ -85,13 +86,13 @@ class Texts:
 
 
 def documents(texts: Texts, count: int) -> list[str]:
-    """What a search finds: JSON lines of `count` documents with `id` and `text`."""
+    """Make `count` documents to search: JSON lines with `id` and `text`."""
     found = _take(texts.of(_DOCUMENT_TOKENS), count)
     return [json.dumps({"id": str(id), "text": text}) for id, text in enumerate(found)]
 
 
 def bodies(workload: Workload, model: str, texts: Texts, requests: int) -> list[str]:
-    """JSON bodies of `requests` different requests."""
+    """Make the JSON bodies of `requests` different requests."""
     make = {"embed": _embed_body, "rerank": _rerank_body, "search": _search_body}[workload.kind]
     return [json.dumps(make(workload.rows, model, texts)) for _ in range(requests)]
 

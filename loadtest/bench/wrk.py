@@ -1,6 +1,6 @@
-"""wrk as the load client: fixed connections, each sends its next request when it has its answer.
+"""wrk as the load client: a closed loop over a fixed number of connections.
 
-Knows no server: only a URL, headers and bodies.
+Knows a URL, headers and bodies; no server.
 """
 
 import json
@@ -13,8 +13,8 @@ _TIMEOUT_S = 120
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """`failed` counts answers of another status than 2xx, and broken connections."""
+class Measurement:
+    """One run; `failed` counts answers that are not 2xx, and broken connections."""
 
     requests: int
     requests_per_s: float
@@ -25,15 +25,15 @@ class Measured:
 
 def run(
     url: str, headers: dict[str, str], bodies: Path, connections: int, seconds: int
-) -> Measured:
-    """One run; `bodies` has a JSON body a line."""
+) -> Measurement:
+    """Drive the URL for `seconds`; `bodies` is a file with a JSON body a line."""
     command = ["wrk", "--threads=1", f"--connections={connections}", f"--duration={seconds}s"]
     command += [f"--timeout={_TIMEOUT_S}s", f"--script={_SCRIPT}"]
     for name, value in headers.items():
         command += ["--header", f"{name}: {value}"]
     done = subprocess.run([*command, url, str(bodies)], capture_output=True, text=True, check=True)
     seen = json.loads(done.stdout.splitlines()[-1])
-    return Measured(
+    return Measurement(
         requests=seen["requests"],
         requests_per_s=seen["requests"] / (seen["duration_us"] / 1e6),
         p50_ms=seen["p50_us"] / 1e3,

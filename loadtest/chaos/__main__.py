@@ -1,6 +1,6 @@
-"""`python -m loadtest.chaos`: hurt a real cluster under steady load and count what clients saw.
+"""`python -m loadtest.chaos`: strike faults at a cluster under steady load; count what clients saw.
 
-Prints a line a fault as it ends, then the table, and writes both to loadtest/results/.
+Prints a line after each fault, then the table, and writes both to loadtest/results/.
 """
 
 import argparse
@@ -14,10 +14,10 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from loadtest.chaos.cluster import ReplicatedCluster
 from loadtest.chaos.faults import ALL, GCS, SHORT, Fault, wait_for_repair
 from loadtest.chaos.load import steady_load
 from loadtest.chaos.report import COLUMNS, Row, row_of
-from loadtest.chaos.stand import Stand
 from loadtest.markdown import as_table
 from loadtest.traffic import Route
 
@@ -29,21 +29,23 @@ _RESULTS = Path(__file__).parents[1] / "results"
 
 
 async def measure(
-    stand: Stand,
+    cluster: ReplicatedCluster,
     faults: Sequence[Fault],
     rates: Mapping[Route, float] = RATES,
     before_s: float = _BEFORE_S,
 ) -> list[Row]:
-    """One row a fault, each under a load of its own, on a cluster that is whole when it begins.
+    """Measure one row a fault, each under a load of its own, on a cluster that is whole again.
 
-    `rates` are requests a second; they last `before_s` before the fault strikes."""
+    `rates` are requests a second by route; they run for `before_s` before the fault strikes.
+    Raises RuntimeError if the cluster does not become whole between two faults.
+    """
     rows = []
-    if not stand.survives_its_gcs and GCS in faults:
+    if not cluster.survives_its_gcs and GCS in faults:
         sys.stderr.write(f"there is no redis-server here, so no {GCS.name}\n")
         faults = [fault for fault in faults if fault is not GCS]
     for fault in faults:
-        await _wait_until_whole(stand)
-        rows.append(await _measure(stand, fault, rates, before_s))
+        await _wait_until_whole(cluster)
+        rows.append(await _measure(cluster, fault, rates, before_s))
         sys.stderr.write(f"{' | '.join(rows[-1].cells())}\n")
         for problem in rows[-1].problems[:5]:
             sys.stderr.write(f"    {problem}\n")
@@ -51,26 +53,29 @@ async def measure(
 
 
 async def _measure(
-    stand: Stand, fault: Fault, rates: Mapping[Route, float], before_s: float
+    cluster: ReplicatedCluster, fault: Fault, rates: Mapping[Route, float], before_s: float
 ) -> Row:
-    async with steady_load(stand.running.url, stand.state.api_key(), rates) as loop:
+    async with steady_load(cluster.running.url, cluster.state.api_key(), rates) as loop:
         await asyncio.sleep(before_s)
         began_s = time.monotonic()
-        is_repaired = await asyncio.to_thread(fault.strike, stand)
+        is_repaired = await asyncio.to_thread(fault.strike, cluster)
         repaired_s = await wait_for_repair(is_repaired, time.monotonic(), _PATIENCE_S)
         await asyncio.sleep(_AFTER_S)
         end_s = time.monotonic()
     return row_of(fault.name, loop.outcomes, began_s, repaired_s, end_s)
 
 
-async def _wait_until_whole(stand: Stand) -> None:
-    if await wait_for_repair(stand.is_whole, time.monotonic(), _PATIENCE_S) is None:
+async def _wait_until_whole(cluster: ReplicatedCluster) -> None:
+    if await wait_for_repair(cluster.is_whole, time.monotonic(), _PATIENCE_S) is None:
         raise RuntimeError("the cluster did not come back: see 'winnow status'")
 
 
 def _take_precedence() -> None:
-    """Clients wait for the service, not for its cores: where replicas start, this process would be
-    kept waiting for seconds. Only root may."""
+    """Raise this process's priority, where permitted (to root).
+
+    Replicas that start take every core: a client without priority would wait seconds for one and
+    count that as the service's latency.
+    """
     with contextlib.suppress(PermissionError):
         os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
 
@@ -90,12 +95,12 @@ def main() -> None:
     ]
     _take_precedence()
     with tempfile.TemporaryDirectory(prefix="winnow-chaos-") as directory:
-        stand = Stand(Path(directory))
+        cluster = ReplicatedCluster(Path(directory))
         try:
-            stand.up()
-            rows = asyncio.run(measure(stand, faults, rates))
+            cluster.up()
+            rows = asyncio.run(measure(cluster, faults, rates))
         finally:
-            stand.down()
+            cluster.down()
     table = as_table(COLUMNS, [row.cells() for row in rows])
     sys.stdout.write(f"{table}\n")
     (_RESULTS / f"{options.save}.md").write_text(f"{table}\n")

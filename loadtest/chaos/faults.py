@@ -1,4 +1,7 @@
-"""What is done to the cluster. A fault strikes, and then can tell whether it has been repaired."""
+"""Faults for a local cluster: each strikes, and can then tell whether it has been repaired.
+
+Knows no load: who strikes also measures what clients saw.
+"""
 
 import asyncio
 import os
@@ -10,9 +13,10 @@ from dataclasses import dataclass
 import httpx
 import psutil
 
-from loadtest.chaos.stand import Stand
+from loadtest.chaos.cluster import REPLICAS
+from loadtest.local_cluster import LocalCluster
 
-Find = Callable[[Stand], Sequence[int]]
+Find = Callable[[LocalCluster], Sequence[int]]
 IsRepaired = Callable[[], bool]
 
 _POLL_S = 0.5
@@ -20,46 +24,56 @@ _POLL_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`strike` blocks while it does its work."""
+    """`strike` blocks until the fault has struck; its result tells whether it is repaired."""
 
     name: str
-    strike: Callable[[Stand], IsRepaired]
+    strike: Callable[[LocalCluster], IsRepaired]
 
 
 def _signalled(name: str, find: Find, number: signal.Signals) -> Fault:
-    """The first of the processes gets the signal; repaired when others stand in for it."""
+    """Send a signal to the first process found; repaired when another has taken its place."""
 
-    def strike(stand: Stand) -> IsRepaired:
-        victim = find(stand)[0]
+    def strike(cluster: LocalCluster) -> IsRepaired:
+        victim = find(cluster)[0]
         os.kill(victim, number)
 
         def is_repaired() -> bool:
-            found = find(stand)
-            return bool(found) and victim not in found and stand.is_whole()
+            found = find(cluster)
+            return bool(found) and victim not in found and cluster.is_whole()
 
         return is_repaired
 
     return Fault(name, strike)
 
 
-def _changed(name: str, change: Callable[[Stand], None]) -> Fault:
-    def strike(stand: Stand) -> IsRepaired:
-        change(stand)
-        return stand.is_whole
+def _changed(name: str, change: Callable[[LocalCluster], None]) -> Fault:
+    """Deploy a change; repaired when the cluster is whole again."""
+
+    def strike(cluster: LocalCluster) -> IsRepaired:
+        change(cluster)
+        return cluster.is_whole
 
     return Fault(name, strike)
 
 
+def _resized(replicas: int) -> Callable[[LocalCluster], None]:
+    def change(cluster: LocalCluster) -> None:
+        cluster.resize(replicas)
+        cluster.up()
+
+    return change
+
+
 def _replica(deployment: str) -> Find:
-    return lambda stand: stand.replicas(deployment)
+    return lambda cluster: cluster.replicas(deployment)
 
 
 NONE = Fault("none", lambda _: lambda: True)
-GCS = _signalled("kill -9 of the GCS", Stand.gcs, signal.SIGKILL)  # Ray's state is in a Redis
-FEWER = _changed("one replica a stage fewer", Stand.fewer_replicas)
-MORE = _changed("one replica a stage more", Stand.more_replicas)
-# For the chaos runner's own cluster alone, whose stages have two replicas, and Ray a Redis.
-OF_THE_DOUBLED = (GCS, FEWER, MORE)
+GCS = _signalled("kill -9 of the GCS", LocalCluster.gcs, signal.SIGKILL)
+FEWER = _changed("one replica a stage fewer", _resized(REPLICAS - 1))
+MORE = _changed("one replica a stage more", _resized(REPLICAS))
+# They need the chaos runner's own cluster: two replicas a stage, and a Redis for Ray's state.
+REPLICATED_ONLY = (GCS, FEWER, MORE)
 
 ALL = (
     NONE,
@@ -68,16 +82,16 @@ ALL = (
         for one in ("Router", "Embedder", "Reranker")
     ),
     _signalled("kill -9 of the Index", _replica("Index"), signal.SIGKILL),
-    _signalled("kill -9 of HAProxy", Stand.haproxy, signal.SIGKILL),
-    _signalled("kill -9 of Serve's controller", Stand.controller, signal.SIGKILL),
+    _signalled("kill -9 of HAProxy", LocalCluster.haproxy, signal.SIGKILL),
+    _signalled("kill -9 of Serve's controller", LocalCluster.controller, signal.SIGKILL),
     GCS,
     _signalled("SIGSTOP of one Router", _replica("Router"), signal.SIGSTOP),
     _signalled("SIGSTOP of one Embedder", _replica("Embedder"), signal.SIGSTOP),
     _signalled("SIGSTOP of the Index", _replica("Index"), signal.SIGSTOP),
-    _changed("live reconfigure", Stand.reconfigure),
+    _changed("live reconfigure", LocalCluster.reconfigure),
     FEWER,
     MORE,
-    _changed("rolling update of everything", Stand.new_version),
+    _changed("rolling update of everything", LocalCluster.new_version),
 )
 
 SHORT = tuple(
@@ -91,7 +105,10 @@ SHORT = tuple(
 async def wait_for_repair(
     is_repaired: IsRepaired, began_s: float, patience_s: float
 ) -> float | None:
-    """When it was, by time.monotonic; None if it was not within `patience_s` of `began_s`."""
+    """Return the time of the repair; None if `patience_s` have passed since `began_s` without one.
+
+    Both times are time.monotonic's.
+    """
     while time.monotonic() < began_s + patience_s:
         if await asyncio.to_thread(_answers_yes, is_repaired):
             return time.monotonic()
@@ -103,4 +120,4 @@ def _answers_yes(question: IsRepaired) -> bool:
     try:
         return question()
     except (httpx.HTTPError, psutil.Error, ValueError, KeyError, TypeError):
-        return False  # who would know is itself being replaced
+        return False  # the process that would answer is itself being replaced

@@ -1,7 +1,7 @@
-"""Steady traffic to the cluster that is hurt: evenly spaced, so that a gap in the answers is one of
-the service.
+"""Evenly spaced traffic for the chaos runner: a gap in the answers is then a gap in the service.
 
 A request whose connection was cut is sent once more, a second later, as the vendors' clients do.
+Knows no fault.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ _TENANT = "default"
 _COLLECTION = "chaos"
 _DOCUMENTS = 40
 _TOKENS = 16
-# Texts, documents or candidates.
+# Texts, documents or candidates a request.
 _ITEMS: dict[Route, int] = {"search": 5, "embed": 2, "rerank": 4, "ingest": 2}
 
 
@@ -30,8 +30,10 @@ _ITEMS: dict[Route, int] = {"search": 5, "embed": 2, "rerank": 4, "ingest": 2}
 async def steady_load(
     url: str, api_key: str, rates: Mapping[Route, float]
 ) -> AsyncIterator[OpenLoop]:
-    """`rates` are requests a second. When it is left nothing more is sent, and every request that
-    was sent has ended."""
+    """Send `rates` requests a second by route, until the block is left.
+
+    On leaving it waits for the requests under way, and sends none.
+    """
     requests = await asyncio.to_thread(_prepare, WinnowClient(url, api_key))
     async with (
         OpenLoop(url, {_TENANT: api_key}, retry_cut_after_s=_RETRY_PAUSE_S) as loop,
@@ -41,7 +43,7 @@ async def steady_load(
 
 
 def _prepare(client: WinnowClient) -> Requests:
-    """With something to find."""
+    """Fill the collection that searches read."""
     first = time.time_ns() // 1000
     requests = Requests(served_models(client), first, collection=_COLLECTION)
     fill(client, requests, [_TOKENS] * _DOCUMENTS)

@@ -1,4 +1,4 @@
-"""What a fault did to the traffic, in figures and as a table."""
+"""Figures of a fault: what it did to the requests around it. Knows neither faults nor clusters."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -22,8 +22,12 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`failed` had no answer, or one that is an error, after at most one retry; `retried` were cut
-    and answered on the retry. The gap is the longest time in which no request was answered."""
+    """One fault's figures.
+
+    `failed` counts requests without an answer or with an error, after at most one retry; `retried`
+    those that were cut and then answered. `gap_s` is the longest time without any answer.
+    `repaired_s` is None for a fault that was not repaired.
+    """
 
     fault: str
     sent: int
@@ -48,8 +52,10 @@ class Row:
 def row_of(
     fault: str, outcomes: Sequence[Outcome], began_s: float, repaired_s: float | None, end_s: float
 ) -> Row:
-    """`began_s` is when the fault struck, `end_s` when it was last looked at. What was under way as
-    it struck is counted with what came after."""
+    """Count the outcomes from `began_s`, when the fault struck, to `end_s`, the end of the watch.
+
+    Requests under way when it struck count as sent during the fault.
+    """
     before = [one for one in outcomes if one.ended_s < began_s]
     during = [one for one in outcomes if one.ended_s >= began_s and one.due_s < end_s]
     answered = sorted(one.ended_s for one in outcomes if not one.failed)

@@ -1,4 +1,4 @@
-"""What was written down, as a document and a plot. The only module here that knows matplotlib."""
+"""A recording as a JSON document and as a plot. The only module here that knows matplotlib."""
 
 from pathlib import Path
 from typing import Any
@@ -8,16 +8,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from cluster.stages import MODEL_STAGES, ModelStage
 from loadtest.nodes.load import REQUEST_TOKENS
 from loadtest.nodes.play import Recording
 from loadtest.paced import TOKENS_PER_S
-from loadtest.scaled import STAGES, Stage
 
 _BIN_S = 4.0
 
 
 def as_document(recording: Recording) -> dict[str, Any]:
-    """Times in seconds from the beginning; each bin of the traffic lasts `bin_s`."""
+    """Return the document: times in seconds from the start, traffic in bins of `bin_s` seconds."""
     zero_s = recording.steps[0].began_s
     sent = recording.sent
     return {
@@ -35,11 +35,11 @@ def as_document(recording: Recording) -> dict[str, Any]:
             for one in recording.steps
         ],
         "bin_s": _BIN_S,
-        "stages": {stage: _stage(recording, stage, zero_s) for stage in STAGES},
+        "stages": {stage: _stage(recording, stage, zero_s) for stage in MODEL_STAGES},
     }
 
 
-def _stage(recording: Recording, stage: Stage, zero_s: float) -> dict[str, Any]:
+def _stage(recording: Recording, stage: ModelStage, zero_s: float) -> dict[str, Any]:
     mine = [one for one in recording.sent if one.route == stage]
     due_s = np.array([one.due_s for one in mine]) - zero_s
     ended_s = np.array([one.ended_s for one in mine]) - zero_s
@@ -65,16 +65,16 @@ def _rate(at_s: NDArray[np.float64], bins: NDArray[np.float64]) -> list[float]:
 def _percentile_ms(
     due_s: NDArray[np.float64], ended_s: NDArray[np.float64], bins: NDArray[np.float64], q: float
 ) -> list[float | None]:
-    """By when requests were due; None where there was none."""
+    """Percentile of the latency in each bin of due times, ms; None for a bin without a request."""
     number = np.digitize(due_s, bins) - 1
     took = [1000 * (ended_s - due_s)[number == one] for one in range(len(bins) - 1)]
     return [round(float(np.percentile(one, q))) if len(one) else None for one in took]
 
 
 def plot(document: dict[str, Any], path: Path) -> None:
-    """A column a stage: tokens, nodes and replicas, latency over time."""
+    """Plot tokens, sizes and latency over time, a column for each stage."""
     figure = Figure(figsize=(11, 7), layout="constrained")
-    axes = figure.subplots(3, len(STAGES), sharex=True, sharey="row")
+    axes = figure.subplots(3, len(MODEL_STAGES), sharex=True, sharey="row")
     for column, (stage, seen) in enumerate(document["stages"].items()):
         tokens, sizes, latency = axes[:, column]
         tokens.set_title(stage)

@@ -1,8 +1,8 @@
-"""What the pipeline itself costs: `/v1/search` with engines and an index that cost nothing, against
-a bare Serve graph of two hops and a bare FastAPI server: `python -m loadtest.overhead`.
+"""`python -m loadtest.overhead`: the cost of the pipeline itself.
 
-All stand on the machine at once and are driven in turn; medians of the rounds are shown. Where
-py-spy is installed, OUTPUT-router.svg shows where the Router's time goes.
+Drives `/v1/search` with free engines and a free index, a bare Serve graph of two hops, and a bare
+FastAPI server. All run at once and are driven in turn; the table shows medians over the rounds. If
+py-spy is installed, OUTPUT-router.svg shows where the Router spends its time.
 """
 
 import json
@@ -20,19 +20,16 @@ from typing import Annotated, Any
 
 import psutil
 import typer
-import yaml
 from rich.console import Console
 from rich.table import Table
 
-from cluster.local.serve_api import ServeApi
-from cluster.local.state import State
 from cluster.profile import load_profile
 from loadtest.bench import machine, wrk
 from loadtest.bench.servers import wait
-from loadtest.command_line import winnow
+from loadtest.local_cluster import LocalCluster
 
 _ROOT = Path(__file__).parents[2]
-_PORT, _BARE_PORT = 8091, 8092
+_BARE_PORT = 8092
 _CONNECTIONS = 32
 _WARM_UP_S = 3
 _QUERIES = 50_000
@@ -53,15 +50,16 @@ def overhead(
     with tempfile.TemporaryDirectory(prefix="w-over-", dir="/tmp") as directory:
         work = Path(directory)
         bodies = {rerank: _bodies(work, rerank) for rerank in (True, False)}
-        with _winnow(work, routers) as headers, _bare():
-            winnow = f"http://127.0.0.1:{_PORT}"
+        with _winnow(work, routers) as cluster, _bare():
+            winnow = cluster.running.url
+            headers = {"Authorization": f"Bearer {cluster.state.api_key()}"}
             targets = {
                 "FastAPI alone": (f"http://127.0.0.1:{_BARE_PORT}/search", bodies[True]),
                 _TWO_HOPS: (f"{winnow}/bare/search", bodies[True]),
                 "Winnow": (f"{winnow}/v1/search", bodies[True]),
                 "Winnow, rerank: false": (f"{winnow}/v1/search", bodies[False]),
             }
-            seen: dict[str, list[wrk.Measured]] = {name: [] for name in targets}
+            seen: dict[str, list[wrk.Measurement]] = {name: [] for name in targets}
             for url, file in targets.values():
                 wrk.run(url, headers, file, _CONNECTIONS, _WARM_UP_S)
             for _ in range(rounds):
@@ -81,41 +79,36 @@ def _bodies(work: Path, rerank: bool) -> Path:
 
 
 @contextmanager
-def _winnow(work: Path, routers: int) -> Iterator[dict[str, str]]:
+def _winnow(work: Path, routers: int) -> Iterator[LocalCluster]:
     profile = load_profile("local")
     [app] = profile["applications"]
     app["import_path"] = "loadtest.overhead.apps:winnow"
-    # The profile's calls and batches are small, as suits a slow engine; these are the defaults.
+    # Without the profile's small calls and batches, which suit a slow engine: the defaults.
     for limits in ("embed_calls", "rerank_calls"):
         del app["args"]["router"][limits]
     for deployment in app["deployments"]:
         deployment["num_replicas"] = routers if deployment["name"] == "Router" else 1
         if "user_config" in deployment:
             deployment["user_config"] = {}
-    file = work / "overhead.yaml"
-    file.write_text(yaml.safe_dump(profile))
-    state = work / "state"
-    winnow(state, "up", "--profile", str(file), "--port", str(_PORT))
+    cluster = LocalCluster(work / "state", profile)
     try:
-        _add_two_hops(State(state))
-        yield {"Authorization": f"Bearer {(state / 'api_key').read_text().strip()}"}
+        cluster.up()
+        _add_two_hops(cluster)
+        yield cluster
     finally:
-        winnow(state, "down")
+        cluster.down()
 
 
-def _add_two_hops(state: State) -> None:
-    """Beside Winnow, in the same Serve."""
-    running = state.running()
-    if running is None:
-        raise RuntimeError("Winnow is not running")
-    serve = ServeApi(running.dashboard_port, state.ray_token())
+def _add_two_hops(cluster: LocalCluster) -> None:
+    """Deploy the graph of two hops beside Winnow, in the same Serve."""
+    serve = cluster.serve()
     bare = {"name": "bare", "route_prefix": "/bare", "args": {}}
     apps = [*serve.configurations(), bare | {"import_path": "loadtest.overhead.apps:two_hops"}]
     serve.deploy({"applications": apps})
     until = time.monotonic() + _PATIENCE_S
     while serve.application("bare").status != "RUNNING" and time.monotonic() < until:
         time.sleep(0.5)
-    wait(f"{running.url}/bare/docs")
+    wait(f"{cluster.running.url}/bare/docs")
 
 
 @contextmanager
@@ -141,7 +134,7 @@ def _profile(target: tuple[str, Path], headers: dict[str, str], output: Path) ->
         and "winnow:Router" in " ".join(process.cmdline())
     ]
     svg = output.with_name(f"{output.name}-router.svg")
-    # Its name as the first word, because the plot shows the command.
+    # Without the path of py-spy, because the plot shows the command.
     command = ["py-spy", "record", "--pid", router, "--duration", "6", "--rate", "200"]
     command += ["--output", str(svg)]
     with subprocess.Popen(command, executable=py_spy, stdout=subprocess.DEVNULL):
@@ -149,7 +142,7 @@ def _profile(target: tuple[str, Path], headers: dict[str, str], output: Path) ->
 
 
 def _report(
-    console: Console, seen: dict[str, list[wrk.Measured]], routers: int, output: Path
+    console: Console, seen: dict[str, list[wrk.Measurement]], routers: int, output: Path
 ) -> None:
     medians = {
         name: {

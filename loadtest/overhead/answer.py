@@ -1,4 +1,4 @@
-"""What every server under test answers: the same documents, about as many bytes."""
+"""The search result that every server under test sends, so that all send about as many bytes."""
 
 from typing import Any
 

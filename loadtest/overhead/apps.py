@@ -1,8 +1,8 @@
-"""What is compared: Winnow whose engines and index cost nothing, and a bare Serve graph.
+"""The Serve applications under comparison: Winnow with free engines, and a graph of two hops.
 
-The first is the real Router, Embedder and Reranker but for their engines, and answers every search
-with the same documents. The second has an ingress that calls one other deployment, which answers
-with as many bytes.
+`winnow` has the real Router, Embedder and Reranker; engines and index compute nothing, and every
+search finds the same documents. `two_hops` has an ingress that calls one other deployment, which
+answers with about as many bytes.
 """
 
 from collections.abc import Sequence
@@ -24,22 +24,22 @@ from deployments.router import Router
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.searches import SearchAnswers
 from deployments.rows.token_rows import TokenRows
-from deployments.stores.base import Hit, Record, Search
+from deployments.stores.base import Hit, IndexSearch, Record
 from deployments.text.tokenizer import RerankEncoder, load_tokenizer
 from loadtest.overhead.answer import ANSWER, DOCUMENTS
 
 
 class FreeEngine:
-    """A PoolingEngine that computes nothing: every vector and every score is the same."""
+    """A PoolingEngine that computes nothing: all vectors are equal, and all scores."""
 
     def __init__(self, width: int) -> None:
         self._vector = np.full(width, width**-0.5, np.float32)
 
     async def embed(self, rows: TokenRows) -> ModelOutput:
-        return ModelOutput.anew(np.tile(self._vector, (len(rows), 1)))
+        return ModelOutput.uncached(np.tile(self._vector, (len(rows), 1)))
 
     async def score(self, rows: TokenRows) -> ModelOutput:
-        return ModelOutput.anew(np.zeros(len(rows), np.float32))
+        return ModelOutput.uncached(np.zeros(len(rows), np.float32))
 
     async def check_health(self) -> None:
         return
@@ -49,19 +49,23 @@ class FreeEngine:
 
 
 class FreeEmbedder(Embedder):
+    """The Embedder with a FreeEngine."""
+
     async def __init__(self, config: EmbedderConfig) -> None:  # type: ignore[misc] # Serve awaits it
         engine: PoolingEngine = FreeEngine(config.dimensions)
         self.attach("embed", config, "free", engine, lambda one: one.embed)
 
 
 class FreeReranker(Reranker):
+    """The Reranker with a FreeEngine."""
+
     async def __init__(self, config: RerankerConfig) -> None:  # type: ignore[misc] # Serve awaits it
         engine: PoolingEngine = FreeEngine(1)
         self.attach("rerank", config, "free", engine, lambda one: one.score)
 
 
 class FreeIndex:
-    """Finds the same documents whatever is asked, with their tokens as an ingestion keeps them."""
+    """An index that finds the same documents for every query, with their stored tokens."""
 
     def __init__(self, reranker: RerankerConfig) -> None:
         tokenizer = load_tokenizer(Path(reranker.engine.model))
@@ -73,7 +77,7 @@ class FreeIndex:
             )
         ]
 
-    async def search(self, searches: Sequence[Search], *_: object) -> SearchAnswers:
+    async def search(self, searches: Sequence[IndexSearch], *_: object) -> SearchAnswers:
         return SearchAnswers(tuple(self._hits[: search.query.k] for search in searches))
 
     async def status(self) -> str:
@@ -87,8 +91,10 @@ def winnow(config: AppConfig) -> Application:
 def graph(
     config: AppConfig, embedder: type[Embedder], reranker: type[Reranker], *embedder_options: object
 ) -> Application:
-    """As cluster.app:build, with other engines and an index that is free; `embedder_options` follow
-    the embedder's configuration."""
+    """Bind the graph of cluster.app:build with other engines and a free index.
+
+    `embedder_options` are further arguments of the embedder, after its configuration.
+    """
     embed = serve.deployment(name="Embedder")(embedder).bind(config.embedder, *embedder_options)
     index = serve.deployment(name="Index")(FreeIndex).bind(config.reranker)
     rerank = serve.deployment(name="Reranker")(reranker).bind(config.reranker)
@@ -101,12 +107,16 @@ bare = FastAPI()
 
 
 class Answerer:
+    """The second hop of the graph."""
+
     async def answer(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
         return ANSWER
 
 
 @serve.ingress(bare)
 class Front:
+    """The ingress of the graph: the first hop."""
+
     def __init__(self, answerer: DeploymentHandle[Any]) -> None:
         self._answerer = answerer
 

@@ -1,4 +1,4 @@
-"""The least that answers a search over HTTP: FastAPI under uvicorn, and nothing behind it."""
+"""The least that answers a search over HTTP: FastAPI under uvicorn with nothing behind it."""
 
 import sys
 from typing import Any

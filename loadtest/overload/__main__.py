@@ -1,9 +1,9 @@
-"""`python -m loadtest.overload`: a local cluster that gets more than it can do, and neighbours.
+"""`python -m loadtest.overload`: a local cluster under more load than it can do, and neighbours.
 
-Measures what it does at most, with as many requests at a time as fill its batches; sends that much,
-twice and five times as much; then sees how one tenant's flood and a bulk ingestion touch others.
-Prints tables, and writes them to loadtest/results/. With --paced the engines only keep time, and so
-take nothing from one another's cores nor from the Router's: what is left is Winnow's own.
+First measures its capacity, with as many concurrent requests as fill its batches. Then sends one,
+two and five times that rate. Last measures how one tenant's flood and a bulk ingestion affect other
+tenants. Prints tables and writes them to loadtest/results/. With --paced the engines only sleep, so
+that stages do not compete for cores and what remains is Winnow's own cost.
 """
 
 import argparse
@@ -19,10 +19,10 @@ import orjson
 
 from cluster.profile import application
 from loadtest.bench import machine
-from loadtest.chaos.stand import Stand
+from loadtest.local_cluster import LocalCluster
 from loadtest.markdown import as_table
 from loadtest.overload.figures import Figures, problems
-from loadtest.overload.load import Kind, Sending, closed_loop, open_loop
+from loadtest.overload.load import Kind, LoadResult, closed_loop, open_loop
 from loadtest.overload.memory import DEPLOYMENTS, watched
 from loadtest.run.open_loop import Request
 from loadtest.run.requests import Requests
@@ -44,7 +44,7 @@ _DOCUMENTS = 200
 _TENANTS = ("noisy", "b", "c")
 _QUIET = ("b", "c")
 _NOISY_TIMES = 10.0
-# Of its share, so that the quiet ones alone do not queue for one another.
+# Below their full share, so that the quiet tenants alone do not queue for one another.
 _QUIET_PART = 0.5
 _INGESTED = 100_000
 _UPSERT = Kind("ingest", 64, 30)
@@ -52,24 +52,24 @@ _UPSERTS_AT_ONCE = 4
 _RESULTS = Path(__file__).parents[1] / "results"
 
 
-class Bench:
-    """One service, and requests that never say the same twice."""
+class Experiment:
+    """One service, and requests of which no two are alike."""
 
     def __init__(self, service: Service, seconds: float) -> None:
-        assert service.stand is not None
+        assert service.cluster is not None
         self.service = service
-        self.stand: Stand = service.stand
+        self.cluster: LocalCluster = service.cluster
         self.seconds = seconds
         self.requests = Requests(served_models(service.clients()[0]), 0)
         self._measured: dict[str, float] = {}
 
     async def overload(self, name: str) -> list[dict[str, Any]]:
-        """A row for each of `_TIMES`."""
-        kind, at_most = KINDS[name], await self._at_most(name)
+        """Measure a row for each of `_TIMES`, multiples of the capacity."""
+        kind, at_most = KINDS[name], await self._capacity(name)
         rows: list[dict[str, Any]] = []
         for times in _TIMES:
             trace = kind.trace({"noisy": times * at_most}, self.seconds)
-            async with watched(self.stand, _SETTLE_S if times == _TIMES[-1] else 1) as memory:
+            async with watched(self.cluster, _SETTLE_S if times == _TIMES[-1] else 1) as memory:
                 figures = await self._send(trace)
             rows.append(
                 {"kind": name, "times": times, "capacity_per_s": at_most}
@@ -79,10 +79,10 @@ class Bench:
         return rows
 
     async def neighbours(self, name: str) -> list[dict[str, Any]]:
-        """The quiet tenants alone, beside one that floods, and beside a bulk ingestion."""
-        kind, share = KINDS[name], await self._at_most(name) / len(_TENANTS)
+        """Measure the quiet tenants alone, beside a flooding one, and beside a bulk ingestion."""
+        kind, share = KINDS[name], await self._capacity(name) / len(_TENANTS)
         seconds = 2 * self.seconds
-        # The very same requests each time, so that only what is beside them differs.
+        # The same requests each time, so that only their neighbours differ.
         quiet = kind.trace(dict.fromkeys(_QUIET, _QUIET_PART * share), seconds)
         flood = kind.trace({"noisy": _NOISY_TIMES * share}, seconds, seed=2)
         alone = await self._sent(quiet)
@@ -101,8 +101,8 @@ class Bench:
         _say(f"{name}: 100,000 documents would take {minutes:.0f} minutes at that rate")
         return rows
 
-    async def _at_most(self, name: str) -> float:
-        """Requests a second, with as many at a time as fill its batches."""
+    async def _capacity(self, name: str) -> float:
+        """Measure the capacity, requests/s, with enough concurrent requests to fill batches."""
         if name not in self._measured:
             endless = self._endless(KINDS[name])
             await closed_loop(self.service, endless, _AT_ONCE, _WARM_UP_S)
@@ -112,7 +112,7 @@ class Bench:
         return self._measured[name]
 
     async def _ingest(self, seconds: float) -> float:
-        """As fast as it goes for so long; returns documents stored a second."""
+        """Ingest in a closed loop for `seconds`; return documents stored a second."""
         upserts = self._endless(_UPSERT)
         done = await closed_loop(self.service, upserts, _UPSERTS_AT_ONCE, seconds)
         return Figures.of(done).served * _UPSERT.items / (done.ended_s - done.began_s)
@@ -120,7 +120,7 @@ class Bench:
     async def _send(self, trace: Trace) -> Figures:
         return Figures.of(await self._sent(trace))
 
-    async def _sent(self, trace: Trace) -> Sending:
+    async def _sent(self, trace: Trace) -> LoadResult:
         sending = await open_loop(self.service, self.requests, trace, _DEADLINE_S)
         for problem in problems(sending.outcomes)[:5]:
             _say(f"    {problem}")
@@ -160,11 +160,11 @@ def _neighbour_row(name: str, how: str, one: Figures, alone: Figures) -> dict[st
 
 
 async def measure(
-    bench: Bench, kinds: list[str], neighbours: list[str]
+    experiment: Experiment, kinds: list[str], neighbours: list[str]
 ) -> dict[str, list[dict[str, Any]]]:
     return {
-        "overload": [row for name in kinds for row in await bench.overload(name)],
-        "neighbours": [row for name in neighbours for row in await bench.neighbours(name)],
+        "overload": [row for name in kinds for row in await experiment.overload(name)],
+        "neighbours": [row for name in neighbours for row in await experiment.neighbours(name)],
     }
 
 
@@ -187,10 +187,10 @@ def main() -> None:
     parser.add_argument("--paced", action="store_true", help="engines that only keep time")
     options = parser.parse_args()
     with local_service(_profile(options.paced), dict.fromkeys(_TENANTS, "default")) as service:
-        bench = Bench(service, options.seconds)
+        experiment = Experiment(service, options.seconds)
         for client in service.clients():
-            fill(client, bench.requests, [40] * _DOCUMENTS)
-        found = asyncio.run(measure(bench, options.kinds, options.neighbours))
+            fill(client, experiment.requests, [40] * _DOCUMENTS)
+        found = asyncio.run(measure(experiment, options.kinds, options.neighbours))
     about = {"machine": machine.processor(), "seconds": options.seconds, "deadline_s": _DEADLINE_S}
     of = "-paced" if options.paced else ""
     for name, columns in (("overload", _OVERLOAD), ("neighbours", _NEIGHBOURS)):
@@ -202,7 +202,7 @@ def main() -> None:
 def _write(name: str, table: str, document: dict[str, Any]) -> None:
     sys.stdout.write(f"{table}\n\n")
     (_RESULTS / f"{name}.md").write_text(f"{table}\n")
-    # It writes null for what there was nothing of.
+    # orjson writes nan as null.
     options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
     (_RESULTS / f"{name}.json").write_bytes(orjson.dumps(document, option=options))
 

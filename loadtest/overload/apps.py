@@ -1,4 +1,4 @@
-"""Winnow with engines that only keep time, as if each had processors of its own."""
+"""Winnow with engines that only sleep, as if each had processors of its own, and the real index."""
 
 from ray import serve
 from ray.serve import Application
@@ -12,7 +12,7 @@ TOKENS_PER_S = 16_000
 
 
 def paced(config: AppConfig) -> Application:
-    """As cluster.app:build, but for the engines: each computes TOKENS_PER_S."""
+    """Bind the graph of cluster.app:build with paced engines, each of TOKENS_PER_S tokens/s."""
     embed = serve.deployment(name="Embedder")(PacedEmbedder).bind(config.embedder, TOKENS_PER_S)
     index = serve.deployment()(Index).bind(config.index)
     rerank = serve.deployment(name="Reranker")(PacedReranker).bind(config.reranker, TOKENS_PER_S)

@@ -1,22 +1,22 @@
-"""What became of what was sent, in figures."""
+"""Figures of a load: how many requests were served, refused, late or lost, and how fast."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from loadtest.overload.load import Sending
+from loadtest.overload.load import LoadResult
 from loadtest.run.open_loop import Outcome
 
-# What a service that has too much to do may say.
+# Statuses with which an overloaded service may refuse a request, or give it up.
 _REFUSED, _LATE = (429, 503), 504
-# Until queues are as long as they get.
+# Queues grow until then.
 _RAMP_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Percentiles:
-    """Milliseconds; nan where there was nothing."""
+    """Milliseconds; nan without a sample."""
 
     p50: float
     p99: float
@@ -33,10 +33,13 @@ class Percentiles:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """`served` in time (by the service's clock: it answers 200 to nothing late), `refused` at once,
-    `late` ones were taken in and not done in time, and of `lost` ones no answer was right.
-    Latencies count from when a request was due, refusals' from when it was sent; `client_late` is
-    what lies between the two. `served_per_s` leaves out the first seconds, in which queues fill."""
+    """Counts, rates and percentiles of one load.
+
+    `served` counts answers of 200 (the service sends none after the deadline), `refused` 429 and
+    503, `late` 504, and `lost` the rest. `latency` counts from when a request was due, `refusal`
+    from when it was sent; `client_late` is the time between the two. `served_per_s` leaves out the
+    first seconds, in which queues fill.
+    """
 
     offered_per_s: float
     served_per_s: float
@@ -53,8 +56,8 @@ class Figures:
     client_cores: float
 
     @classmethod
-    def of(cls, sending: Sending, tenants: Sequence[str] = ()) -> "Figures":
-        """Of all tenants, or of those."""
+    def of(cls, sending: LoadResult, tenants: Sequence[str] = ()) -> "Figures":
+        """Compute the figures of the `tenants`, or of all if none are named."""
         chosen = [one for one in sending.outcomes if not tenants or one.tenant in tenants]
         served = [one for one in chosen if one.answer.status == 200]
         refused = [one for one in chosen if one.answer.status in _REFUSED]
@@ -81,7 +84,7 @@ class Figures:
 
 
 def problems(outcomes: Sequence[Outcome]) -> list[str]:
-    """What was neither served, refused nor late."""
+    """Return the distinct messages of the lost requests, sorted."""
     expected = (200, _LATE, *_REFUSED)
     lost = [one.answer for one in outcomes if one.answer.status not in expected]
     return sorted({one.message or str(one.status) for one in lost})

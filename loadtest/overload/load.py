@@ -1,6 +1,6 @@
-"""What is sent: requests of one kind, at a rate, or as fast as they come back.
+"""Requests of one kind in an open loop, at a rate, or in a closed loop, at a concurrency.
 
-Every request says how long its answer may take, so that whatever comes later counts as nothing.
+In the open loop each request carries its deadline, so that late answers do not count as served.
 """
 
 import asyncio
@@ -13,14 +13,14 @@ import psutil
 from loadtest.run.open_loop import OpenLoop, Outcome, Request
 from loadtest.run.requests import Requests
 from loadtest.run.service import Service
-from loadtest.traffic import Lengths, Route, Sent, Tenant, Trace, Traffic, generate
+from loadtest.traffic import Lengths, RequestKind, Route, Tenant, Trace, Traffic, generate
 
 _PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """Requests of one route: so many texts or candidates of about so many tokens each."""
+    """Requests of one route: `items` texts or candidates of about `item_tokens` tokens each."""
 
     route: Route
     items: int
@@ -30,8 +30,8 @@ class Kind:
     def trace(
         self, rates: dict[str, float], seconds: float, seed: int = 1, *, spread: bool = True
     ) -> Trace:
-        """Poisson arrivals of each tenant at its rate, requests a second."""
-        sent = Sent(
+        """Make Poisson arrivals of each tenant at its rate, requests/s; `spread` varies lengths."""
+        sent = RequestKind(
             route=self.route,
             share=1,
             items=self.items,
@@ -45,9 +45,8 @@ class Kind:
 
 
 @dataclass(frozen=True, slots=True)
-class Sending:
-    """What was sent: when it began and ended (monotonic), and the part of a core that the client
-    took."""
+class LoadResult:
+    """Outcomes of a load, its start and end (time.monotonic), and the cores the client used."""
 
     outcomes: Sequence[Outcome]
     began_s: float
@@ -56,25 +55,26 @@ class Sending:
 
 
 def timed(requests: Iterator[Request], deadline_s: float) -> Iterator[Request]:
+    """Give each request a deadline, in its query string."""
     for one in requests:
         yield replace(one, path=f"{one.path}?deadline_ms={round(1000 * deadline_s)}")
 
 
 async def open_loop(
     service: Service, requests: Requests, trace: Trace, deadline_s: float
-) -> Sending:
-    """Returns when the last request has ended; `ended_s` is when the last was due."""
+) -> LoadResult:
+    """Send the trace; return when the last request has ended. `ended_s` is when it was due."""
     before, began_s = _cpu_s(), time.monotonic()
     async with OpenLoop(service.url, service.keys, patience_s=deadline_s + _PATIENCE_S) as loop:
         await loop.run(timed(requests.of(trace), deadline_s), began_s)
     used = (_cpu_s() - before) / (time.monotonic() - began_s)
-    return Sending(loop.outcomes, began_s, began_s + float(trace.at_s.max()), used)
+    return LoadResult(loop.outcomes, began_s, began_s + float(trace.at_s.max()), used)
 
 
 async def closed_loop(
     service: Service, requests: Iterator[Request], at_once: int, seconds: float
-) -> Sending:
-    """So many at a time, each followed by the next."""
+) -> LoadResult:
+    """Keep `at_once` requests under way for `seconds`."""
     before, began_s = _cpu_s(), time.monotonic()
     async with OpenLoop(service.url, service.keys, patience_s=120) as loop:
 
@@ -84,7 +84,7 @@ async def closed_loop(
 
         await asyncio.gather(*(send() for _ in range(at_once)))
     ended_s = time.monotonic()
-    return Sending(loop.outcomes, began_s, ended_s, (_cpu_s() - before) / (ended_s - began_s))
+    return LoadResult(loop.outcomes, began_s, ended_s, (_cpu_s() - before) / (ended_s - began_s))
 
 
 def _cpu_s() -> float:

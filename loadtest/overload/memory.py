@@ -1,4 +1,4 @@
-"""How much memory the replicas of a local cluster hold, before, during and after."""
+"""Resident memory of a local cluster's replicas, before, during and after a load."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from loadtest.chaos.stand import Stand
+from loadtest.local_cluster import LocalCluster
 
 DEPLOYMENTS = ("Router", "Embedder", "Reranker")
 _PERIOD_S = 1.0
@@ -15,7 +15,7 @@ _PERIOD_S = 1.0
 
 @dataclass(slots=True)
 class Memory:
-    """Resident MiB by deployment; `most` while it was watched."""
+    """Resident MiB by deployment; `most` is the peak while watched."""
 
     before: dict[str, float] = field(default_factory=dict)
     most: dict[str, float] = field(default_factory=dict)
@@ -29,9 +29,9 @@ class Memory:
 
 
 @asynccontextmanager
-async def watched(stand: Stand, settle_s: float) -> AsyncIterator[Memory]:
-    """`after` is `settle_s` after the end."""
-    pids = {name: await asyncio.to_thread(stand.replicas, name) for name in DEPLOYMENTS}
+async def watched(cluster: LocalCluster, settle_s: float) -> AsyncIterator[Memory]:
+    """Watch the memory during the block; `after` is measured `settle_s` after its end."""
+    pids = {name: await asyncio.to_thread(cluster.replicas, name) for name in DEPLOYMENTS}
     memory = Memory(before=_resident(pids))
     memory.most = dict(memory.before)
     watching = asyncio.create_task(_watch(pids, memory))

@@ -1,6 +1,7 @@
-"""`python -m loadtest.run SCENARIO`: a load test of a service, or of a cluster started for it.
+"""`python -m loadtest.run SCENARIO`: load-test a service, or a cluster started for the test.
 
-Writes OUTPUT.json and OUTPUT.svg and prints tables; exits 1 when an objective does not hold.
+Prints tables and writes OUTPUT.json and OUTPUT.svg. Exits 1 when an objective does not hold, 2 when
+the test cannot run.
 """
 
 import asyncio
@@ -16,9 +17,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from cluster.client import ApiError
+from cluster.profile import ProfileError
 from loadtest.bench import machine
 from loadtest.run import report
-from loadtest.run.drive import Recorded, Sample, Show, drive, warm_up
+from loadtest.run.drive import RunRecord, Sample, Show, drive, warm_up
 from loadtest.run.open_loop import OpenLoop
 from loadtest.run.requests import Requests
 from loadtest.run.scenario import Scenario, UnknownScenarioError, load_scenario, load_slo
@@ -32,22 +34,24 @@ _DEFAULT_PLAN = "default"
 
 def run(
     name: Annotated[str, typer.Argument(metavar="SCENARIO", help="A name, or a file.")],
-    url: Annotated[str | None, typer.Option(help="Of your service; else one is started.")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="A running service; if not given, one is started.")
+    ] = None,
     api_key: Annotated[
         list[str] | None,
         typer.Option(
-            help="Of your service: one for all tenants, or TENANT=KEY for each.",
+            help="Its API key for all tenants, or TENANT=KEY for each.",
             envvar="WINNOW_API_KEY",
         ),
     ] = None,
     slo: Annotated[
-        str | None, typer.Option(help="Another than the scenario's: name or file.")
+        str | None, typer.Option(help="Other objectives than the scenario's; a name, or a file.")
     ] = None,
-    scale: Annotated[float, typer.Option(help="How many times the scenario's rate.", min=0.01)] = 1,
+    scale: Annotated[float, typer.Option(help="Factor on the scenario's rate.", min=0.01)] = 1,
     trace: Annotated[
-        Path | None, typer.Option(help="Requests from a file, as loadtest/traffic.py writes it.")
+        Path | None, typer.Option(help="Requests from a file in the form of loadtest/traffic.py.")
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="Without its ending.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Path of the report, without suffix.")] = None,
 ) -> None:
     """Send the traffic of SCENARIO, and say whether the service met its objectives."""
     console = Console(width=140)
@@ -59,20 +63,23 @@ def run(
             raise typer.BadParameter("no request is sent")
         with _service(console, scenario, sent, url, api_key or []) as service:
             recorded = _measure(console, scenario, sent, service)
-    except (ApiError, UnknownScenarioError, ValidationError) as error:
+    except (ApiError, ProfileError, UnknownScenarioError, ValidationError) as error:
         Console(stderr=True, markup=False).print(str(error), style="red")
         raise typer.Exit(2) from None
     disturbed_s = None if trace else scenario.disturbed_s()
     checks = evaluate(objectives, recorded.results, disturbed_s)
     about = _about(name, scale, trace, scenario)
     document = report.document(about, recorded, checks, disturbed_s)
-    path = output or _RESULTS / f"load-{Path(name).stem}"
+    _report(console, document, output or _RESULTS / f"load-{Path(name).stem}")
+    if not document["passed"]:
+        raise typer.Exit(1)
+
+
+def _report(console: Console, document: dict[str, Any], path: Path) -> None:
     report.show(console, document)
     report.write(path.with_suffix(".json"), document)
     report.plot(path.with_suffix(".svg"), document)
     console.print(f"report: {path.with_suffix('.svg')}, {path.with_suffix('.json')}")
-    if not document["passed"]:
-        raise typer.Exit(1)
 
 
 def _service(
@@ -80,7 +87,9 @@ def _service(
 ) -> AbstractContextManager[Service]:
     if url is not None:
         if scenario.events:
-            raise typer.BadParameter("this scenario hurts its cluster: only one that it starts")
+            raise typer.BadParameter(
+                "this scenario has faults, which need a cluster started for it: leave --url out"
+            )
         return nullcontext(Service(url, _keys(trace.names, api_keys)))
     console.print(f"{scenario.about}\nstarting a cluster for it")
     plans = {name: scenario.plans.get(name, _DEFAULT_PLAN) for name in trace.names}
@@ -98,8 +107,8 @@ def _keys(tenants: tuple[str, ...], given: list[str]) -> dict[str, str]:
     return keys
 
 
-def _measure(console: Console, scenario: Scenario, trace: Trace, service: Service) -> Recorded:
-    # Texts and a collection that no run before had.
+def _measure(console: Console, scenario: Scenario, trace: Trace, service: Service) -> RunRecord:
+    # A run's texts and collection differ from those of every run before.
     first = time.time_ns() // 1000
     requests = Requests(
         served_models(service.clients()[0]),
@@ -138,7 +147,7 @@ def _shown(progress: Progress, trace: Trace) -> Show:
 
 
 def _about(name: str, scale: float, trace: Path | None, scenario: Scenario) -> dict[str, Any]:
-    """Not the command line as it stands, which may hold keys."""
+    """Describe the run; the command line is made again, because the real one may hold keys."""
     traced = ["--trace", str(trace)] if trace else []
     return {
         "command": " ".join(["python -m loadtest.run", name, f"--scale {scale:g}", *traced]),

@@ -1,4 +1,7 @@
-"""One run: a trace sent to a service, which is watched, and hurt where the scenario says so."""
+"""One run: send a trace to a service, sample its state, strike the scenario's faults.
+
+Records what happened; judges nothing.
+"""
 
 import asyncio
 import time
@@ -9,7 +12,7 @@ import httpx
 
 from cluster.client import WinnowClient
 from loadtest.chaos.faults import wait_for_repair
-from loadtest.chaos.stand import Stand
+from loadtest.local_cluster import LocalCluster
 from loadtest.run.open_loop import OpenLoop
 from loadtest.run.requests import Requests
 from loadtest.run.results import Results
@@ -24,8 +27,10 @@ _REPAIR_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The service at a time: running replicas by deployment, where they can be counted, and the
-    tokens that wait at one replica of each stage."""
+    """The service at `at_s`: running replicas by deployment, and queued tokens by stage.
+
+    The tokens are those of one replica. Replicas are counted only in a cluster started here.
+    """
 
     at_s: float
     replicas: dict[str, int]
@@ -33,8 +38,8 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Struck:
-    """`repaired_s` is None for what was not repaired within two minutes."""
+class FaultRecord:
+    """A fault that struck; `repaired_s` is None if it was not repaired within two minutes."""
 
     fault: str
     at_s: float
@@ -42,12 +47,12 @@ class Struck:
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
-    """All of a run. Seconds count from its start."""
+class RunRecord:
+    """Everything recorded in a run. Seconds count from its start."""
 
     results: Results
     samples: Sequence[Sample]
-    struck: Sequence[Struck]
+    struck: Sequence[FaultRecord]
 
 
 Show = Callable[[OpenLoop, Sample], None]
@@ -55,18 +60,21 @@ Show = Callable[[OpenLoop, Sample], None]
 
 async def drive(
     service: Service, requests: Requests, trace: Trace, events: Sequence[Event], show: Show
-) -> Recorded:
-    """Returns when every request has ended. `show` is called about once a second."""
+) -> RunRecord:
+    """Run the trace; return when every request has ended.
+
+    `show` is called about once a second. Raises ValueError for events without a local cluster.
+    """
     samples: list[Sample] = []
     async with OpenLoop(service.url, service.keys, retry_cut_after_s=_RETRY_PAUSE_S) as loop:
         start_s = time.monotonic()
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(_watch(service, start_s, loop, samples, show))
-            striking = [group.create_task(_strike(service.stand, e, start_s)) for e in events]
+            striking = [group.create_task(_strike(service.cluster, e, start_s)) for e in events]
             await loop.run(requests.of(trace), start_s)
             watching.cancel()
     struck = [one.result() for one in striking]
-    return Recorded(Results.of(loop.outcomes, start_s), samples, struck)
+    return RunRecord(Results.of(loop.outcomes, start_s), samples, struck)
 
 
 async def warm_up(service: Service, requests: Requests, trace: Trace) -> None:
@@ -79,31 +87,33 @@ async def _watch(
 ) -> None:
     client = service.clients()[0]
     while True:
-        look = asyncio.to_thread(_look, client, service.stand)
+        look = asyncio.to_thread(_look, client, service.cluster)
         (replicas, queued), at_s = await look, time.monotonic() - start_s
         samples.append(Sample(at_s, replicas, queued))
         show(loop, samples[-1])
         await asyncio.sleep(_SAMPLE_S)
 
 
-def _look(client: WinnowClient, stand: Stand | None) -> tuple[dict[str, int], dict[str, int]]:
+def _look(
+    client: WinnowClient, cluster: LocalCluster | None
+) -> tuple[dict[str, int], dict[str, int]]:
     stages = (client.readiness() or {"stages": {}})["stages"]
     found = {name: stage.get("queued_tokens") for name, stage in stages.items()}
     queued = {name: tokens for name, tokens in found.items() if tokens is not None}
     try:
-        deployed = stand.deployed().deployments if stand else []
+        deployed = cluster.deployed().deployments if cluster else []
     except httpx.HTTPError:  # Serve's controller is itself being replaced
         deployed = []
     return {one.name: one.replicas.get("RUNNING", 0) for one in deployed}, queued
 
 
-async def _strike(stand: Stand | None, event: Event, start_s: float) -> Struck:
-    if stand is None:
-        raise ValueError("only a cluster that was started here can be hurt")
+async def _strike(cluster: LocalCluster | None, event: Event, start_s: float) -> FaultRecord:
+    if cluster is None:
+        raise ValueError("faults need a cluster that was started here")
     await asyncio.sleep(start_s + event.at_s - time.monotonic())
     began_s = time.monotonic()
-    is_repaired = await asyncio.to_thread(event.find().strike, stand)
+    is_repaired = await asyncio.to_thread(event.find().strike, cluster)
     repaired_s = await wait_for_repair(is_repaired, began_s, _REPAIR_S)
-    return Struck(
+    return FaultRecord(
         event.fault, began_s - start_s, None if repaired_s is None else repaired_s - start_s
     )

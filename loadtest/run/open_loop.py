@@ -1,10 +1,9 @@
-"""The open loop: a request leaves at its time whether or not others came back, so that a slow
-service cannot hide its queue.
+"""The open loop: each request leaves when it is due, whether or not others have been answered.
 
-Latency counts from when a request was due, and how late the client itself was is recorded: a slow
-client cannot hide either. Knows HTTP and how Winnow says an error; what is asked comes ready made.
-The only module here that knows aiohttp, which takes a third of httpx's share of a core: 0.18 ms a
-request for 0.6, on one of those that the service runs on.
+So a slow service cannot hide its queue. Latency counts from when a request was due, and the
+client's own delay is recorded, so a slow client cannot hide either. Knows HTTP and the form of
+Winnow's errors; requests come ready made. The only module here that knows aiohttp: a request costs
+0.18 ms of a core with it and 0.6 ms with httpx, and client and service share the cores.
 """
 
 import asyncio
@@ -29,7 +28,7 @@ _SHOWN_BYTES = 200
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`at_s` counts from the start of the run; `body` is JSON."""
+    """A POST, due `at_s` seconds after the start of the run; `body` is JSON."""
 
     at_s: float
     tenant: str
@@ -40,10 +39,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`status` is None where none came. `error` is the code that an error came with (`http_STATUS`
-    if it has none), CUT for a connection that was cut or refused, or whose Router was lost, which a
-    client may try again, or SILENT when patience ended; `message` says more. A `degraded` search
-    was not reranked."""
+    """An answer, or the lack of one (`status` None).
+
+    `error` is None for a success. Else it is the error's code (`http_STATUS` without one); CUT for
+    a connection that was cut or refused or whose Router was lost, which a client may try again; or
+    SILENT without an answer in time. A `degraded` search was not reranked.
+    """
 
     status: int | None
     error: str | None = None
@@ -54,7 +55,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one request: the last of its `tries`. Times are time.monotonic's."""
+    """The answer to the last of one request's `tries`. Times are time.monotonic's."""
 
     tenant: str
     route: Route
@@ -78,11 +79,11 @@ class Outcome:
 
 
 class OpenLoop:
-    """Sends to the service at `url`, with the API key of each tenant in `keys`.
+    """Sends requests to the service at `url`, with the API key of each tenant in `keys`.
 
-    A request waits `patience_s` for its answer. Where `retry_cut_after_s` is given, one that was
-    cut is sent once more after that pause, as the vendors' clients do. `outcomes` are in the order
-    in which requests end.
+    A request waits `patience_s` for its answer. With `retry_cut_after_s`, a request that was cut is
+    sent once more after that pause, as the vendors' clients do. `outcomes` are in the order in
+    which requests end.
     """
 
     def __init__(
@@ -123,8 +124,10 @@ class OpenLoop:
         await self._session.close()
 
     async def run(self, requests: Iterable[Request], start_s: float | None = None) -> None:
-        """Send all, each at its time after `start_s` (now, if not given); returns when each has
-        ended. `requests` are in order of time and are made as they are sent."""
+        """Send each request at its time after `start_s` (default: now); return when all have ended.
+
+        `requests` must be in order of time; the iterator is advanced as they are sent.
+        """
         start_s = time.monotonic() if start_s is None else start_s
         for request in requests:
             due_s = start_s + request.at_s
@@ -137,8 +140,7 @@ class OpenLoop:
 
     @asynccontextmanager
     async def sending(self, requests: Iterable[Request]) -> AsyncIterator[None]:
-        """As `run`, for as long as this lasts: when it is left nothing more is sent, and every
-        request that was has ended."""
+        """Send requests, as `run` does, during the block; on leaving wait for those under way."""
         task = asyncio.create_task(self.run(requests))
         try:
             yield
@@ -149,12 +151,12 @@ class OpenLoop:
         await self.drain()
 
     async def drain(self) -> None:
-        """Returns when every request that was sent has ended."""
+        """Return when every request that was sent has ended."""
         while self._in_flight:
             await asyncio.wait(set(self._in_flight))
 
     async def send(self, request: Request, due_s: float | None = None) -> Outcome:
-        """One request, now, and what became of it, which is added to `outcomes`."""
+        """Send one request now; return its outcome, also added to `outcomes`."""
         self.sent += 1
         sent_s = time.monotonic()
         tries, answer = 1, await self._try(request)
@@ -208,4 +210,4 @@ def _retry_after_s(headers: Mapping[str, str]) -> float | None:
             return float(headers["retry-after-ms"]) / 1000
         return float(headers["retry-after"])
     except (KeyError, ValueError):
-        return None  # a date is what no Winnow sends
+        return None  # Winnow sends no dates

@@ -1,6 +1,6 @@
-"""A run as tables, as one JSON document, and as plots. The only module here that knows matplotlib.
+"""A run as tables, as one JSON document, and as plots drawn from that document alone.
 
-The document is all that the plots need, so that they can be drawn from it again.
+The only module here that knows matplotlib.
 """
 
 import json
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from loadtest.run.drive import Recorded, Struck
+from loadtest.run.drive import FaultRecord, RunRecord
 from loadtest.run.results import rounded
 from loadtest.run.slo import Check
 
@@ -25,11 +25,11 @@ _PERCENTILES = ("p50 ms", "p99 ms")
 
 def document(
     about: Mapping[str, Any],
-    recorded: Recorded,
+    recorded: RunRecord,
     checks: Sequence[Check],
     disturbed_s: tuple[float, float] | None,
 ) -> dict[str, Any]:
-    """`about`, which has the `scenario`, comes first."""
+    """Return the JSON document: `about`, which has the `scenario`, then the results."""
     results = recorded.results
     return {
         **about,
@@ -48,7 +48,7 @@ def document(
 
 
 def write(path: Path, run: Mapping[str, Any]) -> None:
-    """One entry a line: a timeline has a few hundred figures."""
+    """Write the document, one entry a line: a timeline has a few hundred figures."""
     lines = [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in run.items()]
     path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
@@ -74,7 +74,7 @@ def show(console: Console, run: Mapping[str, Any]) -> None:
 
 
 def plot(path: Path, run: Mapping[str, Any]) -> None:
-    """Latency, rates, replicas and queues over time; surges are shaded, and what a fault lasted."""
+    """Plot latency, rates, replicas and queues over time, with surges and faults shaded."""
     figure = Figure(figsize=(9, 9), layout="constrained")
     latency, rates, replicas, queues = figure.subplots(4, 1, sharex=True)
     timeline = run["timeline"]
@@ -116,8 +116,8 @@ def _name_marks(axis: Axes, run: Mapping[str, Any]) -> None:
         axis.text(*place, one["fault"], transform=axis.get_xaxis_transform(), fontsize=7)
 
 
-def _groups(recorded: Recorded) -> dict[str, Any]:
-    """All, each route, and each tenant where there are several."""
+def _groups(recorded: RunRecord) -> dict[str, Any]:
+    """Summaries of all requests, of each route, and of each tenant if there are several."""
     results = recorded.results
     groups = {"all": results.summary()}
     for route in sorted(set(results.routes.tolist())):
@@ -128,13 +128,13 @@ def _groups(recorded: Recorded) -> dict[str, Any]:
     return groups
 
 
-def _struck(struck: Struck) -> dict[str, Any]:
+def _struck(struck: FaultRecord) -> dict[str, Any]:
     repaired_s = None if struck.repaired_s is None else round(struck.repaired_s, 1)
     return {"fault": struck.fault, "at_s": round(struck.at_s, 1), "repaired_s": repaired_s}
 
 
-def _samples(recorded: Recorded) -> dict[str, Any]:
-    """Columns; null where it could not be seen."""
+def _samples(recorded: RunRecord) -> dict[str, Any]:
+    """Samples as columns; null for what a sample lacks."""
     samples = recorded.samples
 
     def columns(kind: str) -> dict[str, list[int | None]]:

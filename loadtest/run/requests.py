@@ -1,7 +1,7 @@
-"""Requests as Winnow takes them, made from a trace: of as many texts and tokens as it says.
+"""Requests made from a trace, with as many texts and tokens as it says.
 
-No text is sent twice, since a cache would answer for a stage. Knows the wire formats of the four
-routes; sends nothing.
+No text is sent twice: a cache would answer the second. Knows the wire formats of the four routes;
+sends nothing.
 """
 
 import itertools
@@ -16,7 +16,7 @@ from loadtest.traffic import ROUTES, Route, Trace
 
 COLLECTION = "loadtest"
 
-# Each is one token of BERT's vocabulary and, with a space before it, of Qwen3's.
+# Each word is one token of BERT and, with a space before it, of Qwen3.
 _VOCABULARY = (
     "time year people way day man thing woman life child world school state family student group"
     " country problem hand part place case week company system program question work government"
@@ -26,7 +26,7 @@ _VOCABULARY = (
 )
 _WORDS = _VOCABULARY.split()
 _DIGITS = 6
-# Prime, so that as many steps of it as there are texts end on every one of them.
+# Prime to the pool's size, so that the steps reach every place in the pool.
 _STRIDE = 48_271
 _POOL = 65_521
 _LONGEST = 8_192
@@ -37,15 +37,15 @@ _PATHS: dict[Route, str] = {
     "rerank": "/v1/rerank",
     "ingest": "/v1/collections/{collection}/documents",
 }
-# [CLS] and [SEP] about a text; of a pair, a query has two of its three.
-_OF_A_TEXT, _OF_A_QUERY, _OF_A_DOCUMENT = 2, 2, 1
+# Special tokens: [CLS] and [SEP] about a text; a pair has three, of which the query counts two.
+_TEXT_SPECIALS, _QUERY_SPECIALS, _DOCUMENT_SPECIALS = 2, 2, 1
 
 
 class Texts:
-    """Texts of a number of words, no two alike nor beginning alike: the first words count.
+    """Texts of a given number of words, each numbered by its first words, so that none repeat.
 
-    They count from `first`, so that a service that runs on gets others from the next run.
-    Texts under four words come again after some thousands.
+    Numbers start at `first`: another run with another `first` has other texts. Texts under four
+    words repeat after some thousands.
     """
 
     def __init__(self, first: int) -> None:
@@ -60,8 +60,10 @@ class Texts:
 
 
 class Requests:
-    """`models` are the names of the served models by task, `embed` and `rerank`; texts and
-    documents are counted from `first`, for which the time in microseconds will do."""
+    """Makes requests for the served `models`, named by task (`embed`, `rerank`).
+
+    Texts and document ids are numbered from `first`; the time in microseconds is a good one.
+    """
 
     def __init__(
         self,
@@ -78,7 +80,7 @@ class Requests:
         self._on_timeout = on_timeout
 
     def of(self, trace: Trace) -> Iterator[Request]:
-        """One after another, in the trace's order, each made when it is asked for."""
+        """Yield the trace's requests in its order, each made when it is asked for."""
         for n in range(len(trace)):
             yield self.one(
                 float(trace.at_s[n]),
@@ -98,24 +100,27 @@ class Requests:
         items: int,
         item_tokens: int,
     ) -> Request:
-        """How long the candidates of a search are is what was ingested, not `item_tokens`."""
+        """Make one request. A search ignores `item_tokens`: its candidates were ingested before."""
         if route == "search":
             body = self._search(query_tokens, items)
         elif route == "ingest":
             body = {"documents": self.documents([item_tokens] * items)}
         elif route == "embed":
-            body = {"input": self._of(items, item_tokens - _OF_A_TEXT), "encoding_format": "base64"}
+            body = {
+                "input": self._of(items, item_tokens - _TEXT_SPECIALS),
+                "encoding_format": "base64",
+            }
             body["model"] = self._models[route]
         else:
             body = {"query": self._query(query_tokens), "model": self._models[route]}
-            body["documents"] = self._of(items, item_tokens - _OF_A_DOCUMENT)
+            body["documents"] = self._of(items, item_tokens - _DOCUMENT_SPECIALS)
         path = _PATHS[route].format(collection=self.collection)
         return Request(at_s, tenant, route, path, orjson.dumps(body))
 
     def documents(self, tokens: Sequence[int]) -> list[dict[str, str]]:
-        """New ones of so many tokens each."""
+        """Make new documents of these numbers of tokens."""
         return [
-            {"id": str(next(self._ids)), "text": self._texts.of(count - _OF_A_TEXT)}
+            {"id": str(next(self._ids)), "text": self._texts.of(count - _TEXT_SPECIALS)}
             for count in tokens
         ]
 
@@ -129,7 +134,7 @@ class Requests:
         }
 
     def _query(self, tokens: int) -> str:
-        return self._texts.of(tokens - _OF_A_QUERY)
+        return self._texts.of(tokens - _QUERY_SPECIALS)
 
     def _of(self, count: int, words: int) -> list[str]:
         return [self._texts.of(words) for _ in range(count)]

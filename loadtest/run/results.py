@@ -1,4 +1,4 @@
-"""What became of the requests of a run, as columns; shares, percentiles and a timeline of them."""
+"""The outcomes of a run as columns, with shares, percentiles and a timeline. Knows no objective."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,9 +15,11 @@ _BINS = 50
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """An entry a request, in the order in which they were due. Seconds are float64 and count from
-    the start of the run; latency is from when a request was due, and holds for failed ones too.
-    `errors` are empty for those that were answered."""
+    """One entry a request, in the order in which they were due.
+
+    Seconds count from the start of the run. `latency_s` counts from when a request was due, for
+    failed requests too. `errors` are empty for answered requests.
+    """
 
     due_s: NDArray[np.float64]
     latency_s: NDArray[np.float64]
@@ -50,11 +52,11 @@ class Results:
 
     @property
     def failed(self) -> NDArray[np.bool_]:
-        said: NDArray[np.bool_] = self.errors != ""
-        return said
+        failed: NDArray[np.bool_] = self.errors != ""
+        return failed
 
     def percentile_ms(self, percent: float) -> float:
-        """Of those that were answered; nan if none was."""
+        """Percentile of the latency of answered requests; nan if there are none."""
         answered = self.latency_s[~self.failed]
         return float(1000 * np.percentile(answered, percent)) if len(answered) else float("nan")
 
@@ -62,7 +64,7 @@ class Results:
         return float(self.failed.mean()) if len(self) else float("nan")
 
     def share_within(self, seconds: float) -> float:
-        """Of all: those that were answered that soon."""
+        """Share of all requests that were answered within `seconds`; nan if there are none."""
         good = ~self.failed & (self.latency_s <= seconds)
         return float(good.mean()) if len(self) else float("nan")
 
@@ -79,7 +81,7 @@ class Results:
         }
 
     def client_late_ms(self) -> dict[str, float]:
-        """How late requests were sent, by the client's own fault."""
+        """Percentiles of the delay between when requests were due and when the client sent them."""
         late = 1000 * self.client_late_s if len(self) else np.zeros(1)
         p50, p99 = np.percentile(late, (50, 99))
         return {
@@ -89,8 +91,11 @@ class Results:
         }
 
     def timeline(self) -> dict[str, Any]:
-        """In bins of `bin_s`: due and answered a second (by when they were), failed a second and
-        percentiles (by when the request was due; null where none was answered)."""
+        """Rates and percentiles in bins of `bin_s` seconds.
+
+        Answered requests count in the bin in which they ended, the others and the percentiles in
+        the bin in which they were due; a percentile is None without an answer.
+        """
         ended_s = self.due_s + self.latency_s
         last_s = float(ended_s.max(initial=1))
         bin_s = max(1, round(last_s / _BINS))
@@ -112,5 +117,5 @@ class Results:
 
 
 def rounded(figure: float, digits: int = 1) -> float | None:
-    """JSON knows no nan."""
+    """Round a figure; nan becomes None, since JSON has no nan."""
     return None if np.isnan(figure) else round(figure, digits)

@@ -1,6 +1,6 @@
-"""A load test as a file says it: who sends what, to which cluster, what is done to it meanwhile.
+"""Scenarios: files that say who sends what, to which cluster, and which faults strike meanwhile.
 
-What makes a run pass is in a file of its own (`slo`), which fits any service.
+The objectives that make a run pass are in a file of their own (`slo`), which fits any service.
 """
 
 from collections.abc import Mapping
@@ -11,16 +11,16 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from cluster.profile import application, load_profile
-from loadtest.chaos.faults import ALL, OF_THE_DOUBLED, Fault
+from loadtest.chaos.faults import ALL, REPLICATED_ONLY, Fault
 from loadtest.run.slo import Slo
 from loadtest.traffic import Traffic
 
 _DIRECTORY = Path(__file__).parents[1] / "scenarios"
-_FAULTS = {fault.name: fault for fault in ALL if fault not in OF_THE_DOUBLED}
+_FAULTS = {fault.name: fault for fault in ALL if fault not in REPLICATED_ONLY}
 
 
 class UnknownScenarioError(Exception):
-    pass
+    """There is no such scenario, or it names a deployment that its profile lacks."""
 
 
 class _Strict(BaseModel):
@@ -34,7 +34,7 @@ def _known(fault: str) -> str:
 
 
 class Event(_Strict):
-    """A fault of loadtest/chaos, by its name."""
+    """A fault of loadtest/chaos, by its name, at a time after the start."""
 
     at_s: float = Field(ge=0)
     fault: Annotated[str, AfterValidator(_known)]
@@ -44,15 +44,20 @@ class Event(_Strict):
 
 
 class ClusterSpec(_Strict):
-    """The cluster that is started where no other is given: a profile, some options of its
-    deployments put in the place of the profile's (null: none), and a policy if it scales. Raises
-    UnknownScenarioError for a deployment that the profile does not have."""
+    """The cluster to start where no URL is given: a profile and changes to it.
+
+    `deployments` replaces options of the profile's deployments by name; null removes an option.
+    """
 
     profile: str = "local"
     deployments: dict[str, dict[str, Any]] = {}
     autoscaling_policy: dict[str, Any] | None = None
 
     def build(self) -> dict[str, Any]:
+        """Return the changed profile.
+
+        Raises UnknownScenarioError for a deployment that the profile does not have.
+        """
         profile = load_profile(self.profile)
         app = application(profile)
         by_name = {one["name"]: one for one in app["deployments"]}
@@ -68,9 +73,12 @@ class ClusterSpec(_Strict):
 
 
 class Scenario(_Strict):
-    """`traffic` is sized for two cores. Before it, its first `warm_up_s` are sent and forgotten.
-    Each tenant has `documents` to search, of the lengths that `traffic` says; `plans` are of those
-    tenants that are not on the default one."""
+    """A load test; `traffic` is sized for two cores.
+
+    The first `warm_up_s` of the traffic are sent once before and not measured. Each tenant has
+    `documents` documents to search, of the lengths that `traffic` says. `plans` maps tenants to
+    their plans; the others are on the default plan.
+    """
 
     about: str
     traffic: Traffic
@@ -84,13 +92,16 @@ class Scenario(_Strict):
     cluster: ClusterSpec = ClusterSpec()
 
     def scaled(self, times: float) -> "Scenario":
-        """For a service that many times as large."""
+        """Multiply the rate, for a service `times` as large."""
         rate = self.traffic.requests_per_s * times
         traffic = self.traffic.model_copy(update={"requests_per_s": rate})
         return self.model_copy(update={"traffic": traffic})
 
     def disturbed_s(self) -> tuple[float, float] | None:
-        """From when on the run is not calm, and until when: surges and events. None: it is."""
+        """Return when surges or faults begin and end, in seconds; None if there are none.
+
+        After a fault the run counts as disturbed to its end.
+        """
         own = [surge for tenant in self.traffic.tenants for surge in tenant.surges]
         surges = [*self.traffic.surges, *own]
         begins = [surge.at_s for surge in surges] + [event.at_s for event in self.events]
@@ -105,12 +116,12 @@ def scenario_names() -> list[str]:
 
 
 def load_scenario(name: str) -> Scenario:
-    """The one of that name, or the file at that path. Raises UnknownScenarioError."""
+    """Load the scenario of that name, or the file at that path. Raises UnknownScenarioError."""
     return Scenario.model_validate(_read(name, _DIRECTORY, scenario_names()))
 
 
 def load_slo(name: str) -> Slo:
-    """As `load_scenario`, in scenarios/slo."""
+    """Load objectives from scenarios/slo, or a file, as `load_scenario` does."""
     directory = _DIRECTORY / "slo"
     names = sorted(path.stem for path in directory.glob("*.yaml"))
     return Slo.model_validate(_read(name, directory, names))

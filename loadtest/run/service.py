@@ -1,6 +1,6 @@
-"""The service under load: where it answers, its tenants' keys, and what they need to find.
+"""The service under load: its URL, its tenants' keys, and the documents their searches find.
 
-It is one that was given by its URL, or a cluster started here for the run.
+Either a running service, given by its URL, or a cluster started here for the run.
 """
 
 import tempfile
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from cluster.client import ApiError, WinnowClient
-from loadtest.chaos.stand import Stand
+from loadtest.local_cluster import LocalCluster
 from loadtest.run.requests import Requests
 from loadtest.traffic import Trace
 
@@ -22,39 +22,39 @@ _DOCUMENTS_A_CALL = 50
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """`keys` by tenant. `stand` is the cluster if it was started here: only that one's replicas can
-    be counted and killed."""
+    """`keys` are API keys by tenant. `cluster` is None for a service that was not started here:
+    its replicas can neither be counted nor killed."""
 
     url: str
     keys: Mapping[str, str]
-    stand: Stand | None = None
+    cluster: LocalCluster | None = None
 
     def clients(self) -> list[WinnowClient]:
-        """One a key: tenants may share one."""
+        """Return one client for each key; tenants may share a key."""
         return [WinnowClient(self.url, key) for key in dict.fromkeys(self.keys.values())]
 
 
 @contextmanager
 def local_service(profile: dict[str, Any], plans: Mapping[str, str]) -> Iterator[Service]:
-    """On this machine, with a state of its own that is gone afterwards; `plans` by tenant."""
+    """Start a cluster here for the block, in a temporary state; `plans` are by tenant."""
     with tempfile.TemporaryDirectory(prefix="w-load-", dir="/tmp") as directory:
-        stand = Stand(Path(directory), profile)
+        cluster = LocalCluster(Path(directory), profile)
         try:
-            stand.up()
-            url = stand.running.url
-            keys = make_keys(WinnowClient(url, stand.state.api_key()), plans)
-            yield Service(url, keys, stand)
+            cluster.up()
+            url = cluster.running.url
+            keys = make_keys(cluster.client(), plans)
+            yield Service(url, keys, cluster)
         finally:
-            stand.down()
+            cluster.down()
 
 
 def served_models(client: WinnowClient) -> dict[str, str]:
-    """Names by task, `embed` and `rerank`. Raises ApiError, as all of these."""
+    """Return the served models' names by task, `embed` and `rerank`. Raises ApiError."""
     return {card["task"]: card["id"] for card in client.call("GET", "/v1/models")["data"]}
 
 
 def make_keys(client: WinnowClient, plans: Mapping[str, str]) -> dict[str, str]:
-    """New tenants on their plans, and a key of each that reads and writes."""
+    """Make tenants on their plans; return a key of each with read and write. Raises ApiError."""
     keys = {}
     for tenant, plan in plans.items():
         client.call("POST", "/v1/admin/tenants", {"id": tenant, "plan": plan})
@@ -63,7 +63,7 @@ def make_keys(client: WinnowClient, plans: Mapping[str, str]) -> dict[str, str]:
 
 
 def fill(client: WinnowClient, requests: Requests, tokens: Sequence[int]) -> None:
-    """Documents of so many tokens each, in the collection that `requests` search."""
+    """Store documents of these numbers of tokens where `requests` search. Raises ApiError."""
     client.create_collection(requests.collection)
     for first in range(0, len(tokens), _DOCUMENTS_A_CALL):
         part = tokens[first : first + _DOCUMENTS_A_CALL]
@@ -72,8 +72,10 @@ def fill(client: WinnowClient, requests: Requests, tokens: Sequence[int]) -> Non
 
 @contextmanager
 def filled(service: Service, requests: Requests, trace: Trace, documents: int) -> Iterator[None]:
-    """While this lasts each tenant has so many documents to find, of the lengths that the searches
-    of `trace` say."""
+    """Give each tenant documents for the block, as long as the trace's candidates.
+
+    Raises ApiError on entry; the collections are deleted on leaving, if the service still answers.
+    """
     searches = trace.item_tokens[trace.is_route("search")]
     tokens = np.resize(searches, documents if len(searches) else 0).tolist()
     clients = service.clients()
@@ -83,6 +85,6 @@ def filled(service: Service, requests: Requests, trace: Trace, documents: int) -
         yield
     finally:
         for client in clients:
-            # A service that the run broke does not cost its report.
+            # Even if the run broke the service, its report is written.
             with suppress(ApiError):
-                client.call("DELETE", f"/v1/collections/{requests.collection}")
+                client.delete_collection(requests.collection)

@@ -1,4 +1,4 @@
-"""What makes a run pass: objectives, each about all requests or a part of them."""
+"""Objectives of a run: limits on all its requests or a part of them, and their evaluation."""
 
 import math
 from collections.abc import Iterator
@@ -20,12 +20,11 @@ class _Strict(BaseModel):
 
 
 class Objective(_Strict):
-    """Of the requests of `route`, `lane` and `tenant`, without those of `but_tenant`; of all, where
-    none is said.
+    """Limits on the requests of `route`, `lane` and `tenant` (default: all) but `but_tenant`.
 
-    At most: percentiles of what was answered, the share that failed, and p99 while the run is
-    disturbed (a surge, a fault) over p99 before. At least: the share of all that was answered
-    within `within_ms`. An objective about no request does not hold.
+    Upper limits: percentiles of answered requests, the share that failed, and `p99_ratio`, p99
+    during surges and faults over p99 before them. Lower limit: `good_share`, the share of all
+    requests answered within `within_ms`. An objective that no request falls under does not hold.
     """
 
     route: Route | None = None
@@ -51,12 +50,14 @@ class Objective(_Strict):
 
 
 class Slo(_Strict):
+    """A file of objectives, all of which must hold."""
+
     objectives: tuple[Objective, ...] = Field(min_length=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One limit of an objective, and what was seen."""
+    """One limit of an objective, and the figure `seen` (nan without a request)."""
 
     what: str
     seen: float
@@ -65,14 +66,14 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        """Not where nothing was seen (nan)."""
+        """False for nan."""
         return self.seen >= self.limit if self.at_least else self.seen <= self.limit
 
 
 def evaluate(
     slo: Slo, results: Results, disturbed_s: tuple[float, float] | None = None
 ) -> list[Check]:
-    """`disturbed_s` is from when until when the run was not calm, if it ever was."""
+    """Check every limit. `disturbed_s` is when surges and faults began and ended, if any."""
     return [
         check
         for objective in slo.objectives

@@ -1,6 +1,6 @@
 """The simulator's command line: `python -m loadtest.simulate`.
 
-Each verb writes its results under loadtest/results/ with the command that made them.
+Each verb writes its results to loadtest/results/, with the command that made them.
 """
 
 import json
@@ -48,7 +48,7 @@ def check(
     seconds: Annotated[float, typer.Option(help="How long each load lasts.")] = 30,
     output: Annotated[Path, typer.Option()] = _RESULTS / "simulator-check.json",
 ) -> None:
-    """Put the same load on a local cluster and on the simulator."""
+    """Compare the simulator with a local cluster under the same load."""
     console = Console(width=120)
     times, compared = reality.check(seconds, (0.3, 0.6, 0.8))
     console.print(report.compared_table(compared))
@@ -62,7 +62,7 @@ def play(
     seconds: Annotated[float, typer.Option(help="Of virtual time.")] = 400,
     output: Annotated[Path, typer.Option()] = _RESULTS / "scenarios.json",
 ) -> None:
-    """Play what no machine here can show; also OUTPUT.png."""
+    """Simulate fleets that no single machine can hold; also writes OUTPUT.png."""
     console = Console(width=150)
     chosen = names or list(scenarios.SCENARIOS)
     with ProcessPoolExecutor() as pool:
@@ -87,11 +87,11 @@ def play(
 @app.command()
 def compare(
     calls: Annotated[
-        list[float] | None, typer.Option(help="A replica, that the rules on calls aim at.")
+        list[float] | None, typer.Option(help="Targets of Ray's and KEDA's rules, calls a replica.")
     ] = None,
     output: Annotated[Path, typer.Option()] = _RESULTS / "policies.json",
 ) -> None:
-    """Winnow's policy against the others on the reported traces; also OUTPUT.png."""
+    """Compare autoscaling policies on the reported traces; also writes OUTPUT.png."""
     console = Console(width=160)
     contenders = [*policies.ours(), *policies.others(calls or policies.CALLS_A_REPLICA)]
     jobs = [(one, name) for one in contenders for name in policies.REPORTED]
@@ -107,13 +107,13 @@ def choice(
     seconds: Annotated[float, typer.Option(help="Of virtual time.")] = 300,
     output: Annotated[Path, typer.Option()] = _RESULTS / "replica-choice.json",
 ) -> None:
-    """Replicas chosen by calls, as Serve does, against by tokens."""
+    """Compare the choice of a replica by calls, as Serve does it, with a choice by tokens."""
     chosen = list(choices.compare((0.5, 0.7, 0.85), seconds))
     Console(width=120).print(report.chosen_table(chosen))
     _write(output, {"chosen": [asdict(one) for one in chosen]})
 
 
-def _score_all(jobs: Sequence[tuple[policies.Contender, str]]) -> list[policies.Scored]:
+def _score_all(jobs: Sequence[tuple[policies.Contender, str]]) -> list[policies.PolicyScore]:
     with ProcessPoolExecutor() as pool:
         found = [pool.submit(policies.score, one, True, name) for one, name in jobs]
         return [one.result() for one in track(found, "traces")]

@@ -1,7 +1,7 @@
-"""A Winnow in virtual time: a Router, an Embedder and a Reranker stage, and what scales them.
+"""A cell: one Router, the embed and the rerank stage and their autoscaling, in virtual time.
 
-The Router's packer and demand, the replicas' batchers and the scaling signals are the service's own
-code; the engines and the index are sleeps, and HTTP is a constant.
+The Router's call batches and arrival rates, the replicas' batchers and the scaling signals are the
+service's own code. Engines and index are sleeps; HTTP is a constant delay.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from deployments.request.deadline import Clock, Deadline
 from deployments.request.origin import Origin
 from deployments.rows.token_rows import TokenRows
 from loadtest.simulate import virtual_time
-from loadtest.simulate.policies import Policy, Seen
+from loadtest.simulate.policies import Observation, Policy
 from loadtest.simulate.stage import SimulatedStage, StageSpec
 from loadtest.traffic import LANES, ROUTES, Trace
 
@@ -29,8 +29,11 @@ STAGES: tuple[Stage, ...] = ("embed", "rerank")
 
 
 class CellSpec(BaseModel):
-    """`slo_s` is within what a request that is not bulk has to be answered. Signals are taken every
-    `period_s` and are as old when the policy sees them."""
+    """A cell's stages and constants.
+
+    A request outside the bulk lane should be answered within `slo_s`. Signals are taken every
+    `period_s`, and are that old when a policy sees them.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -44,7 +47,7 @@ class CellSpec(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A stage at a time: replicas asked for and serving, and tokens that wait."""
+    """A stage at `at_s`: replicas asked for, replicas serving, and queued tokens."""
 
     at_s: float
     target: int
@@ -54,8 +57,11 @@ class Moment:
 
 @dataclass(slots=True)
 class Outcome:
-    """`latency_s` is float64 [requests], nan where the request failed; `counts` says which of them
-    have an objective."""
+    """The result of a simulation.
+
+    `latency_s` is float64 [requests], nan for failed requests. `counts` is True for the requests
+    that have an objective: all but bulk.
+    """
 
     trace: Trace
     slo_s: float
@@ -68,15 +74,16 @@ class Outcome:
         return ~self.trace.is_route("ingest")
 
     def violations(self) -> float:
-        """The share of requests that were late or failed, bulk apart."""
+        """Share of counted requests that failed or took longer than `slo_s`."""
         kept = self.latency_s[self.counts] <= self.slo_s
         return float(1 - kept.mean()) if len(kept) else 0.0
 
     def failures(self) -> int:
+        """Number of counted requests that failed."""
         return int(np.isnan(self.latency_s[self.counts]).sum())
 
     def percentile_s(self, percent: float) -> float:
-        """Of what was answered, bulk apart."""
+        """Percentile of the latency of counted requests, seconds; nan if none was answered."""
         answered = self.latency_s[self.counts & ~np.isnan(self.latency_s)]
         return float(np.percentile(answered, percent)) if len(answered) else float("nan")
 
@@ -84,7 +91,7 @@ class Outcome:
         return sum(self.gpu_hours.values())
 
 
-# Something that happens to the stages.
+# A change to the stages in the course of a run.
 Event = Callable[[dict[Stage, SimulatedStage]], None]
 
 
@@ -120,7 +127,7 @@ class _Cell:
         if requests:
             await asyncio.wait(requests)
         if scaling.done():
-            scaling.result()  # it failed, and says why
+            scaling.result()  # raises what ended it
         scaling.cancel()
         self.outcome.gpu_hours = {name: one.gpu_hours() for name, one in self.stages.items()}
         return self.outcome
@@ -158,7 +165,7 @@ class _Cell:
         while True:
             now_s = self._clock()
             for name, stage in self.stages.items():
-                stage.resize(self._policies[name].decide(self._see(name, stage, now_s)))
+                stage.resize(self._policies[name].decide(self._observe(name, stage, now_s)))
                 self.outcome.moments[name].append(
                     Moment(now_s, stage.target, len(stage.serving), stage.queued_tokens)
                 )
@@ -169,14 +176,14 @@ class _Cell:
             self._reported = self._arrivals.to_stats(), replicas
             await asyncio.sleep(self._spec.period_s)
 
-    def _see(self, name: Stage, stage: SimulatedStage, now_s: float) -> Seen:
+    def _observe(self, name: Stage, stage: SimulatedStage, now_s: float) -> Observation:
         load: StageLoad | None = None
         if self._reported is not None:
             router, replicas = self._reported
             load = stage_load(name, [router], replicas[name], self._spec.period_s)
         spec = stage.spec
         size = StageSize(stage.target, len(stage.serving), spec.lowest, spec.highest)
-        return Seen(now_s, load, size, stage.calls)
+        return Observation(now_s, load, size, stage.calls)
 
 
 def _rows(count: int, tokens: int) -> TokenRows:
@@ -190,7 +197,7 @@ def simulate(
     seed: int = 0,
     events: Sequence[tuple[float, Event]] = (),
 ) -> Outcome:
-    """Run the whole trace. Each of `events` is a time and what then happens to the stages."""
+    """Run the whole trace; each of `events` is applied to the stages at its time, seconds."""
 
     async def main() -> Outcome:
         cell = _Cell(spec, policies, trace, seed)

@@ -1,9 +1,9 @@
-"""The simulator against reality: the same trace on a local cluster and in virtual time.
+"""Validation of the simulator: the same trace on a local cluster and in virtual time.
 
-Service times are measured beside a cluster that is up and idle. What HTTP and the way to the engine
-cost is measured as well: single requests on the idle service, less the engine's part. A working
-cluster takes cores from its engines, and so does the client: a flood of requests shows by how much
-that stretches the service times, and the loads are shares of what the cluster then does.
+Service times are measured beside an idle cluster. The overhead of HTTP and calls is measured too:
+the latency of single requests less the engine's time. Under load, the cluster and the client take
+cores from the engines: a flood of requests measures how much longer batches then take, and loads
+are shares of the capacity that remains.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.profile import application, load_profile
+from cluster.stages import MODEL_STAGES
 from deployments.autoscaling.arrivals import Stage
 from deployments.batching.batcher import BatchLimits
 from deployments.config import CallLimits
@@ -30,7 +31,7 @@ from loadtest.simulate.cell import STAGES, CellSpec, Outcome, simulate
 from loadtest.simulate.policies import FixedPolicy
 from loadtest.simulate.service_times import ServiceTimes, StageTimes, read_times
 from loadtest.simulate.stage import StageSpec
-from loadtest.traffic import ROUTES, Lengths, Route, Sent, Tenant, Trace, Traffic, generate
+from loadtest.traffic import ROUTES, Lengths, RequestKind, Route, Tenant, Trace, Traffic, generate
 from loadtest.uncached import uncached_profile
 
 _ROOT = Path(__file__).parents[2]
@@ -38,13 +39,13 @@ _TENANT = "a"
 _ROUTES: tuple[Route, ...] = ("embed", "rerank")
 _ITEMS, _ITEM_TOKENS = 8, 40
 _SINGLE = 25
-# More than the engine can do, long enough that nothing but its speed decides when all is done.
+# Above the engine's capacity, and long enough that only its speed decides when the flood is done.
 _FLOOD_LOAD, _FLOOD_S = 2.0, 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
-    """`loaded` is the share of what the cluster's engine does when its batches are full."""
+class Comparison:
+    """One load, a share `loaded` of the engine's capacity; pairs are (measured, predicted)."""
 
     route: Route
     loaded: float
@@ -55,13 +56,13 @@ class Compared:
     p99_s: tuple[float, float]
 
 
-def check(seconds: float, loads: tuple[float, ...]) -> tuple[StageTimes, list[Compared]]:
-    """Pairs are (measured, predicted)."""
+def check(seconds: float, loads: tuple[float, ...]) -> tuple[StageTimes, list[Comparison]]:
+    """Compare cluster and simulator for `seconds` at each of `loads`, shares of the capacity."""
     with local_service(uncached_profile(), {_TENANT: "default"}) as service:
         times = _times()
         requests = Requests(served_models(service.clients()[0]), first=0)
         for route in _ROUTES:
-            asyncio.run(_drive(service, requests, _trace(route, 0.3, 2, times)))  # it warms up
+            asyncio.run(_drive(service, requests, _trace(route, 0.3, 2, times)))  # warm-up
         overhead_s = statistics.mean(
             asyncio.run(
                 _single(service, requests, _trace(route, 0.5, 60, times), _stage(route, times))
@@ -83,7 +84,7 @@ def check(seconds: float, loads: tuple[float, ...]) -> tuple[StageTimes, list[Co
 
 
 def _times() -> StageTimes:
-    """In a process of its own, that gives its memory and threads back."""
+    """Measure service times in another process, which returns its memory and threads."""
     with tempfile.TemporaryDirectory(prefix="w-check-") as directory:
         output = Path(directory) / "times.json"
         command = [sys.executable, "-m", "loadtest.simulate", "measure", "--output", str(output)]
@@ -92,16 +93,16 @@ def _times() -> StageTimes:
 
 
 def _trace(route: Route, loaded: float, seconds: float, times: StageTimes) -> Trace:
-    """Requests of `_ITEMS` texts, as many as make the load."""
+    """Make a trace of requests of `_ITEMS` texts, at the rate of this load."""
     limit = _stage(route, times).tokens_per_s(_limits(route).max_batch_tokens, _ITEM_TOKENS)
-    sent = Sent(
+    sent = RequestKind(
         route=route,
         share=1,
         items=_ITEMS,
         item=Lengths(median=_ITEM_TOKENS, sigma=0.4, highest=200),
         query=Lengths(median=12, sigma=0.3, highest=30),
     )
-    # Mean of the log-normal, and the query before each document.
+    # The mean of the log-normal, plus the query before each document.
     each = _ITEM_TOKENS * math.exp(0.4**2 / 2) + (12.5 if route == "rerank" else 0)
     rate = loaded * limit / (_ITEMS * each)
     tenants = (Tenant(name=_TENANT),)
@@ -110,7 +111,7 @@ def _trace(route: Route, loaded: float, seconds: float, times: StageTimes) -> Tr
 
 
 async def _drive(service: Service, requests: Requests, trace: Trace) -> NDArray[np.float64]:
-    """Each request at its time: seconds from then on, nan if it failed."""
+    """Run the trace; return each request's latency in seconds, nan if it failed."""
     async with OpenLoop(service.url, service.keys) as loop:
         await loop.run(requests.of(trace))
     outcomes = sorted(loop.outcomes, key=lambda one: one.due_s)
@@ -118,7 +119,10 @@ async def _drive(service: Service, requests: Requests, trace: Trace) -> NDArray[
 
 
 async def _single(service: Service, requests: Requests, trace: Trace, times: ServiceTimes) -> float:
-    """What a request takes beyond its engine's time, alone on the service: the median, seconds."""
+    """Median latency of single requests less the engine's time, seconds.
+
+    Raises RuntimeError if one fails.
+    """
     beyond = []
     async with OpenLoop(service.url, service.keys) as loop:
         for number, request in enumerate(itertools.islice(requests.of(trace), _SINGLE)):
@@ -140,7 +144,7 @@ def _stretched(times: StageTimes, route: Route, factor: float) -> StageTimes:
 
 
 def _span(trace: Trace, latency_s: NDArray[np.float64]) -> float:
-    """From the first request to the last answer."""
+    """Seconds from the first request to the last answer."""
     return float(np.nanmax(trace.at_s + latency_s) - trace.at_s[0])
 
 
@@ -149,7 +153,7 @@ def _predicted_span(times: StageTimes, trace: Trace) -> float:
 
 
 def _limits(route: Route) -> BatchLimits:
-    name = "Embedder" if route == "embed" else "Reranker"
+    name = MODEL_STAGES["embed" if route == "embed" else "rerank"].deployment
     deployments = application(load_profile("local"))["deployments"]
     [found] = [one for one in deployments if one["name"] == name]
     return BatchLimits.model_validate(found["user_config"])
@@ -172,13 +176,13 @@ def _predict(times: StageTimes, trace: Trace) -> Outcome:
 
 def _compare(
     loaded: float, trace: Trace, seen: NDArray[np.float64], predicted: Outcome
-) -> Compared:
+) -> Comparison:
     answered = seen[~np.isnan(seen)]
 
     def rate(latency_s: NDArray[np.float64]) -> float:
         return float((~np.isnan(latency_s)).sum() / _span(trace, latency_s))
 
-    return Compared(
+    return Comparison(
         route=ROUTES[trace.routes[0]],
         loaded=loaded,
         requests=len(trace),

@@ -1,8 +1,8 @@
-"""What a choice of replica by tokens would gain over Serve's by calls: the same trace through both,
-with calls packed to about equal size and with a call a request.
+"""The choice of a replica by its tokens under way, against Serve's choice by calls.
 
-One Router that knows the tokens of every call under way is the best that a choice by tokens could
-be; several Routers would know less.
+The same trace runs through both, with calls batched to about equal size and with a call a request.
+The one Router knows the tokens of every call, which is the best case for the choice by tokens;
+several Routers would know less.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,17 +18,19 @@ from loadtest.simulate.cell import STAGES, CellSpec, Outcome, simulate
 from loadtest.simulate.policies import FixedPolicy
 from loadtest.simulate.service_times import ServiceTimes
 from loadtest.simulate.stage import StageSpec
-from loadtest.traffic import Lengths, Sent, Tenant, Trace, Traffic, generate
+from loadtest.traffic import Lengths, RequestKind, Tenant, Trace, Traffic, generate
 
 _REPLICAS = 8
 _BATCH_TOKENS = 4096
-# A large model on one GPU: assumed, since none was there to be measured.
+# A large model on one GPU; assumed, because no GPU was available.
 _TIMES = ServiceTimes(source="assumed", batch_s=0.01, token_s=1e-4)
 _ROW_TOKENS, _SIGMA = 180, 0.5
-# Most requests are small, most work is in the large ones.
+# Most requests are small; most of the work is in the large ones.
 _MIX = (
-    Sent(route="rerank", share=0.9, items=8, item=Lengths(median=_ROW_TOKENS, sigma=_SIGMA)),
-    Sent(route="rerank", share=0.1, items=300, item=Lengths(median=_ROW_TOKENS, sigma=_SIGMA)),
+    RequestKind(route="rerank", share=0.9, items=8, item=Lengths(median=_ROW_TOKENS, sigma=_SIGMA)),
+    RequestKind(
+        route="rerank", share=0.1, items=300, item=Lengths(median=_ROW_TOKENS, sigma=_SIGMA)
+    ),
 )
 _SMALL_ITEMS = 8
 _UNPACKED = CallLimits(tokens=10**9, at_once=10**6)
@@ -37,8 +39,8 @@ BusyBy = Literal["calls", "tokens"]
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
-    """Latencies of the small requests and of all, seconds."""
+class ChoiceResult:
+    """Latency percentiles of the small requests and of all, seconds."""
 
     load: float
     packed: bool
@@ -48,15 +50,15 @@ class Chosen:
     p99_s: float
 
 
-def compare(loads: Sequence[float], seconds: float) -> Iterator[Chosen]:
-    """`loads` are shares of what the replicas can do."""
+def compare(loads: Sequence[float], seconds: float) -> Iterator[ChoiceResult]:
+    """Simulate each combination for `seconds` at each of `loads`, shares of the capacity."""
     for load in loads:
         trace = _trace(load, seconds)
         for packed in (True, False):
             for busy_by in ("calls", "tokens"):
                 outcome = _play(trace, packed, busy_by)
                 small = outcome.latency_s[trace.items == _SMALL_ITEMS]
-                yield Chosen(
+                yield ChoiceResult(
                     load,
                     packed,
                     busy_by,

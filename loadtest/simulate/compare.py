@@ -1,9 +1,9 @@
-"""Winnow's policy against Ray Serve's default, a KEDA queue rule and perfect foresight, on the same
-traces: who is late how often, for how many GPU-hours.
+"""Winnow's autoscaling policy, Ray Serve's default, a KEDA rule and foresight on the same traces.
 
-Rules were chosen on the `TUNING` traces; what is reported is of the `REPORTED` ones, which differ
-in shape and seed. Of each other policy every setting is shown, since one figure of violations says
-nothing without its price.
+Scores a policy by the share of requests late or failed, and by the GPU-hours paid for that. Rules
+were tuned on the `TUNING` traces; results are those of the `REPORTED` ones, of other shapes and
+seeds. The other policies are shown at several settings each, because the share of late requests
+means nothing without its price.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -29,22 +29,22 @@ from loadtest.simulate.policies import (
 )
 from loadtest.simulate.service_times import ServiceTimes
 from loadtest.simulate.stage import StageSpec
-from loadtest.traffic import Lengths, Sent, Surge, Tenant, Trace, Traffic, generate
+from loadtest.traffic import Lengths, RequestKind, Surge, Tenant, Trace, Traffic, generate
 
-# A large model on one GPU: assumed, since none was there to be measured.
+# A large model on one GPU; assumed, because no GPU was available.
 _TIMES = ServiceTimes(source="assumed", batch_s=0.01, token_s=1e-4)
 _BATCH_TOKENS = 4096
 _START_UP_S = 120.0
 REPLICA_TOKENS_PER_S = _TIMES.tokens_per_s(_BATCH_TOKENS, 200)
 _SLO_S = 2.0
-# Without a bound a rule on queues asks for hundreds while its first replicas start.
+# Unbounded, a rule on queues asks for hundreds of replicas while its first ones start.
 _MOST_REPLICAS = 24
 _FORESIGHT_BIN_S = 10.0
 
 _MIX = (
-    Sent(route="search", share=0.7, items=20, item=Lengths(median=180)),
-    Sent(route="embed", share=0.2, items=32, item=Lengths(median=180)),
-    Sent(route="rerank", share=0.1, items=50, item=Lengths(median=180)),
+    RequestKind(route="search", share=0.7, items=20, item=Lengths(median=180)),
+    RequestKind(route="embed", share=0.2, items=32, item=Lengths(median=180)),
+    RequestKind(route="rerank", share=0.1, items=50, item=Lengths(median=180)),
 )
 _TENANTS = tuple(Tenant(name=name) for name in "abcdefgh")
 _NOISY = Tenant(name="noisy", surges=(Surge(at_s=1200, lasts_s=300, times=10),))
@@ -98,7 +98,9 @@ class Contender:
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class PolicyScore:
+    """A policy's result on one trace; `violations` is the share late or failed."""
+
     policy: str
     setting: str
     trace: str
@@ -157,7 +159,7 @@ def _binned(stage: Stage, trace: Trace) -> NDArray[np.float64]:
 
 
 def ours() -> Iterator[Contender]:
-    """The rules, and what more to spare would cost and give."""
+    """Winnow's rules, and the same with more headroom."""
     yield winnow(RULES, "rules")
     for headroom in (2, 3, 5):
         yield winnow(RULES.model_copy(update={"headroom": headroom}), f"headroom {headroom}")
@@ -167,7 +169,7 @@ CALLS_A_REPLICA = (0.4, 0.5, 0.6, 0.75, 1.0, 1.5)
 
 
 def others(calls_a_replica: Sequence[float] = CALLS_A_REPLICA) -> Iterator[Contender]:
-    """`calls_a_replica` is what Ray's and KEDA's rules aim at."""
+    """The other policies; Ray's and KEDA's rules aim at each of `calls_a_replica`."""
     for calls in calls_a_replica:
         yield ray_default(calls, 120)
         yield ray_default(calls, 300)
@@ -177,7 +179,7 @@ def others(calls_a_replica: Sequence[float] = CALLS_A_REPLICA) -> Iterator[Conte
 
 
 def cell(trace: Trace) -> CellSpec:
-    """All begin with the same size, right for how the trace begins."""
+    """Make the cell, with the number of replicas that the start of the trace needs."""
     stages: dict[Stage, StageSpec] = {}
     for name in STAGES:
         work = _binned(name, trace)[:12].mean() / _FORESIGHT_BIN_S / REPLICA_TOKENS_PER_S
@@ -198,11 +200,12 @@ def _trace(reported: bool, name: str) -> Trace:
     return generate(traffic, seed)
 
 
-def score(contender: Contender, reported: bool, name: str) -> Scored:
+def score(contender: Contender, reported: bool, name: str) -> PolicyScore:
+    """Simulate a policy on the trace `name` of REPORTED, or else of TUNING."""
     trace = _trace(reported, name)
     spec = cell(trace)
     outcome = simulate(spec, contender.make(spec, trace), trace)
-    return Scored(
+    return PolicyScore(
         contender.policy,
         contender.setting,
         name,

@@ -24,6 +24,7 @@ _LOWEST_ID, _HIGHEST_ID = 2000, 20000
 
 
 def measure(profile_name: str, state: State, console: Console) -> StageTimes:
+    """Build each engine in turn and measure it."""
     profile = load_profile(profile_name)
     local = localise(profile, state, lambda name: resolve(name, default_cache(), console), None)
     args = application(local)["args"]

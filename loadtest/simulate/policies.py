@@ -1,4 +1,7 @@
-"""The policies that are compared: Winnow's, Ray Serve's default, a KEDA queue rule, foresight."""
+"""Autoscaling policies: Winnow's, Ray Serve's default, a KEDA queue rule and foresight.
+
+Each maps an observation of a stage to its number of replicas. Knows no simulator.
+"""
 
 import math
 from collections import deque
@@ -14,9 +17,8 @@ from deployments.autoscaling.policy import ScalingRules, StageLoad, StageScaler,
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What a policy may know of a stage: the signals, its size, and the calls that are under way,
-    waiting or not."""
+class Observation:
+    """A stage as a policy sees it: Winnow's signals, its size, and its calls, queued or running."""
 
     now_s: float
     load: StageLoad | None
@@ -25,36 +27,40 @@ class Seen:
 
 
 class Policy(Protocol):
-    def decide(self, seen: Seen) -> int: ...
+    """An autoscaling policy: decides a stage's number of replicas."""
+
+    def decide(self, seen: Observation) -> int: ...
 
 
 class TokenPolicy:
-    """Winnow's, as the service runs it."""
+    """Winnow's policy, by the service's own code."""
 
     def __init__(self, rules: ScalingRules) -> None:
         self._scaler = StageScaler(rules)
 
-    def decide(self, seen: Seen) -> int:
+    def decide(self, seen: Observation) -> int:
         return self._scaler.decide(seen.load, seen.size, seen.now_s)
 
 
 class FixedPolicy:
-    """As many as there were."""
+    """A constant number of replicas."""
 
-    def decide(self, seen: Seen) -> int:
+    def decide(self, seen: Observation) -> int:
         return seen.size.target
 
 
 class RayDefaultPolicy:
-    """Ray Serve's default: calls under way over `target_ongoing_requests`, averaged over the look
-    back, then Ray's own factor and delay functions."""
+    """Ray Serve's default: the average of calls over `target_ongoing_requests`.
+
+    Factors and delays are applied by Ray's own functions.
+    """
 
     def __init__(self, config: AutoscalingConfig) -> None:
         self._config = config
         self._calls: deque[tuple[float, int]] = deque()
         self._state: dict[str, object] = {}
 
-    def decide(self, seen: Seen) -> int:
+    def decide(self, seen: Observation) -> int:
         self._calls.append((seen.now_s, seen.calls))
         while self._calls[0][0] < seen.now_s - self._config.look_back_period_s:
             self._calls.popleft()
@@ -69,10 +75,12 @@ class RayDefaultPolicy:
 
 @dataclass(frozen=True, slots=True)
 class KedaRule:
-    """A ScaledObject on the queue's length: `threshold` a replica (AverageValue). The rest are
-    KEDA's and the HorizontalPodAutoscaler's defaults: polled every 30 s by KEDA, evaluated every
-    15 s, 10% of tolerance, at most doubled (or 4 more) in 15 s, down to the most that was wanted in
-    300 s."""
+    """A ScaledObject on the queue's length, of `threshold` calls a replica (AverageValue).
+
+    The rest are defaults of KEDA and the HorizontalPodAutoscaler: evaluation every 15 s, a
+    tolerance of 10%, at most double or 4 more in one step, and down to the highest target of the
+    last 300 s.
+    """
 
     threshold: float
     period_s: float = 15.0
@@ -81,15 +89,17 @@ class KedaRule:
 
 
 class KedaPolicy:
-    """Of calls under way, waiting or not, as a gateway counts them: of those that wait alone there
-    are none in a stage that is large enough, and the rule would shrink it at once."""
+    """The KEDA rule on calls, queued or running, as a gateway counts them.
+
+    On queued calls alone it would shrink a stage as soon as that is large enough to have none.
+    """
 
     def __init__(self, rule: KedaRule) -> None:
         self._rule = rule
         self._due_s = 0.0
         self._wanted: deque[tuple[float, int]] = deque()
 
-    def decide(self, seen: Seen) -> int:
+    def decide(self, seen: Observation) -> int:
         rule, target = self._rule, seen.size.target
         if seen.now_s < self._due_s:
             return target
@@ -107,11 +117,11 @@ class KedaPolicy:
 
 
 class ForesightPolicy:
-    """Knows the trace: asks for each replica just before it has to serve, and lets it go unless it
-    is needed again sooner than a new one would start.
+    """A policy that knows the trace: the lower bound of what a policy can cost.
 
-    `work` is the stage's tokens in each `bin_s`, float64 [bins]; replicas are loaded to
-    `utilisation` in each bin.
+    Asks for each replica just in time, and keeps it if it is needed again sooner than a new one
+    could start. `work` is the stage's tokens in each `bin_s`, float64 [bins]; replicas are loaded
+    to `utilisation`.
     """
 
     def __init__(
@@ -126,9 +136,9 @@ class ForesightPolicy:
         ahead = math.ceil(start_up_s / bin_s) + 1
         padded = np.concatenate([need, np.full(ahead, need[-1])])
         windows = np.lib.stride_tricks.sliding_window_view(padded, ahead + 1)
-        self._plan = windows.max(axis=1)
+        self._targets = windows.max(axis=1)
         self._bin_s = bin_s
 
-    def decide(self, seen: Seen) -> int:
-        now = min(int(seen.now_s / self._bin_s), len(self._plan) - 1)
-        return seen.size.bound(int(self._plan[now]))
+    def decide(self, seen: Observation) -> int:
+        now = min(int(seen.now_s / self._bin_s), len(self._targets) - 1)
+        return seen.size.bound(int(self._targets[now]))

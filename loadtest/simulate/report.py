@@ -1,4 +1,4 @@
-"""Tables and plots of what was simulated. The only module here that knows matplotlib."""
+"""Tables and plots of simulations. The only module here that knows matplotlib."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from loadtest.simulate.cell import STAGES, Outcome
-from loadtest.simulate.check import Compared
-from loadtest.simulate.choice import Chosen
-from loadtest.simulate.compare import Scored
+from loadtest.simulate.check import Comparison
+from loadtest.simulate.choice import ChoiceResult
+from loadtest.simulate.compare import PolicyScore
 
 _BIN_S = 10.0
 _MARKS = {"Winnow": "o", "Ray default": "s", "KEDA queue": "^", "foresight": "*"}
@@ -34,7 +34,7 @@ def outcome_table(outcomes: Mapping[str, Outcome], cells: int) -> Table:
 
 
 def plot_outcomes(outcomes: Mapping[str, Outcome], path: Path) -> None:
-    """A column a scenario: replicas, queue and latency over time."""
+    """Plot replicas, queue and latency over time, a column for each scenario."""
     figure = Figure(figsize=(5 * len(outcomes), 9), layout="constrained")
     axes = figure.subplots(3, len(outcomes), squeeze=False)
     for column, (title, one) in enumerate(outcomes.items()):
@@ -62,7 +62,7 @@ def plot_outcomes(outcomes: Mapping[str, Outcome], path: Path) -> None:
 
 
 def _timeline(outcome: Outcome, percent: float) -> tuple[list[float], list[float]]:
-    """By when requests came; of those that were answered."""
+    """Percentile of the latency of answered requests, seconds, by time of arrival."""
     bins = (outcome.trace.at_s / _BIN_S).astype(int)
     kept = outcome.counts & ~np.isnan(outcome.latency_s)
     at_s, seconds = [], []
@@ -73,8 +73,8 @@ def _timeline(outcome: Outcome, percent: float) -> tuple[list[float], list[float
     return at_s, seconds
 
 
-def compared_table(compared: Sequence[Compared]) -> Table:
-    """Each figure measured / predicted."""
+def compared_table(compared: Sequence[Comparison]) -> Table:
+    """Tabulate each figure as measured / predicted."""
     names = ("route", "load", "requests", "failed", "requests/s", "p50 ms", "p99 ms")
     table = Table(*names, title="measured / predicted")
     for one in compared:
@@ -90,7 +90,7 @@ def compared_table(compared: Sequence[Compared]) -> Table:
     return table
 
 
-def chosen_table(chosen: Sequence[Chosen]) -> Table:
+def chosen_table(chosen: Sequence[ChoiceResult]) -> Table:
     names = ("load", "calls", "replica by", "small: p50 ms", "small: p99 ms", "all: p99 ms")
     table = Table(*names)
     for one in chosen:
@@ -103,10 +103,9 @@ def chosen_table(chosen: Sequence[Chosen]) -> Table:
     return table
 
 
-def totals(scored: Sequence[Scored]) -> dict[tuple[str, str], tuple[float, float]]:
-    """Of each policy and setting over all traces: the share of requests late or failed, and
-    GPU-hours."""
-    groups: dict[tuple[str, str], list[Scored]] = defaultdict(list)
+def totals(scored: Sequence[PolicyScore]) -> dict[tuple[str, str], tuple[float, float]]:
+    """Total a policy and setting over all traces: share of requests late or failed, GPU-hours."""
+    groups: dict[tuple[str, str], list[PolicyScore]] = defaultdict(list)
     for one in scored:
         groups[one.policy, one.setting].append(one)
     return {
@@ -119,7 +118,7 @@ def totals(scored: Sequence[Scored]) -> dict[tuple[str, str], tuple[float, float
     }
 
 
-def scored_table(scored: Sequence[Scored]) -> Table:
+def scored_table(scored: Sequence[PolicyScore]) -> Table:
     traces = list(dict.fromkeys(one.trace for one in scored))
     table = Table("policy", "setting", "late or failed", "GPU-hours", *traces)
     for (policy, setting), (violations, gpu_hours) in totals(scored).items():
@@ -129,8 +128,8 @@ def scored_table(scored: Sequence[Scored]) -> Table:
     return table
 
 
-def plot_scored(scored: Sequence[Scored], path: Path) -> None:
-    """Violations over GPU-hours, a point a setting: lower and further left is better."""
+def plot_scored(scored: Sequence[PolicyScore], path: Path) -> None:
+    """Plot violations over GPU-hours, a point for each setting: lower left is better."""
     figure = Figure(figsize=(7, 5), layout="constrained")
     axis = figure.subplots()
     for policy, mark in _MARKS.items():

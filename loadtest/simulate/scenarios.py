@@ -1,8 +1,8 @@
-"""What no machine here can show: 100,000 requests/s on 1,000 GPUs, a region lost, a model upgrade.
+"""Fleets that no single machine can hold: 1,000 GPUs at full load, a lost region, a model upgrade.
 
-A fleet is simulated as one of `CELLS` equal cells, with its share of the traffic and of the GPUs.
-That is pessimistic: a cell has more noise and needs more to spare than the fleet it stands for. The
-engine's times are assumed, since no GPU was there to be measured.
+One of `CELLS` equal cells is simulated, with its share of the traffic and the GPUs. This is
+pessimistic: a cell's load varies more than the fleet's, so it needs more headroom. The engine's
+times are assumed, because no GPU was available.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ from loadtest.simulate.cell import CellSpec, Event, Outcome, simulate
 from loadtest.simulate.policies import TokenPolicy
 from loadtest.simulate.service_times import ServiceTimes
 from loadtest.simulate.stage import SimulatedStage, StageSpec
-from loadtest.traffic import Lengths, Sent, Surge, Tenant, Traffic, generate
+from loadtest.traffic import Lengths, RequestKind, Surge, Tenant, Traffic, generate
 
 CELLS = 100
-GPUS = 10  # of a cell
+GPUS = 10  # a cell
 _GPUS_A_REPLICA = 0.5
 _TIMES = ServiceTimes(source="assumed", batch_s=0.004, token_s=6.4e-6)
 _BATCH_TOKENS = 16384
@@ -29,13 +29,13 @@ _RULES = ScalingRules(
     start_up_s=120,
     down_delay_s=120,
 )
-_MIX = (Sent(route="search", share=1, items=20, item=Lengths(median=90, sigma=0.4)),)
+_MIX = (RequestKind(route="search", share=1, items=20, item=Lengths(median=90, sigma=0.4)),)
 _TENANTS = tuple(Tenant(name=name) for name in "abcdefgh")
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """`replicas` are those that rerank when it begins; of the cell, like the rate."""
+    """One cell's rate, its rerank replicas at the start, and what happens to it."""
 
     title: str
     requests_per_s: float
@@ -50,7 +50,7 @@ def _lose_a_third(stages: dict[Stage, SimulatedStage]) -> None:
 
 
 def _upgrade(stages: dict[Stage, SimulatedStage]) -> None:
-    """A tenth more at a time."""
+    """Upgrade a tenth of the replicas at a time."""
     for stage in stages.values():
         stage.upgrade(at_once=max(1, len(stage.serving) // 10))
 
@@ -75,6 +75,7 @@ SCENARIOS = {
 
 
 def play(name: str, seconds: float) -> Outcome:
+    """Simulate the scenario for `seconds` of virtual time."""
     scenario = SCENARIOS[name]
     traffic = Traffic(
         duration_s=seconds,

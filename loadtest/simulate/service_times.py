@@ -1,7 +1,7 @@
-"""How long an engine takes for a batch: a + b * tokens + c * tokens squared of each row, seconds.
+"""Service time of a batch: batch_s + token_s * tokens + square_s * sum of (row tokens)², seconds.
 
-`a` is what a batch costs however small it is, `b` the matrix products, `c` the attention. Fitted to
-measurements (loadtest/simulate/measure.py), or assumed, which `source` then says.
+`batch_s` is the fixed cost, `token_s` the matrix products, `square_s` the attention. Fitted to
+measurements (loadtest/simulate/measure.py) or assumed: `source` says which. Knows no engine.
 """
 
 from collections.abc import Sequence
@@ -16,13 +16,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A batch of rows of these lengths took `seconds`."""
+    """A measured batch: the lengths of its rows, and the seconds it took."""
 
     lengths: tuple[int, ...]
     seconds: float
 
 
 class ServiceTimes(BaseModel):
+    """The terms of one engine's service time, in seconds."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: str
@@ -31,23 +33,23 @@ class ServiceTimes(BaseModel):
     square_s: float = Field(default=0.0, ge=0)
 
     def seconds(self, lengths: NDArray[np.int32]) -> float:
-        """Of one batch with rows of these lengths."""
+        """Seconds for one batch with rows of these lengths, int32 [rows]."""
         wide = lengths.astype(np.float64)
         return self.batch_s + self.token_s * float(wide.sum()) + self.square_s * float(wide @ wide)
 
     def tokens_per_s(self, batch_tokens: float, row_tokens: float) -> float:
-        """Of full batches of equal rows."""
+        """Throughput in batches of `batch_tokens` with rows of `row_tokens`."""
         attention = self.square_s * row_tokens
         return batch_tokens / (self.batch_s + (self.token_s + attention) * batch_tokens)
 
     def stretched(self, factor: float) -> Self:
-        """Every batch takes `factor` times as long."""
+        """Scale the time of every batch by `factor`."""
         terms = {name: factor * getattr(self, name) for name in ("batch_s", "token_s", "square_s")}
         return self.model_copy(update=terms)
 
     @classmethod
     def fit(cls, samples: Sequence[Sample], source: str) -> "ServiceTimes":
-        """Least squares of the relative error, no term below 0."""
+        """Fit the terms by least squares of the relative error, with none below 0."""
         rows = [(1.0, sum(one.lengths), sum(n * n for n in one.lengths)) for one in samples]
         took = np.array([one.seconds for one in samples])
         weighted = np.array(rows, np.float64) / took[:, None]
@@ -64,7 +66,7 @@ class ServiceTimes(BaseModel):
 
 
 class StageTimes(BaseModel):
-    """What `measure` writes: of both engines, the index, and the way to a replica and back."""
+    """Service times of both engines, of the index, and the overhead of HTTP and calls a request."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -1,8 +1,8 @@
 """A model stage in virtual time: replicas that start, serve, retire or are lost.
 
-Each replica's queue is the service's own Batcher; only the engine is a sleep. A replica is chosen
-as Serve does, the less busy of two at random: by calls, as Serve counts, or by tokens. A GPU is
-paid from when its replica is asked for.
+Each replica's queue is the service's own Batcher; the engine is a sleep. Replicas are chosen as
+Serve does, the less busy of two random ones: by calls, as Serve counts them, or by tokens. GPU time
+is paid from the moment a replica is asked for. Knows no policy.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ _RETRY_S = 0.05
 
 
 class StageSpec(BaseModel):
-    """`start_up_s` is from asking for a replica to its serving, its node's start included."""
+    """A stage's constants; `start_up_s` includes the start of a replica's node."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -42,6 +42,8 @@ class StageSpec(BaseModel):
 
 
 class Replica:
+    """A replica: a real Batcher over a simulated engine, with its calls and tokens under way."""
+
     def __init__(self, spec: StageSpec, clock: Clock, asked_s: float) -> None:
         self.asked_s = asked_s
         self.calls = 0
@@ -60,17 +62,17 @@ class Replica:
 
     async def _compute(self, rows: TokenRows) -> ModelOutput:
         if not self.lost:
-            # Batches in several slots take turns on the one engine.
+            # The batches of several slots take turns on the one engine.
             begins = max(self._clock(), self._busy_until)
             self._busy_until = begins + self._times.seconds(rows.lengths)
             await asyncio.sleep(self._busy_until - self._clock())
         if self.lost:
             raise StageUnavailable("the replica was lost")
-        return ModelOutput.anew(np.zeros(len(rows), np.float32)).by("model")
+        return ModelOutput.uncached(np.zeros(len(rows), np.float32)).with_fingerprint("model")
 
 
 class SimulatedStage:
-    """`call` it as a Router does; `resize` it as Serve does."""
+    """The replicas of a stage: the Router uses `call`, the autoscaler `resize`."""
 
     def __init__(self, spec: StageSpec, clock: Clock, seed: int) -> None:
         self.spec = spec
@@ -94,7 +96,10 @@ class SimulatedStage:
         return int(sum(replica.batcher.queued_cost for replica in self._replicas))
 
     async def call(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> ModelOutput:
-        """Raises Overloaded and DeadlineExceeded; a lost replica's work goes to another."""
+        """Compute rows on a replica; a lost replica's work goes to another.
+
+        Raises Overloaded and DeadlineExceeded.
+        """
         self.calls += 1
         try:
             while True:
@@ -120,7 +125,10 @@ class SimulatedStage:
         return min(two, key=lambda one: one.tokens if by_tokens else one.calls)
 
     def resize(self, target: int) -> None:
-        """Starting replicas go first; those that serve finish what they have."""
+        """Start or retire replicas to reach `target`.
+
+        Replicas that are still starting are retired first; the others finish their calls.
+        """
         self.target = target
         target += self._surge
         wanted = [replica for replica in self._replicas if replica.serving or not replica.calls]
@@ -134,14 +142,13 @@ class SimulatedStage:
             self._retire(replica)
 
     def lose(self, count: int) -> None:
-        """So many that serve are gone at once, their work with them."""
+        """Lose `count` serving replicas at once, with their work."""
         for replica in self.serving[:count]:
             replica.lost = True
             self._retire(replica)
 
     def upgrade(self, at_once: int) -> None:
-        """To a new version: `at_once` more replicas start, then as many old ones retire, until all
-        are new."""
+        """Replace all serving replicas: start `at_once` new ones, retire as many, and repeat."""
         self._upgrading = asyncio.create_task(self._replace(self.serving, at_once))
 
     async def _replace(self, old: list[Replica], at_once: int) -> None:
@@ -172,7 +179,7 @@ class SimulatedStage:
         self._leave_if_done(replica)
 
     def _leave_if_done(self, replica: Replica) -> None:
-        """It was retired, before or after it served, and owes nobody an answer."""
+        """Remove a retired replica once its last call has ended, and pay for it."""
         if replica.calls or replica.serving or replica not in self._replicas:
             return
         self._replicas.remove(replica)
@@ -182,5 +189,5 @@ class SimulatedStage:
         return self.spec.gpus * (self._clock() - replica.asked_s)
 
     def gpu_hours(self) -> float:
-        """Until now."""
+        """GPU-hours paid until now."""
         return (self.gpu_s + sum(self._paid_s(replica) for replica in self._replicas)) / 3600

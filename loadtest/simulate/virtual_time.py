@@ -1,7 +1,7 @@
-"""An asyncio event loop whose clock jumps to the next thing that is to happen.
+"""An asyncio event loop in virtual time: instead of waiting, its clock jumps to the next timer.
 
-The batcher, the packer and the pipeline run under it as they are, and an hour takes as long as its
-events take to compute. Nothing may wait for a socket or a thread.
+The service's own asyncio code runs under it unchanged, and an hour takes as long as its events take
+to compute. Nothing may wait for a socket or a thread.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class _Clock(selectors.SelectSelector):
-    """Instead of waiting, time goes on."""
+    """A selector that advances the time instead of waiting."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -21,12 +21,14 @@ class _Clock(selectors.SelectSelector):
 
     def select(self, timeout: float | None = None) -> list[Any]:
         if timeout is None:
-            raise RuntimeError("everything waits and nothing is going to happen")
+            raise RuntimeError("every task waits, and no timer is set")
         self.now_s += max(0.0, timeout)
         return []
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop whose `time()` is virtual seconds."""
+
     def __init__(self) -> None:
         self._virtual = _Clock()
         super().__init__(self._virtual)
@@ -36,6 +38,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """As asyncio.run, in virtual time from 0."""
+    """Run a coroutine as asyncio.run does, in virtual time from 0 s."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(main)

@@ -1,4 +1,4 @@
-"""Both engines are one: the same answers from `inline` and `separate`, on real vLLM."""
+"""Conformance of both engines, on real vLLM: `inline` and `separate` answer alike."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -73,7 +73,7 @@ async def test_embed(embedder: tuple[PoolingEngine, EmbedEncoder]) -> None:
 
 
 async def test_score(reranker: tuple[PoolingEngine, RerankEncoder]) -> None:
-    """The checkpoint's own logits, in any order, and other ones without segments."""
+    """Scores equal the checkpoint's own logits, in any order; without segments they differ."""
     engine, encoder = reranker
     query = "How many people live in Berlin?"
     documents = [
@@ -84,7 +84,7 @@ async def test_score(reranker: tuple[PoolingEngine, RerankEncoder]) -> None:
     logits = (await engine.score(encoder.pairs(query, documents, None))).values
     assert logits.shape == (2,)
     assert logits.dtype == np.float32
-    # The converted checkpoint's own logits in plain transformers, in float32.
+    # The logits of the converted checkpoint in transformers, in float32.
     assert np.allclose(logits, [9.0851, -3.9343], atol=0.03)
     backwards = (await engine.score(encoder.pairs(query, documents[::-1], None))).values
     assert np.allclose(backwards[::-1], logits, atol=0.03)
@@ -106,7 +106,7 @@ async def caching_reranker(process: Process) -> AsyncIterator[tuple[PoolingEngin
 async def test_candidates_of_a_query_share_its_tokens(
     caching_reranker: tuple[PoolingEngine, RerankEncoder],
 ) -> None:
-    """What the prefix cache spares, that it changes no score, and that no one else's hits it."""
+    """The prefix cache saves tokens, changes no score and is not shared between owners."""
     engine, encoder = caching_reranker
     documents = [f"Number {n} of a hundred short documents about rivers." for n in range(100)]
     rows = encoder.pairs("How long is the Danube?", documents, None)

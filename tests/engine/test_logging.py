@@ -1,4 +1,4 @@
-"""Loading vLLM leaves the process's logging as it is: Serve's controller relies on it."""
+"""Loading vLLM leaves the process's logging unchanged: Serve's controller relies on it."""
 
 import subprocess
 import sys

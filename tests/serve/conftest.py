@@ -36,4 +36,4 @@ def collection(api: httpx.Client) -> Iterator[str]:
     name = f"test-{uuid.uuid4().hex[:12]}"
     assert api.put(f"/v1/collections/{name}").status_code == 201
     yield name
-    api.delete(f"/v1/collections/{name}")
+    api.delete(f"/v1/collections/{name}", headers={"x-confirm-delete": name})

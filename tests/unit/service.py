@@ -20,8 +20,10 @@ from deployments.tenants.admission import Admission
 from deployments.tenants.api_keys import ALL_SCOPES, Scope, new_key, write_keys
 from deployments.tenants.plans import Plan, Plans
 from deployments.tenants.rate_limits.limiter import Limiter
-from deployments.tenants.rate_limits.local import EmbeddedLimiter
+from deployments.tenants.rate_limits.local import MemoryLimiter
 from deployments.tenants.tenant_store import TenantStore
+from deployments.text.prompts import Truncation
+from deployments.text.token_ids import TokenVocabulary
 from deployments.web.app import build_http_app
 from deployments.web.schemas import Readiness
 from deployments.web.service import EmbedModel, RerankModel, Service
@@ -78,7 +80,7 @@ class _Part:
 class _Application:
     """The HTTP application over the parts of whatever `service` is."""
 
-    def __init__(self) -> None:
+    def __init__(self, vocabulary: TokenVocabulary | None, truncate: Truncation) -> None:
         self.service: TestService | None = None
         self.app = build_http_app(
             Service(
@@ -86,10 +88,11 @@ class _Application:
                 collections=self._part("collections"),
                 control=self._part("control"),
                 admission=self._part("admission"),
-                embed_model=EmbedModel("embedder", 2, None),
-                rerank_model=RerankModel("reranker"),
+                embed_model=EmbedModel("embedder", 2, None, ("hub/embedder",), truncate),
+                rerank_model=RerankModel("reranker", ("hub/reranker",)),
                 readiness=_ready,
                 clock=lambda: 0.0,
+                token_vocabulary=vocabulary,
             )
         )
 
@@ -98,8 +101,8 @@ class _Application:
 
 
 @cache
-def _application() -> _Application:
-    return _Application()
+def _application(vocabulary: TokenVocabulary | None, truncate: Truncation) -> _Application:
+    return _Application(vocabulary, truncate)
 
 
 class TestService:
@@ -108,18 +111,26 @@ class TestService:
     __test__ = False
 
     def __init__(
-        self, control: TenantStore, key: str, pipeline: Any, collections: Any, limiter: Limiter
+        self,
+        control: TenantStore,
+        key: str,
+        pipeline: Any,
+        collections: Any,
+        limiter: Limiter,
+        vocabulary: TokenVocabulary | None = None,
+        truncate: Truncation = "NONE",
     ) -> None:
         self.control = control
         self.key = key
         self.pipeline = pipeline
         self.collections = collections
         self.admission = Admission(limiter, lambda: 1, control.meter.record)
+        self._profile = (vocabulary, truncate)
 
     @property
     def app(self) -> FastAPI:
         """The application, which answers from this service's parts until another is asked."""
-        application = _application()
+        application = _application(*self._profile)
         application.service = self
         return application.app
 
@@ -130,15 +141,17 @@ class TestService:
         pipeline: Any = None,
         collections: Any = None,
         limiter: Limiter | None = None,
+        **profile: Any,
     ) -> "TestService":
+        """`profile` is what an operator may set: `vocabulary`, `truncate`."""
         key, record = new_key("tenant")
         write_keys(directory / "keys.json", [record])
         control = await TenantStore.open(
             None, directory, MODELS, lambda *_: None, lambda: None, lambda: 1_000_000.0
         )
         await control.start(directory / "keys.json")
-        limiter = limiter or EmbeddedLimiter.in_memory()
-        return cls(control, key, pipeline or NotingPipeline(), collections, limiter)
+        limiter = limiter or MemoryLimiter()
+        return cls(control, key, pipeline or NotingPipeline(), collections, limiter, **profile)
 
     async def close(self) -> None:
         await self.control.meter.flush()

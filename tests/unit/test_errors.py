@@ -1,4 +1,4 @@
-"""Errors cross processes whole, and each names its HTTP status."""
+"""Errors survive pickling, and the docstring shows their statuses and codes."""
 
 import pickle
 

@@ -20,11 +20,11 @@ class HashingEngine:
     async def embed(self, rows: TokenRows) -> ModelOutput:
         vectors = np.stack([self._vector(ids) for ids in rows]) + self.drift
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        return ModelOutput.anew(vectors.astype(np.float32))
+        return ModelOutput.uncached(vectors.astype(np.float32))
 
     async def score(self, rows: TokenRows) -> ModelOutput:
         logits = 2 - rows.lengths / 16 + self.drift
-        return ModelOutput.anew(logits.astype(np.float32))
+        return ModelOutput.uncached(logits.astype(np.float32))
 
     async def check_health(self) -> None:
         return

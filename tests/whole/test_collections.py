@@ -147,7 +147,10 @@ class Collections(RuleBasedStateMachine):
         self, tenant: str, method: str, path: str, body: Any = None, params: Any = None
     ) -> httpx.Response:
         client = self.clients[tenant]
-        return client.request(method, f"/v1/collections/{path}", json=body, params=params)
+        headers = {"x-confirm-delete": path} if method == "DELETE" else {}
+        return client.request(
+            method, f"/v1/collections/{path}", json=body, params=params, headers=headers
+        )
 
     def known(self, tenant: str, name: str, answer: httpx.Response) -> bool:
         """True if the collection is there; what is not must be a 404."""

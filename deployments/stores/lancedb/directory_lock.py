@@ -1,7 +1,7 @@
-"""One process at a time works in a directory: the next one waits until it lets go, or is dead.
+"""The lock that lets one process at a time work in a directory.
 
-A new replica starts beside the one it replaces and is sent requests while that one still answers
-its last. So there is one writer at every moment, and each reads what the one before it wrote.
+A new replica starts beside the one it replaces, and gets requests while that one still answers its
+last. It waits until the old one releases the lock or dies, so there is never a second writer.
 """
 
 import asyncio
@@ -15,36 +15,36 @@ ENDED = "this replica of the index has ended: try again shortly"
 _POLL_S = 0.02
 
 
-class Ownership:
-    """Of the directory that `file` lies in."""
+class DirectoryLock:
+    """A lock file that can be acquired once; after `release` it cannot be acquired again."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._descriptor: int | None = None
-        self._given_up = False
+        self._released = False
 
-    async def take(self) -> None:
-        """Wait until it is ours. Raises NotBegun after it was given up."""
-        self._refuse_if_given_up()
+    async def acquire(self) -> None:
+        """Wait for the lock. Raises NotBegun after `release`."""
+        self._check_not_released()
         if self._descriptor is not None:
             return
         descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             while not _locked(descriptor):
                 await asyncio.sleep(_POLL_S)
-                self._refuse_if_given_up()
-        except BaseException:  # a caller that gives up
+                self._check_not_released()
+        except BaseException:  # cancellation included
             os.close(descriptor)
             raise
         self._descriptor = descriptor
 
-    def _refuse_if_given_up(self) -> None:
-        if self._given_up:
+    def _check_not_released(self) -> None:
+        if self._released:
             raise NotBegun(ENDED)
 
-    def give_up(self) -> None:
-        """For good."""
-        self._given_up = True
+    def release(self) -> None:
+        """Release the lock; this process cannot acquire it again."""
+        self._released = True
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

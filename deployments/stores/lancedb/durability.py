@@ -1,8 +1,8 @@
-"""The durability barrier: what was written under a directory is on the disk when it returns.
+"""The durability barrier: everything written under a directory is on the disk when it returns.
 
-An engine that only links and renames its files leaves them in the page cache; a power cut then
-takes writes that were already acknowledged. The barrier is called between the commit and the
-acknowledgement. It knows files and directories, and nothing of tables or records.
+LanceDB commits by renaming files without fsync, so a power cut would lose writes still in the page
+cache. The barrier is called between a commit and its acknowledgement. Knows files and directories,
+and nothing of tables or records.
 """
 
 import contextlib
@@ -17,21 +17,21 @@ from typing import Protocol
 from deployments.errors import StorageFull
 
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-# File times come from a clock that ticks coarser than ours; a file this much older than the last
-# barrier is flushed once more.
+# File times come from a coarser clock than ours: a file this much older than the last barrier is
+# flushed again.
 _CLOCK_SLACK_S = 2.0
 
 
 class Barrier(Protocol):
-    """Blocks until everything written under `directory` is durable; raises OSError if it is not."""
+    """A callable that blocks until everything under `directory` is durable, or raises OSError."""
 
     def __call__(self, directory: Path) -> None: ...
 
 
 class SyncFilesystem:
-    """One `syncfs` of the file system that holds the directory (Linux).
+    """A barrier by one `syncfs` of the directory's file system (Linux).
 
-    Half a millisecond after a commit of 100 rows of 384 floats, a fifth of fsync file by file.
+    It takes 0.5 ms after a commit of 100 rows of 384 floats, a fifth of fsync file by file.
     """
 
     def __init__(self, syncfs: Callable[[int], int]) -> None:
@@ -48,7 +48,7 @@ class SyncFilesystem:
 
 
 class SyncFiles:
-    """fsync of each file changed since the last barrier on the directory, and of each directory."""
+    """A barrier by fsync of all folders, and of the files changed since the last barrier."""
 
     def __init__(self) -> None:
         self._synced_until_s: dict[Path, float] = {}
@@ -58,7 +58,7 @@ class SyncFiles:
         newest_s = since_s
         for folder, _, names in os.walk(directory):
             for path in [*(Path(folder, name) for name in names), Path(folder)]:
-                # The engine prunes old versions while we walk: a file that is gone needs no flush.
+                # The engine may prune old versions meanwhile: a deleted file needs no flush.
                 with contextlib.suppress(FileNotFoundError):
                     changed_s = path.stat().st_mtime
                     if changed_s >= since_s - _CLOCK_SLACK_S:
@@ -78,7 +78,7 @@ def _fsync(path: Path) -> None:
 
 
 def system_barrier() -> Barrier:
-    """The cheapest barrier this system has."""
+    """Return the cheapest barrier that this system has."""
     if sys.platform == "linux":
         syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
         if syncfs is not None:
@@ -87,9 +87,9 @@ def system_barrier() -> Barrier:
 
 
 def is_out_of_space(error: BaseException) -> bool:
-    """Whether the disk or the quota is full.
+    """Return whether the error means that the disk or its quota is full.
 
-    An engine written in another language says so only in the text of its error.
+    The engine, written in Rust, says so only in the error's text.
     """
     if isinstance(error, OSError) and error.errno in _NO_SPACE:
         return True
@@ -98,8 +98,8 @@ def is_out_of_space(error: BaseException) -> bool:
 
 
 @contextlib.contextmanager
-def full_disk_told() -> Iterator[None]:
-    """Raises StorageFull for an error that says the disk or the quota is full."""
+def storage_full_errors() -> Iterator[None]:
+    """Turn errors of a full disk or quota into StorageFull."""
     try:
         yield
     except (RuntimeError, OSError) as error:

@@ -1,7 +1,7 @@
-"""Group commit: the writes to one table take turns, and upserts that wait share one turn.
+"""Group commit: writes to one table are serialised, and waiting upserts share one commit.
 
-A commit and its durability barrier cost about the same for one record as for a hundred, and two
-commits to one table at once conflict. Knows neither the engine nor the records' meaning.
+A commit with its durability barrier costs about the same for one record as for a hundred, and two
+concurrent commits to one table conflict. Knows neither the engine nor what is in the records.
 """
 
 import asyncio
@@ -15,7 +15,11 @@ Result = TypeVar("Result")
 
 
 class GroupCommit:
-    """`commit` gets records in the order they came, and returns once they are durable."""
+    """The write queue of one table.
+
+    `commit` gets up to `max_records` records in order of arrival and returns once they are durable.
+    A single larger upsert is one commit.
+    """
 
     def __init__(
         self, commit: Callable[[Sequence[Record]], Awaitable[None]], max_records: int
@@ -31,7 +35,7 @@ class GroupCommit:
         return self._worker is None and not self._turn.locked()
 
     async def upsert(self, records: Sequence[Record]) -> None:
-        """Returns once a commit that held these records is durable; raises what it raised."""
+        """Wait until a commit with these records is durable. Raises what that commit raised."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((records, done))
         if self._worker is None:
@@ -39,8 +43,10 @@ class GroupCommit:
         await done
 
     async def exclusive(self, work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
-        """Run `work` with no other write beside it. It is finished even if the caller gives up:
-        half a write would leave the table ahead of its barrier."""
+        """Run `work` while no other write runs.
+
+        A cancelled caller does not cancel it: half a write would lack its barrier.
+        """
 
         async def take_turn() -> Result:
             async with self._turn:
@@ -49,7 +55,7 @@ class GroupCommit:
         return await asyncio.shield(asyncio.create_task(take_turn()))
 
     async def settle(self) -> None:
-        """Returns when no write is under way."""
+        """Wait until no write is under way."""
         while self._worker is not None:
             await asyncio.wait({self._worker})
         async with self._turn:
@@ -68,7 +74,7 @@ class GroupCommit:
         size = 0
         while self._waiting and (not group or size + len(self._waiting[0][0]) <= self._max_records):
             records, done = self._waiting.popleft()
-            if not done.done():  # a caller that gave up before its turn is not written at all
+            if not done.done():  # a caller cancelled before its turn is not written at all
                 group.append((records, done))
                 size += len(records)
         return group
@@ -82,7 +88,7 @@ class GroupCommit:
         try:
             await self._commit([record for records, _ in group for record in records])
         except BaseException as error:
-            # Whatever stopped the commit belongs to those who wait for it.
+            # Every waiting caller gets the error that stopped the commit.
             outcome = error
             if not isinstance(error, Exception):
                 raise

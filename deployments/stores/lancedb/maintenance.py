@@ -1,12 +1,14 @@
-"""Compacts one LanceDB table and indexes it: `python -m ...lancedb_maintenance <uri> <table>`.
+"""Maintenance of one LanceDB table: compaction, index and pruning of old versions.
 
-A process of its own, because an index build fills the engine's thread pool: a read beside one in
-the same process waited 91 s, beside this one 0.4 s. It prints what it did, a line each. It knows
-the table's vectors and versions, and nothing of tenants or filters.
+Run it as `python -m deployments.stores.lancedb.maintenance <uri> <table>`; it prints one line for
+each thing done. A process of its own, because an index build fills the engine's thread pool: a
+read in the same process waited 91 s, beside this one 0.4 s. Knows vectors and versions, and nothing
+of tenants or filters.
 """
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -21,48 +23,49 @@ from deployments.stores.lancedb.durability import is_out_of_space, system_barrie
 INDEX_FROM_ROWS = 20_000
 
 _NICENESS = 10
-# A version stays this long after its successor: readers hold it for a second, and a search for as
-# long as it takes. At 2 s a reader failed.
+# Time that a version is kept after its successor's commit: handles read it for a second, and a
+# search for as long as it takes. With 2 s a reader failed.
 _RETENTION = timedelta(minutes=10)
-# Between reading the clock here and its use inside the engine.
+# The time between reading the clock here and its use inside the engine.
 _CLOCK_SLACK = timedelta(minutes=1)
 _FOREVER = timedelta(days=36_500)
-# The partitions fit the number of rows they were trained on; past this growth they are made anew.
+# The number of partitions depends on the rows at training; past this growth they are retrained.
 _RETRAIN_GROWTH = 4
-_INDEX_PREFIX = "vector_"
+_INDEX_NAME = "vector_{rows}"
+_OWN_INDEX = re.compile(r"vector_(\d+)")
 _ATTEMPTS = 5
 
 
 async def maintain(uri: str, name: str) -> list[str]:
-    """Returns what was done."""
+    """Compact, index and prune the table. Return a line for each thing done."""
     connection = await lancedb.connect_async(uri)
     table = await connection.open_table(name)
     notes: list[str] = []
     await _optimize(table, _FOREVER, notes)
     await _index(table, notes)
-    # Pruned apart and last, so that its age limit is taken from versions as they now are.
+    # Pruned last and by itself, so that the age limit counts the versions made above.
     await _optimize(table, prune_age(await _version_times(table), datetime.now()), notes)
     await asyncio.to_thread(system_barrier(), Path(uri) / f"{name}.lance")
     return notes
 
 
 def prune_age(times: Sequence[datetime], now: datetime) -> timedelta:
-    """The age past which a version may go, given when each was committed.
+    """Return the age past which versions are pruned, given all commit times.
 
-    The newest of those older than the retention was current within it, however old it is.
+    The newest version older than the retention was current within it, so it is kept.
     """
     aged = [time for time in times if time <= now - _RETENTION]
     return (now - max(aged) if aged else _RETENTION) + _CLOCK_SLACK
 
 
 async def _version_times(table: AsyncTable) -> list[datetime]:
-    """Local times without a zone, as the engine gives them: the process runs in UTC."""
+    """Return commit times; the engine gives naive local times, and this process runs in UTC."""
     versions = await table.list_versions()  # type: ignore[no-untyped-call]  # unannotated there
     return [version["timestamp"] for version in versions]
 
 
 async def _optimize(table: AsyncTable, prune: timedelta, notes: list[str]) -> None:
-    """Yields to the writer: its commits come first."""
+    """Compact and prune; on a conflict with the writer, whose commits come first, try again."""
     for _ in range(_ATTEMPTS):
         try:
             await table.checkout_latest()  # type: ignore[no-untyped-call]  # unannotated there
@@ -77,10 +80,14 @@ async def _optimize(table: AsyncTable, prune: timedelta, notes: list[str]) -> No
 
 
 async def _index(table: AsyncTable, notes: list[str]) -> None:
-    """Build the index if the table has grown enough; the rows it was trained on are its name."""
+    """Build the index if the table has grown enough since the last; its name tells its rows.
+
+    An index of another name is not ours: it counts as trained on no rows, and is replaced.
+    """
     rows = await table.count_rows()
     names = [index.name for index in await table.list_indices() if index.columns == ["vector"]]
-    trained_rows = max((int(name.removeprefix(_INDEX_PREFIX)) for name in names), default=0)
+    own = filter(None, map(_OWN_INDEX.fullmatch, names))
+    trained_rows = max((int(match[1]) for match in own), default=0)
     if rows < INDEX_FROM_ROWS:
         notes.append(f"not indexed: a search of fewer than {INDEX_FROM_ROWS} rows is exact")
         return
@@ -89,7 +96,7 @@ async def _index(table: AsyncTable, notes: list[str]) -> None:
     for name in names:
         await table.drop_index(name)
     await table.create_index(
-        "vector", config=IvfFlat(distance_type="cosine"), name=f"{_INDEX_PREFIX}{rows}"
+        "vector", config=IvfFlat(distance_type="cosine"), name=_INDEX_NAME.format(rows=rows)
     )
     notes.append(f"indexed {rows} rows")
 

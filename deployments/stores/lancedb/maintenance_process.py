@@ -1,6 +1,6 @@
-"""Runs maintenance of tables in processes of their own, one at a time. Loads no engine.
+"""Scheduling of table maintenance, which runs in child processes, one at a time.
 
-Also decides when a table has had enough commits to be worth one.
+A table is due after a number of commits. Loads no engine and knows no records.
 """
 
 import asyncio
@@ -15,12 +15,14 @@ from pathlib import Path
 _LOG = logging.getLogger(__name__)
 
 _MODULE = "deployments.stores.lancedb.maintenance"
-# A compaction may rewrite the whole table: it gets at most this share of the time.
+# A compaction may rewrite the whole table, so it may take at most this share of the time.
 _DUTY = 0.05
 _STDERR_TAIL_CHARS = 2_000
 
 
 class MaintenanceProcess:
+    """Runs maintenance of the tables in `directory`, each after `commits_between` commits."""
+
     def __init__(self, directory: Path, commits_between: int) -> None:
         self._directory = directory
         self._commits_between = commits_between
@@ -30,18 +32,18 @@ class MaintenanceProcess:
         self._running: dict[str, asyncio.Task[None]] = {}
 
     def committed(self, table: str) -> None:
-        """Count a commit; start a run in the background if the table is due for one."""
+        """Count a commit, and start maintenance in the background if the table is due."""
         self._commits[table] = self._commits.get(table, 0) + 1
         due = self._commits[table] >= self._commits_between
-        rested = time.monotonic() >= self._not_before_s.get(table, 0.0)
-        if due and rested and table not in self._running:
+        may_start = time.monotonic() >= self._not_before_s.get(table, 0.0)
+        if due and may_start and table not in self._running:
             self._commits[table] = 0
             task = asyncio.create_task(self._run(table))
             self._running[table] = task
             task.add_done_callback(partial(self._finished, table))
 
     async def stop(self, table: str) -> None:
-        """No process works on the table on return, and its counts are forgotten."""
+        """End maintenance of the table, and forget its counts."""
         if task := self._running.get(table):
             task.cancel()
             await asyncio.wait({task})
@@ -93,7 +95,10 @@ class MaintenanceProcess:
 
 
 def _environment() -> dict[str, str]:
-    """This process's, with its import path, which a replica may have got by other ways, and a
-    clock that never jumps, as versions are aged by local time."""
+    """Return this process's environment with its import path, and with UTC as time zone.
+
+    A replica may have got its import path by other ways than PYTHONPATH. Versions are aged by local
+    time, which must not jump.
+    """
     path = os.pathsep.join(entry or os.curdir for entry in sys.path)
     return {**os.environ, "PYTHONPATH": path, "TZ": "UTC"}

@@ -1,4 +1,7 @@
-"""Records as rows of an Arrow table, and back. Knows the columns, and nothing of commits."""
+"""Conversion of records to rows of an Arrow table, and back.
+
+Knows the columns of a table, and nothing of commits.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,11 +15,11 @@ from deployments.stores.records import checked_vector, dump_metadata, load_metad
 
 _FINGERPRINT = b"winnow.fingerprint"
 _DIMENSIONS = b"winnow.dimensions"
-# Without a declared key, four writers upserting the same 520 ids left 120 of them twice. Said in
-# the schema, a table has it from its first version, as a later call would not.
+# Without a declared key, four writers upserting the same 520 ids left 120 of them twice. It is part
+# of the schema, so it holds from the table's first version on.
 _PRIMARY_KEY = {"lance-schema:unenforced-primary-key": "true"}
 RETURNED = ["id", "text", "metadata"]
-# Not in tables that were made before there were any.
+# Missing in tables of earlier releases.
 _TOKENS = "rerank_tokens"
 
 
@@ -35,13 +38,13 @@ def table_schema(dimensions: int, fingerprint: str) -> pa.Schema:
 
 
 def collection_of(name: str, schema: pa.Schema) -> Collection:
-    """What the table's own schema says of the collection, its size left out."""
-    facts = schema.metadata
-    return Collection(name, int(facts[_DIMENSIONS]), facts[_FINGERPRINT].decode())
+    """Return the collection that the table's schema describes, without its size."""
+    stored = schema.metadata
+    return Collection(name, int(stored[_DIMENSIONS]), stored[_FINGERPRINT].decode())
 
 
 def to_rows(records: Sequence[Record], schema: pa.Schema) -> pa.Table:
-    """One row a record, all of them checked before."""
+    """Return one row a record; the records must be valid."""
     filters = [filter_columns(record.metadata) for record in records]
     dimensions = schema.field("vector").type.list_size
     vectors = [checked_vector(record.vector, dimensions) for record in records]
@@ -58,23 +61,25 @@ def to_rows(records: Sequence[Record], schema: pa.Schema) -> pa.Table:
     return pa.table({name: columns[name] for name in schema.names}, schema=schema)
 
 
-def searched(schema: pa.Schema) -> list[str]:
-    """The columns that a search gives."""
+def search_columns(schema: pa.Schema) -> list[str]:
+    """Return the names of the columns that a search returns."""
     return [*RETURNED, *(name for name in schema.names if name == _TOKENS), "_distance"]
 
 
 def to_records(rows: pa.Table) -> Iterator[Record]:
-    """The records in the order of the rows."""
+    """Yield the records in the order of the rows."""
     columns = [rows.column(name).to_pylist() for name in RETURNED]
-    kept = _TOKENS in rows.schema.names
-    columns.append(rows.column(_TOKENS).to_pylist() if kept else [None] * rows.num_rows)
+    has_tokens = _TOKENS in rows.schema.names
+    columns.append(rows.column(_TOKENS).to_pylist() if has_tokens else [None] * rows.num_rows)
     for id_, text, metadata, tokens in zip(*columns, strict=True):
         yield Record(id_, text, load_metadata(metadata), tokens=tokens)
 
 
 def to_hits(rows: pa.Table, queries: int) -> list[list[Hit]]:
-    """The answer to each query. The engine numbers them unless there was only one; the rows of
-    each come nearest first."""
+    """Return each query's hits, nearest first.
+
+    The engine adds the query's number to each row, unless there was only one query.
+    """
     numbers = [0] * rows.num_rows
     if "query_index" in rows.schema.names:
         numbers = rows.column("query_index").to_pylist()

@@ -1,8 +1,8 @@
 """The embedded vector store: LanceDB tables in a local directory, durable when acknowledged.
 
-A table a (tenant, collection), so no filter stands between two tenants. One process writes to a
-directory; others may read it. This module knows queries and commits; `lancedb_tables` the
-directory, `lancedb_filters` the filters, `lancedb_maintenance` compaction and indexes.
+Each (tenant, collection) is a table of its own, so tenants are not separated by a filter alone. One
+process writes to a directory; others may read it. This module does queries and commits; `tables`
+knows the directory, `filters` the filters, `maintenance` compaction and indexes.
 """
 
 import asyncio
@@ -32,19 +32,19 @@ from deployments.stores.base import (
     Hit,
     Namespace,
     Page,
-    Query,
     Record,
+    VectorQuery,
     VectorStore,
 )
 from deployments.stores.lancedb.directory_lock import ENDED
-from deployments.stores.lancedb.durability import Barrier, full_disk_told, system_barrier
+from deployments.stores.lancedb.durability import Barrier, storage_full_errors, system_barrier
 from deployments.stores.lancedb.filters import one_of, to_expression
 from deployments.stores.lancedb.group_commit import GroupCommit
 from deployments.stores.lancedb.maintenance_process import MaintenanceProcess
 from deployments.stores.lancedb.rows import (
     RETURNED,
     collection_of,
-    searched,
+    search_columns,
     to_hits,
     to_records,
     to_rows,
@@ -52,7 +52,7 @@ from deployments.stores.lancedb.rows import (
 from deployments.stores.lancedb.tables import LanceTables, table_name
 from deployments.stores.records import (
     SCAN_RECORDS,
-    check_choice,
+    check_delete_target,
     check_limit,
     check_query,
     check_records,
@@ -61,14 +61,14 @@ from deployments.stores.records import (
     last_wins,
 )
 
-# 66 kB of memory each.
+# An open table takes 66 kB of memory.
 _OPEN_TABLES = 1_024
 _MAX_COMMIT_RECORDS = 10_000
 
 
 @dataclass(slots=True)
 class _OpenTable:
-    """`dropped` keeps a write that met or waited through a drop from bringing files of it back."""
+    """An open table. Writes check `dropped`, so that none recreates files of a dropped table."""
 
     engine: AsyncTable
     schema: pa.Schema
@@ -78,9 +78,10 @@ class _OpenTable:
 
 
 class LanceDBStore(VectorStore):
-    """`cache_bytes` bounds the index cache and the metadata cache of the engine, each.
+    """The VectorStore over `directory`.
 
-    After `commits_between_maintenance` commits a table is compacted in the background.
+    `cache_bytes` bounds each of the engine's two caches, of indexes and of metadata. A table is
+    compacted in the background after `commits_between_maintenance` commits.
     """
 
     def __init__(
@@ -109,7 +110,7 @@ class LanceDBStore(VectorStore):
                         ns.collection, existing.fingerprint, fingerprint
                     )
                 return False
-            with full_disk_told():
+            with storage_full_errors():
                 await self._tables.create(ns, dimensions, fingerprint)
             return True
 
@@ -137,10 +138,10 @@ class LanceDBStore(VectorStore):
     async def delete(
         self, ns: Namespace, ids: Sequence[str] | None = None, where: Filter | None = None
     ) -> int:
-        check_choice(ids, where)
-        doomed = one_of(ids or ()) if where is None else to_expression(where)
+        check_delete_target(ids, where)
+        condition = one_of(ids or ()) if where is None else to_expression(where)
         async with self._using(ns) as table:
-            return await table.writes.exclusive(lambda: self._delete(ns, table, doomed))
+            return await table.writes.exclusive(lambda: self._delete(ns, table, condition))
 
     async def get(self, ns: Namespace, ids: Sequence[str]) -> list[Record | None]:
         async with self._using(ns) as table:
@@ -148,11 +149,11 @@ class LanceDBStore(VectorStore):
             found = {record.id: record for record in to_records(rows)}
             return [found.get(id_) for id_ in ids]
 
-    async def search(self, queries: Sequence[Query]) -> list[list[Hit]]:
+    async def search(self, queries: Sequence[VectorQuery]) -> list[list[Hit]]:
         groups: dict[tuple[Namespace, str, int], list[int]] = {}
         for position, query in enumerate(queries):
             check_query(query)
-            # By the filter's text, as 1, 1.0 and True are one value to `==`.
+            # Filters are compared as text, because 1, 1.0 and True are equal by `==`.
             groups.setdefault((query.ns, repr(query.where), query.k), []).append(position)
         answers = await asyncio.gather(
             *(self._search_group([queries[at] for at in group]) for group in groups.values())
@@ -164,10 +165,10 @@ class LanceDBStore(VectorStore):
         return hits
 
     async def scan(self, ns: Namespace, cursor: str | None, limit: int) -> Page:
-        """In order of id. The cursor is the last id of the page."""
+        """Scan in order of id. The cursor is the last id of the page."""
         check_limit(limit)
         async with self._using(ns) as table:
-            # The ids alone are sorted: sorting whole rows would read every vector for each page.
+            # Only ids are sorted: sorting rows would read every vector for each page.
             query = table.engine.query()
             query = query if cursor is None else query.where(col("id") > lit(cursor))
             ordered = query.order_by([ColumnOrdering(column_name="id")]).limit(limit + 1)
@@ -175,7 +176,7 @@ class LanceDBStore(VectorStore):
             return await fill_page(self._read(ns, ids, limit))
 
     async def drop(self, ns: Namespace) -> None:
-        """It is finished even if the caller gives up, and lets no other change in until then."""
+        """Drop the collection; a cancelled caller does not cancel that."""
         await asyncio.shield(asyncio.create_task(self._drop(ns)))
 
     async def health(self) -> Durability:
@@ -183,7 +184,7 @@ class LanceDBStore(VectorStore):
             await self._tables.connect()
             writable = await asyncio.to_thread(os.access, self._tables.directory, os.W_OK)
         except OSError as error:
-            raise StageUnavailable("the directory of the index cannot be made") from error
+            raise StageUnavailable("the directory of the index cannot be created") from error
         if not writable:
             raise StageUnavailable("the directory of the index cannot be written to")
         return "fsync"
@@ -197,16 +198,16 @@ class LanceDBStore(VectorStore):
         await self._maintenance.close()
         await self._tables.close()
 
-    async def _search_group(self, queries: Sequence[Query]) -> list[list[Hit]]:
-        """Answer queries alike in all but their vectors, in one call of the engine."""
+    async def _search_group(self, queries: Sequence[VectorQuery]) -> list[list[Hit]]:
+        """Answer queries that differ only in their vectors, in one call of the engine."""
         first = queries[0]
         async with self._using(first.ns) as table:
             vectors = [checked_vector(q.vector, table.collection.dimensions) for q in queries]
             search = table.engine.query().nearest_to(vectors).distance_type("cosine")
-            # In 20 partitions of an index, and in any more (0) until k are found, as otherwise a
-            # filter that passes few records would miss most of them.
+            # Search 20 partitions of an index, and then more without limit (0) until k are found:
+            # a filter that few records pass would otherwise miss most of them.
             search = search.minimum_nprobes(20).maximum_nprobes(0)
-            search = search.limit(first.k).select(searched(table.schema))
+            search = search.limit(first.k).select(search_columns(table.schema))
             if first.where is not None:
                 search = search.where(to_expression(first.where))
             return to_hits(await search.to_arrow(), len(queries))
@@ -214,7 +215,7 @@ class LanceDBStore(VectorStore):
     async def _read(
         self, ns: Namespace, ids: Sequence[str], limit: int
     ) -> AsyncGenerator[tuple[Record | None, str | None], None]:
-        """The first `limit` of the records, each with its id unless no other follows."""
+        """Yield the first `limit` records, each with the cursor after it: None after all `ids`."""
         for start in range(0, min(limit, len(ids)), SCAN_RECORDS):
             some = ids[start : min(start + SCAN_RECORDS, limit)]
             for id_, record in zip(some, await self.get(ns, some), strict=True):
@@ -228,10 +229,10 @@ class LanceDBStore(VectorStore):
         await merge.when_not_matched_insert_all().execute(rows)
         await self._acknowledge(ns)
 
-    async def _delete(self, ns: Namespace, table: _OpenTable, doomed: Expr) -> int:
+    async def _delete(self, ns: Namespace, table: _OpenTable, condition: Expr) -> int:
         if table.dropped:
             raise ns.not_found()
-        deleted = await table.engine.delete(doomed)
+        deleted = await table.engine.delete(condition)
         await self._acknowledge(ns)
         return int(deleted.num_deleted_rows)  # type: ignore[attr-defined]  # not in its stub
 
@@ -246,17 +247,17 @@ class LanceDBStore(VectorStore):
     async def _remove(self, ns: Namespace, table: _OpenTable) -> None:
         table.dropped = True
         try:
-            # A compaction that ended after the rename would bring the directory back.
+            # A compaction that ends after the rename would recreate the directory.
             await self._maintenance.stop(table_name(ns))
             await self._tables.drop(ns)
         finally:
-            # Until here a write meets this table, which refuses it, and opens no other.
+            # Until now writes find this table, which refuses them, and open no other.
             self._open.pop(ns, None)
 
     @contextlib.asynccontextmanager
     async def _using(self, ns: Namespace) -> AsyncIterator[_OpenTable]:
-        """The open table, and the engine's errors in our words."""
-        with full_disk_told():
+        """Yield the open table, and turn the engine's errors into ours."""
+        with storage_full_errors():
             table = await self._table(ns)
             try:
                 yield table
@@ -271,7 +272,7 @@ class LanceDBStore(VectorStore):
         if self._closed:
             raise NotBegun(ENDED)
         if ns not in self._open:
-            # In turn, so that none begun before a drop ends after it with a table that is gone.
+            # One at a time: an open begun before a drop must not end after it with the old table.
             async with self._opening:
                 if ns not in self._open:
                     self._open[ns] = await self._opened(ns)
@@ -290,7 +291,7 @@ class LanceDBStore(VectorStore):
     def _close_idle(self) -> None:
         excess = len(self._open) - _OPEN_TABLES
         if excess > 0:
-            # One with writes under way stays: a second group of writers would conflict with it.
+            # A table with writes under way stays: a second write queue would conflict with its own.
             idle = [ns for ns, table in self._open.items() if table.writes.idle]
             for ns in idle[:excess]:
                 del self._open[ns]

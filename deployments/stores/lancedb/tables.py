@@ -1,6 +1,6 @@
-"""The tables of a LanceDB directory: one a (tenant, collection), opened, made, listed, dropped.
+"""The tables of a LanceDB directory: one for each (tenant, collection).
 
-Knows where a table lies on the disk; knows no records.
+Opens, creates, lists and drops them. Knows where a table lies on the disk, and no records.
 """
 
 import asyncio
@@ -14,26 +14,29 @@ import lancedb
 from lancedb.table import AsyncTable
 
 from deployments.stores.base import Namespace
-from deployments.stores.lancedb.directory_lock import Ownership
+from deployments.stores.lancedb.directory_lock import DirectoryLock
 from deployments.stores.lancedb.durability import Barrier
 from deployments.stores.lancedb.rows import table_schema
 from deployments.stores.lancedb.torn_versions import manifests, set_aside_torn_versions
 
 _SEPARATOR = ".."
 _DROPPED = ".dropped-"
-# How long a handle may answer from a version that another process has since replaced.
+# How long a handle may read a version that another process has replaced.
 _CONSISTENCY = timedelta(seconds=1)
 _LIST_PAGE = 1_000
 
 
 class LanceTables:
-    """`directory` is made if it is not there; `cache_bytes` bounds each of the engine's caches."""
+    """The catalog of `directory`, which is created if missing.
+
+    `cache_bytes` bounds each of the engine's two caches.
+    """
 
     def __init__(self, directory: Path, barrier: Barrier, cache_bytes: int) -> None:
         self.directory = directory
         self._barrier = barrier
         self._cache_bytes = cache_bytes
-        self._ownership = Ownership(directory / "owner.lock")
+        self._lock = DirectoryLock(directory / "owner.lock")
         self._connecting = asyncio.Lock()
         self._connection: lancedb.AsyncConnection | None = None
 
@@ -41,7 +44,7 @@ class LanceTables:
         return self.directory / f"{table_name(ns)}.lance"
 
     async def open(self, ns: Namespace) -> AsyncTable:
-        """The table at its newest whole version. Raises NotFound."""
+        """Open the table at its newest version that is not torn. Raises NotFound."""
         connection = await self.connect()
         await asyncio.to_thread(set_aside_torn_versions, self.path(ns))
         try:
@@ -53,7 +56,7 @@ class LanceTables:
             raise ns.not_found() from None
 
     async def exists(self, ns: Namespace) -> bool:
-        """Whether a version of the table was ever committed."""
+        """Return whether any version of the table was committed."""
         return bool(await asyncio.to_thread(manifests, self.path(ns)))
 
     async def create(self, ns: Namespace, dimensions: int, fingerprint: str) -> None:
@@ -62,11 +65,11 @@ class LanceTables:
         await self.flush(self.directory)
 
     async def drop(self, ns: Namespace) -> None:
-        """One rename takes the table away whole, so no crash can leave half of it."""
-        grave = self.directory / f"{table_name(ns)}{_DROPPED}{uuid.uuid4().hex}"
-        await asyncio.to_thread(self.path(ns).rename, grave)
+        """Rename the table away, which is atomic, and then delete its files."""
+        dropped = self.directory / f"{table_name(ns)}{_DROPPED}{uuid.uuid4().hex}"
+        await asyncio.to_thread(self.path(ns).rename, dropped)
         await self.flush(self.directory)
-        await asyncio.to_thread(shutil.rmtree, grave, ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, dropped, ignore_errors=True)
         await self.flush(self.directory)
 
     async def of_tenant(self, tenant: str) -> AsyncIterator[Namespace]:
@@ -83,25 +86,25 @@ class LanceTables:
                 return
 
     async def flush(self, directory: Path) -> None:
-        """Everything written under the directory is durable on return."""
+        """Make everything written under the directory durable."""
         await asyncio.to_thread(self._barrier, directory)
 
     async def close(self) -> None:
         if self._connection is not None:
             self._connection.close()  # type: ignore[no-untyped-call]  # unannotated there
             self._connection = None
-        self._ownership.give_up()
+        self._lock.release()
 
     async def connect(self) -> lancedb.AsyncConnection:
-        """The connection, made at the first call, once no other process works in the directory.
+        """Return the connection; the first call waits for the directory's lock and opens it.
 
-        Raises OSError if there can be no directory.
+        Raises OSError if the directory cannot be created.
         """
         async with self._connecting:
             if self._connection is None:
                 self.directory.mkdir(parents=True, exist_ok=True)
-                await self._ownership.take()
-                await asyncio.to_thread(_bury, self.directory)
+                await self._lock.acquire()
+                await asyncio.to_thread(_delete_dropped, self.directory)
                 self._connection = await lancedb.connect_async(
                     str(self.directory),
                     read_consistency_interval=_CONSISTENCY,
@@ -118,11 +121,14 @@ def table_name(ns: Namespace) -> str:
 
 
 def _tenant_part(tenant: str) -> str:
-    """Capitals become '.' and the small letter, as some file systems take 'A' for 'a'. A '.' is
-    always followed by a letter here, so the separator cannot occur inside."""
+    """Return the tenant's name with each capital as '.' and its small letter.
+
+    Some file systems do not tell 'A' from 'a'. A '.' is always followed by a letter here, so the
+    separator cannot occur inside.
+    """
     return "".join(f".{letter.lower()}" if letter.isupper() else letter for letter in tenant)
 
 
-def _bury(directory: Path) -> None:
-    for grave in directory.glob(f"*{_DROPPED}*"):
-        shutil.rmtree(grave, ignore_errors=True)
+def _delete_dropped(directory: Path) -> None:
+    for dropped in directory.glob(f"*{_DROPPED}*"):
+        shutil.rmtree(dropped, ignore_errors=True)

@@ -1,9 +1,9 @@
-"""What a power cut leaves of the last versions of a LanceDB table, and putting it aside.
+"""Recovery of a LanceDB table after a power cut: versions with torn files are set aside.
 
-The barrier comes after a commit and before its acknowledgement, so a file that is not whole on the
-disk belongs to a version that nobody was told of. The engine looks at little of it: it takes a
-manifest of zeros for a table without columns. Knows the engine's files by their names and ends
-(https://lance.org/format/table/), and nothing of what is in the rows.
+The durability barrier comes between a commit and its acknowledgement, so an incomplete file
+belongs to a version that was never acknowledged. The engine itself checks little: it reads a
+manifest of zeros as a table without columns. Knows the names and last bytes of the engine's files
+(https://lance.org/format/table/), and nothing of the rows.
 """
 
 import contextlib
@@ -23,14 +23,14 @@ _MAGIC_BY_SUFFIX = {
 
 
 def manifests(table: Path) -> list[Path]:
-    """The manifests, newest first: version n is stored under 2^64 - 1 - n."""
+    """Return the manifests, newest first: version n is stored under 2^64 - 1 - n."""
     return sorted((table / "_versions").glob("*.manifest"))
 
 
 def set_aside_torn_versions(table: Path) -> None:
-    """Rename each manifest that is torn, and the newest ones that name a torn file, to `.torn`.
+    """Rename torn manifests, and the newest ones that name a torn file, to `.torn`.
 
-    A file torn in its middle alone is not found: it is written from its beginning to its end.
+    Files are written from start to end, so only their ends are checked.
     """
     for manifest in manifests(table):
         if _is_torn(manifest):
@@ -43,7 +43,7 @@ def set_aside_torn_versions(table: Path) -> None:
 
 
 def _names_torn(manifest: Path, suspects: Sequence[Path]) -> bool:
-    """Each is looked at again, as another process may have been writing it the first time."""
+    """Check the suspects again: another process may have been writing them the first time."""
     if not suspects:
         return False
     try:
@@ -60,7 +60,7 @@ def _files(table: Path) -> Iterator[Path]:
 
 
 def _is_torn(file: Path) -> bool:
-    """Whether it does not end as its kind does. One that ends anyhow must not begin with zeros."""
+    """Return whether the file lacks its magic bytes or, for a format without, begins with 0s."""
     magic = _MAGIC_BY_SUFFIX.get(file.suffix)
     try:
         with file.open("rb") as content:
@@ -74,7 +74,7 @@ def _is_torn(file: Path) -> bool:
 
 
 def _name_in(file: Path) -> bytes:
-    """How a manifest names the file. Both numbers are random and long: no other bytes are they."""
+    """Return the bytes by which a manifest names the file: random, too long to occur by chance."""
     match file.parent.name, file.parent.parent.name:
         case "data", _:
             return file.name.encode()

@@ -1,13 +1,13 @@
-"""Metadata as Qdrant can filter it, and filters as Qdrant's own over it.
+"""Metadata filters in Qdrant: a payload to filter by, and Qdrant filters over it.
 
-Field names are free text, so they never become payload keys, which have a syntax:
+Field names are free text and payload keys have a syntax, so names are stored as values:
 
-    tokens   every field with every value it may equal, one keyword each: eq and in match it
-    numbers  [{field, value}], value float64: a range on a nested object
-    strings  [{field, c0, c1, ...}], the text in runs of 6 bytes, each a number that sorts as the
-             run does: a range compares run by run, as Qdrant orders numbers but not strings
+    tokens   every field with every value that it equals, as keywords; `eq` and `in` match them
+    numbers  [{field, value}], value float64; a range is a condition on a nested object
+    strings  [{field, c0, c1, ...}], the text in runs of 6 bytes, each as a number that sorts like
+             it; a range compares run by run, because Qdrant orders numbers but not strings
 
-Every filter is thus applied by the server, before the nearest are chosen.
+Every filter is applied by the server, before the nearest records are chosen.
 """
 
 from typing import Any, assert_never
@@ -24,14 +24,14 @@ from deployments.stores.filters import (
 )
 
 _RUN_BYTES = 6
-# A byte and 0 for "the text has ended": six such digits stay below 2^53, exact in a float64.
+# 256 byte values and 0 for the end of the text: six such digits are below 2^53, exact in float64.
 _BASE = 257
-# The longest bound and one run more: what is cut off cannot change on which side a value is.
+# One run more than the longest bound, so that cutting a value off never moves it across a bound.
 _STORED_BYTES = MAX_RANGE_BYTES + _RUN_BYTES
 
 
 def filter_payload(metadata: Metadata) -> dict[str, Any]:
-    """The payload a point is filtered by."""
+    """Return the part of a point's payload that filters use."""
     tokens = [_token(field, value) for field in metadata for value in values_of(metadata, field)]
     numbers: list[dict[str, str | float]] = []
     strings: list[dict[str, str | int]] = []
@@ -83,7 +83,7 @@ def _range(where: Compare) -> models.Filter:
 
 
 def _string_range(op: str, runs: list[int]) -> list[models.Condition]:
-    """One filter for each run that may be the first to differ, and one for none that does."""
+    """Return a filter for each run that may be the first to differ, and one for equality."""
     beyond = op[:2]
     ways: list[models.Condition] = []
     for first, run in enumerate(runs):
@@ -96,7 +96,7 @@ def _string_range(op: str, runs: list[int]) -> list[models.Condition]:
 
 
 def _runs(text: bytes) -> list[int]:
-    """The text as numbers. The last is always padded, so that a longer text is a greater one."""
+    """Return the text as numbers; the last is always padded, so that a prefix sorts first."""
     runs = []
     for start in range(0, len(text) + 1, _RUN_BYTES):
         number = 0

@@ -1,8 +1,8 @@
-"""Which collections there are, kept in Qdrant itself: a marker point for each, without a vector.
+"""The registry of collections, kept in Qdrant itself: one marker point, without vector, for each.
 
-Qdrant's own collections are shared by all tenants of a model, so they cannot say. A marker also
-holds the collection's generation, which is part of every point's namespace: a collection dropped
-and made anew never sees a point of the one before. Knows no documents.
+Tenants share a Qdrant collection for each model, so the server's own list does not name ours. A
+marker also holds the collection's generation, which is part of every point's namespace: a
+collection that is dropped and created again never sees the old one's points. Knows no documents.
 """
 
 import asyncio
@@ -25,8 +25,8 @@ from deployments.stores.base import Namespace
 _REGISTRY = "winnow_registry"
 _IDS = uuid.UUID("6f1c3b0e-5f0b-4c4e-9b57-0d6f3f1a9a52")
 _PAGE = 1_000
-# A marker read is believed for this long: another replica may have dropped the collection.
-_BELIEVED_S = 1.0
+# How long a marker is cached; meanwhile another replica may have dropped the collection.
+_CACHED_S = 1.0
 _NO_SPACE = ("no space left", "disk usage", "available disk space")
 _HTTP_INSUFFICIENT_STORAGE = 507
 _SERVER_ERROR = 500
@@ -34,7 +34,7 @@ _SERVER_ERROR = 500
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """A collection, and the generation that tells it from others that had its name."""
+    """A collection, with the generation that tells it from earlier ones of the same name."""
 
     tenant: str
     collection: str
@@ -44,12 +44,12 @@ class Marker:
 
     @property
     def namespace(self) -> str:
-        """The tenant key of its points. '/' is in neither name, so no two share one."""
+        """The tenant key of its points; unique, since no name contains a '/'."""
         return f"{self.tenant}/{self.collection}/{self.generation}"
 
     @property
     def engine_collection(self) -> str:
-        """The Qdrant collection its points lie in: one a model."""
+        """The Qdrant collection that holds its points: one for each model."""
         model = blake2b(self.fingerprint.encode(), digest_size=12).hexdigest()
         return f"winnow_{self.dimensions}_{model}"
 
@@ -58,7 +58,10 @@ class Marker:
 
 
 class QdrantRegistry:
-    """`settings` are those of a new Qdrant collection; None in local mode, which takes none."""
+    """Finds, adds and removes markers, and caches them for a second.
+
+    `settings` are for new Qdrant collections; None in local mode, which takes none.
+    """
 
     def __init__(self, client: AsyncQdrantClient, settings: dict[str, Any] | None) -> None:
         self._client = client
@@ -68,7 +71,7 @@ class QdrantRegistry:
         self._ready = False
 
     async def find(self, ns: Namespace) -> Marker | None:
-        """The marker as it is now, read for this caller alone."""
+        """Read the marker from Qdrant; None if there is no such collection."""
         now_s = time.monotonic()
         await self._prepare()
         points = await self._client.retrieve(_REGISTRY, [_marker_id(ns)], with_payload=True)
@@ -80,20 +83,23 @@ class QdrantRegistry:
         return found
 
     async def get(self, ns: Namespace) -> Marker:
-        """The marker as it was within the last second; callers share one read. Raises NotFound."""
-        read_s, marker = self._read.get(ns, (-_BELIEVED_S, None))
-        if time.monotonic() - read_s >= _BELIEVED_S:
+        """Return the marker, at most a second old; concurrent callers share one read.
+
+        Raises NotFound.
+        """
+        read_s, marker = self._read.get(ns, (-_CACHED_S, None))
+        if time.monotonic() - read_s >= _CACHED_S:
             if ns not in self._reading:
                 self._reading[ns] = asyncio.create_task(self.find(ns))
                 self._reading[ns].add_done_callback(lambda _: self._reading.pop(ns))
-            # One that gives up takes nobody with it.
+            # A cancelled caller must not cancel the others' read.
             marker = await asyncio.shield(self._reading[ns])
         if marker is None:
             raise ns.not_found()
         return marker
 
     async def add(self, ns: Namespace, dimensions: int, fingerprint: str) -> tuple[Marker, bool]:
-        """The marker now there, and whether it is this one: another may have been first."""
+        """Add a marker unless there is one. Return the stored one, and whether it was added now."""
         await self._prepare()
         mine = Marker(ns.tenant, ns.collection, fingerprint, dimensions, uuid.uuid4().hex)
         await self._client.upsert(
@@ -137,7 +143,7 @@ async def create_collection(
     settings: dict[str, Any] | None,
     indexes: dict[str, models.KeywordIndexParams],
 ) -> None:
-    """Create a Qdrant collection unless it is there. Ends what another replica began."""
+    """Create a Qdrant collection unless it exists, and its indexes, which may still be missing."""
     if not await client.collection_exists(name):
         try:
             await client.create_collection(name, vectors_config=vectors, **settings or {})
@@ -152,7 +158,7 @@ async def create_collection(
 
 @asynccontextmanager
 async def qdrant_errors() -> AsyncIterator[None]:
-    """The client's errors in our words."""
+    """Turn the client's errors into ours."""
     try:
         yield
     except (ResponseHandlingException, UnexpectedResponse, grpc.aio.AioRpcError) as error:

@@ -1,6 +1,6 @@
-"""Records as Qdrant points, and back; queries and their tenant's condition as requests.
+"""Conversion of records to Qdrant points and back, and of queries to requests.
 
-Every request about documents gets its filter here, so none can be without the namespace.
+All requests for documents get their filter here, so none can lack the namespace. Knows no client.
 """
 
 from base64 import b64decode, b64encode
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from qdrant_client import models
 
-from deployments.stores.base import Filter, Query, Record
+from deployments.stores.base import Filter, Record, VectorQuery
 from deployments.stores.qdrant.filters import filter_payload, to_filter
 from deployments.stores.qdrant.markers import Marker
 from deployments.stores.records import checked_vector, dump_metadata, load_metadata
@@ -20,7 +20,7 @@ _TOKENS = "rerank_tokens"
 def filter_of(
     marker: Marker, where: Filter | None = None, ids: Sequence[str] | None = None
 ) -> models.Filter:
-    """The collection's own points, and of these what is asked for."""
+    """Return a filter for the collection's points that match `where`, or have one of `ids`."""
     own: list[models.Condition] = [
         models.FieldCondition(key="namespace", match=models.MatchValue(value=marker.namespace))
     ]
@@ -31,7 +31,7 @@ def filter_of(
     return models.Filter(must=own)
 
 
-def to_request(marker: Marker, query: Query) -> models.QueryRequest:
+def to_request(marker: Marker, query: VectorQuery) -> models.QueryRequest:
     return models.QueryRequest(
         query=checked_vector(query.vector, marker.dimensions).tolist(),
         filter=filter_of(marker, query.where),
@@ -57,10 +57,10 @@ def to_point(marker: Marker, record: Record) -> models.PointStruct:
 
 def to_record(point: models.Record | models.ScoredPoint) -> Record:
     payload = point.payload or {}
-    kept = payload.get(_TOKENS)
+    tokens = payload.get(_TOKENS)
     return Record(
         payload["id"],
         payload["text"],
         load_metadata(payload["metadata"]),
-        tokens=None if kept is None else b64decode(kept),
+        tokens=None if tokens is None else b64decode(tokens),
     )

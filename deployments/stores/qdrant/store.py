@@ -1,9 +1,8 @@
-"""The distributed vector store: a Qdrant cluster, for those who outgrow one machine.
+"""The distributed vector store: a Qdrant cluster, for more than one machine can hold.
 
-One Qdrant collection a model, shared by tenants; this module adds the namespace to whatever it
-asks, and callers cannot leave it out. Durability comes from replicas: Qdrant acknowledges before
-its log is on the disk. It knows documents; `qdrant_registry` the collections, `qdrant_filters` the
-filters.
+Tenants share one Qdrant collection for each model; every request carries the namespace. Durability
+comes from replication: Qdrant acknowledges a write before its log is on the disk. This module does
+documents; `markers` knows the collections, `filters` the filters.
 """
 
 import asyncio
@@ -22,8 +21,8 @@ from deployments.stores.base import (
     Hit,
     Namespace,
     Page,
-    Query,
     Record,
+    VectorQuery,
     VectorStore,
 )
 from deployments.stores.qdrant.markers import (
@@ -41,7 +40,7 @@ from deployments.stores.qdrant.points import (
 )
 from deployments.stores.records import (
     SCAN_RECORDS,
-    check_choice,
+    check_delete_target,
     check_limit,
     check_query,
     check_records,
@@ -58,11 +57,11 @@ _KEYWORD = models.KeywordIndexType.KEYWORD
 
 
 class QdrantStore(VectorStore):
-    """`url` is a server's, or IN_MEMORY for a store that ends with the process (for tests).
+    """The VectorStore over the Qdrant cluster at `url`.
 
-    A Qdrant collection is made with `shard_number` shards, which cannot be changed later on a
-    server of one's own, of `replication_factor` copies; a write waits for
-    `write_consistency_factor` of them.
+    A Qdrant collection is created with `shard_number` shards, which a self-hosted server cannot
+    change later, of `replication_factor` copies each. A write waits for `write_consistency_factor`
+    copies. With IN_MEMORY as `url` the store ends with the process (for tests).
     """
 
     def __init__(
@@ -116,7 +115,7 @@ class QdrantStore(VectorStore):
         return sorted(found, key=lambda collection: collection.name)
 
     async def upsert(self, ns: Namespace, records: Sequence[Record]) -> None:
-        """Every 256 records are one write: a failure may leave the first of them written."""
+        """Write 256 records at a time; a failure may leave the first ones written."""
         async with qdrant_errors():
             marker = await self._registry.get(ns)
             check_records(records, marker.dimensions)
@@ -132,14 +131,14 @@ class QdrantStore(VectorStore):
     async def delete(
         self, ns: Namespace, ids: Sequence[str] | None = None, where: Filter | None = None
     ) -> int:
-        """The count is taken just before, so a write at the same time may make it wrong."""
-        check_choice(ids, where)
+        """Delete; the count is taken just before, so a concurrent write may make it inexact."""
+        check_delete_target(ids, where)
         async with qdrant_errors():
             marker = await self._registry.get(ns)
-            doomed = filter_of(marker, where, ids)
-            counted = await self._client.count(marker.engine_collection, doomed, exact=True)
+            condition = filter_of(marker, where, ids)
+            counted = await self._client.count(marker.engine_collection, condition, exact=True)
             if counted.count:
-                await self._delete(marker, doomed)
+                await self._delete(marker, condition)
             return counted.count
 
     async def get(self, ns: Namespace, ids: Sequence[str]) -> list[Record | None]:
@@ -153,7 +152,7 @@ class QdrantStore(VectorStore):
         found = {record.id: record for record in map(to_record, points)}
         return [found.get(id_) for id_ in ids]
 
-    async def search(self, queries: Sequence[Query]) -> list[list[Hit]]:
+    async def search(self, queries: Sequence[VectorQuery]) -> list[list[Hit]]:
         for query in queries:
             check_query(query)
         async with qdrant_errors():
@@ -182,7 +181,7 @@ class QdrantStore(VectorStore):
         return hits
 
     async def scan(self, ns: Namespace, cursor: str | None, limit: int) -> Page:
-        """In no meaningful order. The cursor is the first point of the next page."""
+        """Scan in no meaningful order. The cursor is the id of the next page's first point."""
         check_limit(limit)
         first = None if cursor is None else _checked_cursor(cursor)
         async with qdrant_errors():
@@ -190,7 +189,7 @@ class QdrantStore(VectorStore):
             return await fill_page(self._read(marker, first, limit))
 
     async def drop(self, ns: Namespace) -> None:
-        """The points go before the marker: one that fails half way can be asked for again."""
+        """Delete the points and then the marker, so that a failed drop can be repeated."""
         async with qdrant_errors():
             marker = await self._registry.get(ns)
             await self._delete(marker, filter_of(marker))
@@ -217,7 +216,7 @@ class QdrantStore(VectorStore):
         return self._open()[1]
 
     def _open(self) -> tuple[AsyncQdrantClient, QdrantRegistry]:
-        """Opened at the first call, as the client binds itself to the running event loop."""
+        """Open the client at the first call, because it binds itself to the running event loop."""
         if self._opened is None:
             client = AsyncQdrantClient(self._url, check_compatibility=False, **self._connection)
             self._opened = client, QdrantRegistry(client, self._settings)
@@ -240,7 +239,7 @@ class QdrantStore(VectorStore):
     async def _read(
         self, marker: Marker, first: str | None, limit: int
     ) -> AsyncGenerator[tuple[Record, str | None], None]:
-        """At most `limit` records from the point `first` on, each with the point after it."""
+        """Yield up to `limit` records from the point `first` on, each with the next point's id."""
         left = limit
         while left > 0:
             points, following = await self._client.scroll(
@@ -256,10 +255,10 @@ class QdrantStore(VectorStore):
                 yield to_record(point), after
             left = 0 if first is None else left - len(points)
 
-    async def _delete(self, marker: Marker, doomed: models.Filter) -> None:
+    async def _delete(self, marker: Marker, condition: models.Filter) -> None:
         await self._client.delete(
             marker.engine_collection,
-            models.FilterSelector(filter=doomed),
+            models.FilterSelector(filter=condition),
             wait=True,
             ordering=models.WriteOrdering.STRONG,
         )
@@ -269,4 +268,4 @@ def _checked_cursor(cursor: str) -> str:
     try:
         return str(uuid.UUID(cursor))
     except ValueError:
-        raise InvalidRequest("the cursor is not one that a scan gave", param="cursor") from None
+        raise InvalidRequest("the cursor is not one that a scan returned", param="cursor") from None

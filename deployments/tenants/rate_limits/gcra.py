@@ -1,34 +1,29 @@
-"""What both backings have of throttled's GCRA: a limiter a rate, and its answer in our words.
+"""The generic cell rate algorithm (GCRA): the leaky bucket as a meter.
 
-Knows neither backing.
+The whole state of a name is its theoretical arrival time (TAT): the time at which all that was
+taken will have come back. Pure: knows no clock and no backend.
 """
 
-from collections.abc import Callable
-from typing import Generic, TypeVar
+import math
 
-from throttled.rate_limiter.base import Quota, RateLimitResult, per_min
+from deployments.tenants.rate_limits.limiter import RateDecision
 
-from deployments.tenants.rate_limits.limiter import Taken
-
-PREFIX = "winnow"
-
-L = TypeVar("L")
+_MINUTE_S = 60.0
 
 
-class LimiterByRate(dict[int, L], Generic[L]):
-    """The limiter of so many a minute, made by `make` when it is first asked for."""
+def decide(
+    tat_s: float | None, now_s: float, cost: int, per_min: int
+) -> tuple[RateDecision, float]:
+    """Decide on taking `cost` at `now_s`. Return the decision, and the TAT if it was granted.
 
-    def __init__(self, make: Callable[[Quota], L]) -> None:
-        super().__init__()
-        self._make = make
-
-    def __missing__(self, rate_per_min: int) -> L:
-        limiter = self[rate_per_min] = self._make(per_min(rate_per_min))
-        return limiter
-
-
-def taken(result: RateLimitResult) -> Taken:
-    state = result.state
-    return Taken(
-        not result.limited, state.limit, state.remaining, state.reset_after, state.retry_after
-    )
+    `tat_s` is the name's TAT, None before its first. Both times are seconds on the same clock.
+    """
+    interval_s = _MINUTE_S / per_min
+    full_s = max(now_s, tat_s or now_s)
+    used = -math.floor((now_s - full_s) / interval_s)
+    left = per_min - used
+    if cost > left:
+        retry_s = full_s - now_s - (per_min - cost) * interval_s
+        return RateDecision(False, per_min, max(0, left), full_s - now_s, retry_s), full_s
+    full_s += cost * interval_s
+    return RateDecision(True, per_min, left - cost, full_s - now_s, 0.0), full_s

@@ -1,7 +1,6 @@
-"""Rates: the interface that the two backings share, and what happens when one is out of reach.
+"""The rate limiter's interface, and the fallback for when its backend is out of reach.
 
-Knows neither backing. A minute's worth may come at once; it comes back steadily (GCRA, the leaky
-bucket as a meter).
+A whole minute's worth may be taken in one burst; it comes back steadily (GCRA). Knows no backend.
 """
 
 import logging
@@ -14,18 +13,21 @@ from deployments.request.deadline import Clock
 
 logger = logging.getLogger(__name__)
 
-_PAUSE_S = 5.0
-_QUIET_S = 60.0
+_RETRY_PRIMARY_S = 5.0
+_LOG_EVERY_S = 60.0
 
 
 class LimiterUnavailableError(Exception):
-    """The backing cannot be asked now."""
+    """The backend cannot be reached now."""
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """Whether the cost was `granted`, and what is left: `remaining` of `limit` at once, all of it
-    in `reset_s`; if it was not, the same cost would be in `retry_s`."""
+class RateDecision:
+    """The answer to one `take`.
+
+    `remaining` of `limit` can be taken now, and all of it in `reset_s`. A cost that was not
+    `granted` would be in `retry_s` (0 if it was).
+    """
 
     granted: bool
     limit: int
@@ -35,51 +37,52 @@ class Taken:
 
 
 class Limiter(Protocol):
-    async def take(self, name: str, cost: int, per_min: int) -> Taken:
-        """Take `cost` of what `name` has; a cost of 0 only looks. Raises LimiterUnavailableError.
+    async def take(self, name: str, cost: int, per_min: int) -> RateDecision:
+        """Take `cost` from the allowance of `name`; a cost of 0 only reads it.
 
-        A cost above `per_min` is never granted.
+        A cost above `per_min` is never granted. Raises LimiterUnavailableError.
         """
         ...
 
 
 class FallbackLimiter:
-    """Asks `first`; while that cannot be asked, `local`, for this replica's share of the limit.
+    """A limiter that asks `primary` and, while that is out of reach, `local`.
 
-    `failed` is called for each decision made so. `first` is tried again after a pause.
+    `local` enforces this Router's share of the limit: `replicas` returns the number of Routers.
+    `primary` is tried again every five seconds. `failed` is called for each local decision.
     """
 
     def __init__(
         self,
-        first: Limiter,
+        primary: Limiter,
         local: Limiter,
         replicas: Callable[[], int],
         failed: Callable[[], None],
         clock: Clock,
     ) -> None:
-        self._first = first
+        self._primary = primary
         self._local = local
         self._replicas = replicas
         self._failed = failed
         self._clock = clock
-        self._paused_until = -math.inf
-        self._quiet_until = -math.inf
+        self._local_until_s = -math.inf
+        self._silent_until_s = -math.inf
 
-    async def take(self, name: str, cost: int, per_min: int) -> Taken:
-        if self._clock() >= self._paused_until:
+    async def take(self, name: str, cost: int, per_min: int) -> RateDecision:
+        if self._clock() >= self._local_until_s:
             try:
-                return await self._first.take(name, cost, per_min)
+                return await self._primary.take(name, cost, per_min)
             except LimiterUnavailableError as error:
-                self._pause(error)
+                self._fall_back(error)
         self._failed()
         share = max(1, per_min // self._replicas())
-        # More than the share may be within the limit, and must not be refused for ever.
-        taken = await self._local.take(name, min(cost, share), share)
-        return replace(taken, limit=per_min)
+        # A cost above the share may still be within the limit and must not be refused for ever.
+        decision = await self._local.take(name, min(cost, share), share)
+        return replace(decision, limit=per_min)
 
-    def _pause(self, error: LimiterUnavailableError) -> None:
-        now = self._clock()
-        self._paused_until = now + _PAUSE_S
-        if now >= self._quiet_until:
-            self._quiet_until = now + _QUIET_S
+    def _fall_back(self, error: LimiterUnavailableError) -> None:
+        now_s = self._clock()
+        self._local_until_s = now_s + _RETRY_PRIMARY_S
+        if now_s >= self._silent_until_s:
+            self._silent_until_s = now_s + _LOG_EVERY_S
             logger.error("limits are kept by each Router on its own: %s", error)

@@ -1,83 +1,54 @@
-"""Rates of one machine, in a memory-mapped file: its processes share them, and a restart of any
-or all of them changes nothing. Without a file, in this process alone.
+"""Rate limits of one machine, without a server: in a file that its processes share, or in memory.
 
-The arithmetic is throttled's (GCRA); here is only where it keeps its numbers. Nothing is synced to
-disk, so each boot has a file of its own; its times are the machine's own clock since boot.
+Times are those of the machine's monotonic clock, which all of its processes read alike.
 """
 
-import shutil
+import time
 from pathlib import Path
-from typing import Any, cast
 
 import lmdb
-from throttled.rate_limiter.gcra import GCRARateLimiter
-from throttled.store import MemoryStore
-from throttled.store.memory import MemoryStoreBackend
+from cachetools import LRUCache
 
-from deployments.tenants.rate_limits.gcra import PREFIX, LimiterByRate, taken
-from deployments.tenants.rate_limits.limiter import LimiterUnavailableError, Taken
+from deployments.request.deadline import Clock
+from deployments.stores.node_file import open_node_file
+from deployments.tenants.rate_limits.gcra import decide
+from deployments.tenants.rate_limits.limiter import LimiterUnavailableError, RateDecision
 
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-# Some 100 bytes a tenant and limit.
+# About 100 bytes a tenant and limit.
 _FILE_BYTES = 64 * 2**20
 
 
-class _FileBackend(MemoryStoreBackend):
-    """As throttled's memory backend: its lock is a write transaction, which also shuts out the
-    machine's other processes."""
+class FileLimiter:
+    """A Limiter over a memory-mapped file: a restart of any or all processes changes nothing."""
 
-    def __init__(self, server: str | None = None, options: dict[str, Any] | None = None) -> None:
-        super().__init__(server, {})
-        self._env: lmdb.Environment = (options or {})["ENVIRONMENT"]
-        self._txn: Any = None
-        self.lock = cast(Any, self)  # it is only ever entered and left
+    def __init__(self, directory: Path, clock: Clock = time.monotonic) -> None:
+        self._env = open_node_file(directory, _FILE_BYTES)
+        self._clock = clock
 
-    def __enter__(self) -> None:
-        self._txn = self._env.begin(write=True)
-
-    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
-        txn, self._txn = self._txn, None
-        if failure is None:
-            txn.commit()
-        else:
-            txn.abort()
-
-    def get(self, key: str) -> float | None:
-        value = self._txn.get(key.encode())
-        return None if value is None else float(value)
-
-    def set(self, key: str, value: Any, timeout: int) -> None:  # noqa: ARG002 # a time that is past says the same
-        self._txn.put(key.encode(), repr(value).encode())
-
-
-class _FileStore(MemoryStore):
-    _BACKEND_CLASS = _FileBackend
-
-
-class EmbeddedLimiter:
-    """A Limiter. Made by `in_file` or `in_memory`."""
-
-    def __init__(self, store: MemoryStore) -> None:
-        self._limiters = LimiterByRate(
-            lambda quota: GCRARateLimiter(quota, store, key_prefix=PREFIX)
-        )
-
-    @classmethod
-    def in_file(cls, directory: Path) -> "EmbeddedLimiter":
-        boot = _BOOT_ID.read_text().strip()
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for other in directory.iterdir():
-            if other.name != boot:
-                shutil.rmtree(other, ignore_errors=True)
-        env = lmdb.open(str(directory / boot), map_size=_FILE_BYTES, sync=False, mode=0o600)
-        return cls(_FileStore(options={"ENVIRONMENT": env}))
-
-    @classmethod
-    def in_memory(cls, most_names: int = 100_000) -> "EmbeddedLimiter":
-        return cls(MemoryStore(options={"MAX_SIZE": most_names}))
-
-    async def take(self, name: str, cost: int, per_min: int) -> Taken:
+    async def take(self, name: str, cost: int, per_min: int) -> RateDecision:
+        key = name.encode()
         try:
-            return taken(self._limiters[per_min].limit(name, cost))
+            # A write transaction also excludes the machine's other processes.
+            with self._env.begin(write=True) as txn:
+                stored = txn.get(key)
+                tat_s = None if stored is None else float(stored)
+                decision, tat_s = decide(tat_s, self._clock(), cost, per_min)
+                if decision.granted and cost:
+                    txn.put(key, repr(tat_s).encode())
         except lmdb.Error as error:
-            raise LimiterUnavailableError(f"the file of rates: {error}") from error
+            raise LimiterUnavailableError(f"the file of rate limits: {error}") from error
+        return decision
+
+
+class MemoryLimiter:
+    """A Limiter of this process alone, for the `max_names` names it was asked for most recently."""
+
+    def __init__(self, max_names: int = 100_000, clock: Clock = time.monotonic) -> None:
+        self._tats_s: LRUCache[str, float] = LRUCache(max_names)
+        self._clock = clock
+
+    async def take(self, name: str, cost: int, per_min: int) -> RateDecision:
+        decision, tat_s = decide(self._tats_s.get(name), self._clock(), cost, per_min)
+        if decision.granted and cost:
+            self._tats_s[name] = tat_s
+        return decision

@@ -1,7 +1,7 @@
-"""The control store's database: opened, brought up to date, and nothing about what is in it.
+"""The control store's database: connections, transactions and schema migrations.
 
-SQLite on one machine, PostgreSQL where several machines share it. The only module that knows the
-difference, and the only one that knows Alembic.
+SQLite on one machine, PostgreSQL where several machines share it. Knows no table. The only module
+that runs Alembic.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
-# Any number that nothing else in the database locks; these are the letters 'winnow'.
+# An advisory lock of our own: the letters 'winnow'.
 _MIGRATION_LOCK = 0x77696E6E6F77
 _BUSY_MS = 10_000
 _PAUSE_MS = 50
@@ -28,16 +28,16 @@ def sqlite_url(path: Path) -> str:
 
 
 class Database:
-    """Made by `open`. `read` and `write` are transactions; `write` takes effect when it ends."""
+    """Create it with `open`. `read` and `write` are transactions; `write` commits when it exits."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
     @classmethod
     async def open(cls, url: str) -> "Database":
-        """Connect and migrate; of several processes that open it at once, one does.
+        """Connect and migrate. Of several processes that open it at once, one migrates.
 
-        `url` is SQLAlchemy's; a plain `postgresql://` is taken too.
+        `url` is SQLAlchemy's; a plain `postgresql://` is accepted too.
         """
         scheme, separator, rest = url.partition("://")
         if scheme in ("postgres", "postgresql"):
@@ -45,7 +45,7 @@ class Database:
         engine = create_async_engine(scheme + separator + rest, pool_pre_ping=True)
         if engine.dialect.name == "sqlite":
             event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-            await _write_ahead(engine)
+            await _enable_wal(engine)
         async with engine.begin() as connection:
             await connection.run_sync(_migrate)
         return cls(engine)
@@ -66,21 +66,24 @@ class Database:
 
 def _prepare_sqlite(connection: Any, _: object) -> None:
     cursor = connection.cursor()
-    # With FULL a change that was answered survives the loss of power, in WAL as well.
+    # In WAL mode only FULL keeps an acknowledged change through a loss of power.
     for pragma in (f"busy_timeout={_BUSY_MS}", "synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
 
-async def _write_ahead(engine: AsyncEngine) -> None:
-    """Lasts once it is done. SQLite does not wait for another's connection at this, so we do."""
-    for left in reversed(range(_BUSY_MS // _PAUSE_MS)):
+async def _enable_wal(engine: AsyncEngine) -> None:
+    """Set write-ahead logging, which the file remembers.
+
+    SQLite's busy timeout does not apply to this pragma, so a locked file is tried again here.
+    """
+    for attempts_left in reversed(range(_BUSY_MS // _PAUSE_MS)):
         try:
             async with engine.connect() as connection:
                 await connection.exec_driver_sql("PRAGMA journal_mode=WAL")
             return
         except OperationalError:
-            if not left:
+            if not attempts_left:
                 raise
             await asyncio.sleep(_PAUSE_MS / 1000)
 
@@ -91,7 +94,7 @@ def _migrate(connection: Connection) -> None:
     else:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
     config = Config()
-    # Percent signs are Alembic's own in a path.
+    # Alembic interpolates percent signs.
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")

@@ -1,21 +1,21 @@
-"""Tenants and their keys in the control store, and the audit of every change of them.
+"""Tenants and API keys in the control store, and the audit log of every change to them.
 
-A change raises the revision in its own transaction, and first: that is cheap to ask for, so that
-every Router sees within about a second that it has to read anew, and the row's lock makes changes
-one after another.
+Every change first increments the revision, in the same transaction. Routers poll the revision,
+which is cheap, to learn within about a second that they must read the keys again; its row lock
+serialises changes.
 """
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from deployments.errors import Conflict, NotFound
 from deployments.request.deadline import Clock
-from deployments.tenants.api_keys import DEFAULT_PLAN, Directory, KeyRecord, Scope, new_key
+from deployments.tenants.api_keys import DEFAULT_PLAN, KeyRecord, RegistrySnapshot, Scope, new_key
 from deployments.tenants.store.database import Database
 from deployments.tenants.store.tables import audit, keys, revision, tenants
 
@@ -30,7 +30,7 @@ class TenantRecord:
 
 @dataclass(frozen=True, slots=True)
 class AuditRecord:
-    """`actor` is the id of the key that asked; `subject` the tenant's or key's that was changed."""
+    """A change to `subject`, the id of a tenant or key, by the key with the id `actor`."""
 
     id: int
     at: float
@@ -41,7 +41,7 @@ class AuditRecord:
 
 
 class Registry:
-    """`clock` tells seconds since 1970."""
+    """Reads and changes tenants and keys. `clock` returns seconds since 1970."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
@@ -51,32 +51,34 @@ class Registry:
         async with self._database.read() as connection:
             return await _revision(connection)
 
-    async def directory(self) -> Directory:
+    async def snapshot(self) -> RegistrySnapshot:
         async with self._database.read() as connection:
-            # First: what is read after it is at least as new.
+            # Read first, so that the rows below are at least as new as the revision says.
             number = await _revision(connection)
             plans = await connection.execute(
                 select(tenants.c.id, tenants.c.plan).where(~tenants.c.disabled)
             )
             found = await connection.execute(select(keys).where(keys.c.revoked.is_(None)))
-            return Directory(
+            return RegistrySnapshot(
                 number,
                 tuple(_key(row) for row in found),
                 {row.id: row.plan for row in plans},
             )
 
-    async def adopt(self, records: Sequence[KeyRecord]) -> None:
-        """Keys made before there was a control store: those it has never held are taken in, with
-        their tenants. One that was revoked stays so."""
+    async def import_keys(self, records: Sequence[KeyRecord]) -> None:
+        """Add the keys that the store has never held, and their tenants.
+
+        A key that was revoked stays revoked.
+        """
         async with self._database.read() as connection:
             known = set((await connection.execute(select(keys.c.id))).scalars())
         for record in records:
             if record.key_id not in known:
-                await self._adopt(record)
+                await self._import_key(record)
 
-    async def _adopt(self, record: KeyRecord) -> None:
+    async def _import_key(self, record: KeyRecord) -> None:
         async with self._database.write() as connection:
-            await _change(connection)
+            await _increment_revision(connection)
             if await connection.scalar(select(keys.c.id).where(keys.c.id == record.key_id)):
                 return
             tenant = select(tenants.c.id).where(tenants.c.id == record.tenant)
@@ -87,19 +89,19 @@ class Registry:
             await self._note(connection, "", "key.adopt", record.key_id, {"tenant": record.tenant})
 
     async def create_tenant(self, id: str, plan: str, actor: str) -> TenantRecord:
-        """Raises Conflict if there is one of that id."""
+        """Create a tenant. Raises Conflict if the id is taken."""
         async with self._database.write() as connection:
-            await _change(connection)
+            await _increment_revision(connection)
             if await connection.scalar(select(tenants.c.id).where(tenants.c.id == id)):
-                raise Conflict(f"there is a tenant '{id}' already", param="id")
-            made = await self._insert_tenant(connection, id, plan)
+                raise Conflict(f"the tenant '{id}' exists already", param="id")
+            record = await self._insert_tenant(connection, id, plan)
             await self._note(connection, actor, "tenant.create", id, {"plan": plan})
-            return made
+            return record
 
     async def change_tenant(self, id: str, changes: dict[str, Any], actor: str) -> TenantRecord:
-        """`changes` are of `plan` and `disabled`. Raises NotFound."""
+        """Change a tenant's `plan` or `disabled`. Raises NotFound."""
         async with self._database.write() as connection:
-            await _change(connection)
+            await _increment_revision(connection)
             if changes:
                 await connection.execute(
                     update(tenants).where(tenants.c.id == id).values(**changes)
@@ -118,32 +120,40 @@ class Registry:
     async def create_key(
         self, tenant: str, scopes: tuple[Scope, ...], expires: float | None, actor: str
     ) -> tuple[str, KeyRecord]:
-        """The key, which no one can show again, and its record. Raises NotFound."""
+        """Create a key. Return it, to be shown once, and its record. Raises NotFound."""
         async with self._database.write() as connection:
-            await _change(connection)
+            await _increment_revision(connection)
             return await self._insert_key(connection, tenant, scopes, expires, actor)
 
     async def rotate_key(self, key_id: str, overlap_s: float, actor: str) -> tuple[str, KeyRecord]:
-        """A new key of the same tenant, scopes and expiry. The old one opens for `overlap_s` more,
-        if it would have that long. Raises NotFound, Conflict if the old one is revoked."""
+        """Create a key of the same tenant, scopes and lifetime; it lives from now on.
+
+        The old key stays valid for `overlap_s` at most. Raises NotFound, and Conflict if the old
+        key is revoked or expired.
+        """
         async with self._database.write() as connection:
-            await _change(connection)
+            await _increment_revision(connection)
             old = await self._find_key(connection, key_id)
             if old.revoked is not None:
                 raise Conflict(f"the key '{key_id}' is revoked: create another")
-            last = self._clock() + overlap_s
-            until = last if old.expires is None else min(last, old.expires)
+            now = self._clock()
+            if old.expires is not None and old.expires <= now:
+                raise Conflict(f"the key '{key_id}' has expired: create another")
+            lifetime_s = await _lifetime_s(connection, old)
+            expires = None if lifetime_s is None else now + lifetime_s
+            until = now + overlap_s if old.expires is None else min(now + overlap_s, old.expires)
             await connection.execute(update(keys).where(keys.c.id == key_id).values(expires=until))
-            fresh = await self._insert_key(
-                connection, old.tenant, old.scopes, old.expires, actor, {"replaces": key_id}
+            rotated = await self._insert_key(
+                connection, old.tenant, old.scopes, expires, actor, {"replaces": key_id}
             )
-            await self._note(connection, actor, "key.rotate", key_id, {"expires": until})
-            return fresh
+            detail = {"expires": until, "lifetime_s": lifetime_s}
+            await self._note(connection, actor, "key.rotate", key_id, detail)
+            return rotated
 
     async def revoke_key(self, key_id: str, actor: str) -> KeyRecord:
-        """The key opens nothing from now on. Raises NotFound; a second time does nothing."""
+        """Revoke a key; a revoked one stays as it was. Raises NotFound."""
         async with self._database.write() as connection:
-            await _change(connection)
+            await _increment_revision(connection)
             record = await self._find_key(connection, key_id)
             if record.revoked is not None:
                 return record
@@ -159,8 +169,8 @@ class Registry:
         async with self._database.read() as connection:
             return [_key(row) for row in await connection.execute(query)]
 
-    async def audited(self, before: int | None, limit: int) -> list[AuditRecord]:
-        """The latest first; of those with an id below `before`, if it is given."""
+    async def audit_log(self, before: int | None, limit: int) -> list[AuditRecord]:
+        """Return the last `limit` changes, latest first; with `before`, only those of lower ids."""
         query = select(audit).order_by(audit.c.id.desc()).limit(limit)
         if before is not None:
             query = query.where(audit.c.id < before)
@@ -174,11 +184,11 @@ class Registry:
             ]
 
     async def _insert_tenant(self, connection: AsyncConnection, id: str, plan: str) -> TenantRecord:
-        made = TenantRecord(id, plan, self._clock(), disabled=False)
+        record = TenantRecord(id, plan, self._clock(), disabled=False)
         await connection.execute(
-            tenants.insert().values(id=id, plan=plan, created=made.created, disabled=False)
+            tenants.insert().values(id=id, plan=plan, created=record.created, disabled=False)
         )
-        return made
+        return record
 
     async def _insert_key(
         self,
@@ -193,8 +203,8 @@ class Registry:
             raise NotFound(f"there is no tenant '{tenant}'", param="tenant")
         key, record = new_key(tenant, scopes, self._clock(), expires)
         await connection.execute(keys.insert().values(_row(record)))
-        told = {"tenant": tenant, "scopes": list(scopes), "expires": expires} | (detail or {})
-        await self._note(connection, actor, "key.create", record.key_id, told)
+        facts = {"tenant": tenant, "scopes": list(scopes), "expires": expires} | (detail or {})
+        await self._note(connection, actor, "key.create", record.key_id, facts)
         return key, record
 
     async def _find_key(self, connection: AsyncConnection, key_id: str) -> KeyRecord:
@@ -226,7 +236,20 @@ async def _revision(connection: AsyncConnection) -> int:
     return int(await connection.scalar(select(revision.c.number)) or 0)
 
 
-async def _change(connection: AsyncConnection) -> None:
+async def _lifetime_s(connection: AsyncConnection, key: KeyRecord) -> float | None:
+    """Return how long the key was made for; None if for ever. Its overlap does not count."""
+    rotations = (
+        select(audit.c.detail)
+        .where(audit.c.action == "key.rotate", audit.c.subject == key.key_id)
+        .order_by(audit.c.id)
+    )
+    first = json.loads(await connection.scalar(rotations.limit(1)) or "{}")
+    if "lifetime_s" in first:
+        return cast(float | None, first["lifetime_s"])
+    return None if key.expires is None else key.expires - key.created
+
+
+async def _increment_revision(connection: AsyncConnection) -> None:
     await connection.execute(update(revision).values(number=revision.c.number + 1))
 
 

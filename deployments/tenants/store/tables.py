@@ -1,6 +1,6 @@
-"""The control store's tables, as queries name them. Times are seconds since 1970.
+"""The control store's tables, for queries. Times are seconds since 1970.
 
-`migrations` makes them; a test holds the two together.
+`migrations` creates them; a test checks that both agree.
 """
 
 from sqlalchemy import (
@@ -19,10 +19,10 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
-# SQLite counts rows by itself only in a column that is exactly INTEGER.
+# SQLite autoincrements only a column of exactly the type INTEGER.
 _NUMBER = BigInteger().with_variant(Integer(), "sqlite")
 
-# One row: how often tenants or keys have changed.
+# One row: the number of changes to tenants and keys.
 revision = Table(
     "revision",
     metadata,
@@ -46,7 +46,7 @@ keys = Table(
     Column("tenant", ForeignKey("tenants.id"), nullable=False, index=True),
     Column("secret_sha256", String(64), nullable=False),
     Column("last4", String(4), nullable=False),
-    Column("scopes", String(63), nullable=False),  # names with commas between
+    Column("scopes", String(63), nullable=False),  # separated by commas
     Column("created", Double, nullable=False),
     Column("expires", Double),
     Column("revoked", Double),
@@ -76,5 +76,5 @@ usage = Table(
     Index("ix_usage_tenant_hour", "tenant", "hour"),
 )
 
-# Journals that are in `usage` but may still be on the disk of a Router.
+# Journals that are added to `usage` but may still be on a Router's disk: added once only.
 usage_batches = Table("usage_batches", metadata, Column("id", String(63), primary_key=True))

@@ -1,23 +1,23 @@
-"""What was served, on this machine's disk until the control store has it.
+"""The usage journal: usage on this machine's disk until the control store has it.
 
-A line is written before its answer leaves: two microseconds into the kernel, where it outlives this
-process (not the machine's crash, which loses what was served since the last flush, about a second).
-Each file belongs to the process that holds its lock; one whose lock is free was left by a process
-that is dead, and whoever finds it brings it home.
+A line is written to the kernel (2 us) before its response is sent, so it outlives this process. A
+crash of the machine loses the lines since the last flush, about a second's. Each file belongs to
+the process that holds its lock. A file with a free lock was left by a dead process, and the
+process that finds it adopts it.
 
-Knows no database: `batches` gives what is to be stored, by a name under which it is stored once.
+Knows no database: `batches` yields usage with a name by which it is to be stored once.
 """
 
 import fcntl
 import logging
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import orjson
 
-from deployments.tenants.usage.records import Used
+from deployments.tenants.usage.records import UsageRecord
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class _File:
 
     @classmethod
     def lock(cls, path: Path, flags: int) -> "_File | None":
-        """None if another has it, or had it and has removed it."""
+        """Open and lock a file; None if another process holds it or has removed it."""
         try:
             descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
         except FileNotFoundError:
@@ -48,8 +48,9 @@ class _File:
     def append(self, line: bytes) -> None:
         os.write(self._descriptor, line)
 
-    def read(self) -> bytes:
-        return self.path.read_bytes()
+    def totals(self) -> list[UsageRecord]:
+        with self.path.open("rb") as lines:
+            return _totals(lines)
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)
@@ -57,6 +58,8 @@ class _File:
 
 
 class UsageJournal:
+    """The journals in `directory`: the one this process appends to, and those not yet stored."""
+
     def __init__(self, directory: Path) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory = directory
@@ -64,49 +67,53 @@ class UsageJournal:
         self._closed: dict[str, _File] = {}
 
     def append(self, hour: int, tenant: str, stage: str, model: str, counts: list[int]) -> None:
-        """`counts` are tokens and, of them, cached tokens. Raises OSError."""
+        """Add a line; `counts` are tokens and how many of them were cached. Raises OSError."""
         if self._current is None:
             self._current = self._open()
         self._current.append(orjson.dumps([hour, tenant, stage, model, *counts]) + b"\n")
 
-    def batches(self) -> Iterator[tuple[str, list[Used]]]:
-        """Everything written until now, by this process and by those that died: a name and its
-        sums. To be given to `settle` once stored; what is not comes again."""
-        if self._current is not None:
-            self._closed[self._current.path.name] = self._current
-            self._current = None
+    def batches(self) -> Iterator[tuple[str, list[UsageRecord]]]:
+        """Yield the name and totals of each journal, of this process and of dead ones.
+
+        Call `settle` for each once it is stored; it is yielded again until then. The current
+        journal comes last and is closed only then: while nothing can be stored, lines go into one
+        file, not into one more open file a flush.
+        """
         for path in self._directory.iterdir():
             if path.name not in self._closed:
                 orphan = _File.lock(path, os.O_RDWR)
                 if orphan is not None:
                     self._closed[path.name] = orphan
         for name, file in list(self._closed.items()):
-            yield name, _sums(file.read())
+            yield name, file.totals()
+        if self._current is not None:
+            name, file = self._current.path.name, self._current
+            self._closed[name], self._current = file, None
+            yield name, file.totals()
 
     def settle(self, name: str) -> None:
+        """Delete a journal that is stored."""
         self._closed.pop(name).remove()
 
     def _open(self) -> _File:
         while True:
             path = self._directory / uuid.uuid4().hex
             file = _File.lock(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND)
-            # Another process may have taken it for one left behind, before it was locked.
+            # Before it was locked, another process may have adopted it as an orphan.
             if file is not None:
                 return file
 
 
-def _sums(lines: bytes) -> list[Used]:
-    sums: dict[tuple[int, str, str, str], list[int]] = {}
-    for line in lines.split(b"\n"):
-        if not line:
-            continue
+def _totals(lines: Iterable[bytes]) -> list[UsageRecord]:
+    totals: dict[tuple[int, str, str, str], list[int]] = {}
+    for line in lines:
         try:
             hour, tenant, stage, model, tokens, cached_tokens = orjson.loads(line)
         except ValueError:
             logger.exception("a line of the usage journal is torn")
             continue
-        total = sums.setdefault((hour, tenant, stage, model), [0, 0, 0])
+        total = totals.setdefault((hour, tenant, stage, model), [0, 0, 0])
         total[0] += 1
         total[1] += tokens
         total[2] += cached_tokens
-    return [Used(*key, *total) for key, total in sums.items()]
+    return [UsageRecord(*key, *total) for key, total in totals.items()]

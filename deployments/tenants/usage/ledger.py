@@ -1,7 +1,7 @@
-"""Usage in the control store: what each tenant had of each model, an hour a row.
+"""The usage ledger: each tenant's usage of each model, one row an hour, in the control store.
 
-Journals are added whole, and each once, whatever was interrupted: its id is written in the same
-transaction, and kept until its file is known to be gone.
+A journal is added whole and exactly once, even if a flush is interrupted: its id is written in the
+same transaction and kept until its file is known to be deleted.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from deployments.tenants.store.database import Database
 from deployments.tenants.store.tables import usage, usage_batches
-from deployments.tenants.usage.records import Used
+from deployments.tenants.usage.records import UsageRecord
 
 _COUNTS = ("requests", "tokens", "cached_tokens")
 
@@ -20,9 +20,14 @@ class UsageLedger:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(self, batch: str, used: Iterable[Used], settled: Sequence[str] = ()) -> None:
-        """Add what the journal `batch` tells, unless that was done; forget those `settled`, which
-        no one can bring again. `used` has each hour, tenant, stage and model once."""
+    async def add(
+        self, batch: str, used: Iterable[UsageRecord], settled: Sequence[str] = ()
+    ) -> None:
+        """Add the totals of the journal `batch` unless they were added before.
+
+        `used` has each hour, tenant, stage and model once. The ids in `settled` are forgotten:
+        their files are deleted, so they cannot come again.
+        """
         async with self._database.write() as connection:
             dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
             first = dialect.insert(usage_batches).values(id=batch).on_conflict_do_nothing()
@@ -42,9 +47,13 @@ class UsageLedger:
                     usage_batches.delete().where(usage_batches.c.id.in_(settled))
                 )
 
-    async def used(self, tenant: str | None, first_hour: int, last_hour: int) -> list[Used]:
-        """Of one tenant or of all, of the hours from `first_hour` to `last_hour`, both included;
-        `hour` of the answer is the first that has any."""
+    async def totals(
+        self, tenant: str | None, first_hour: int, last_hour: int
+    ) -> list[UsageRecord]:
+        """Return a total for each tenant, stage and model, or for one `tenant` only.
+
+        Both hours are included. A record's `hour` is the first one with any usage.
+        """
         columns = usage.c
         query = (
             select(
@@ -61,4 +70,6 @@ class UsageLedger:
         if tenant is not None:
             query = query.where(columns.tenant == tenant)
         async with self._database.read() as connection:
-            return [Used(*row[:4], *map(int, row[4:])) for row in await connection.execute(query)]
+            return [
+                UsageRecord(*row[:4], *map(int, row[4:])) for row in await connection.execute(query)
+            ]

@@ -1,6 +1,6 @@
-"""Usage on its way from the answers to the control store.
+"""The meter: takes the usage of each served request to the journal, and on to the control store.
 
-Counted once, when a request has been served: a stage that is asked twice inside is not seen here.
+Knows a request's usage only when it is complete; nothing of the calls it took.
 """
 
 import asyncio
@@ -18,8 +18,11 @@ _FLUSH_S = 1.0
 
 
 class Meter:
-    """`models` names the model of each stage; `observe` is told (tenant, stage, tokens, cached
-    tokens) of what was stored, in sums; `clock` tells seconds since 1970."""
+    """Records usage, and stores it every second.
+
+    `models` maps a stage to its model's name. `observe` is called with (tenant, stage, tokens,
+    cached tokens) for each total stored. `clock` returns seconds since 1970.
+    """
 
     def __init__(
         self,
@@ -38,17 +41,17 @@ class Meter:
         self._settled: list[str] = []
 
     def record(self, tenant: str, used: list[tuple[str, int, int]]) -> None:
-        """Returns once it is where the death of this process cannot undo it."""
+        """Write a request's usage to the journal, where it outlives this process."""
         hour = int(self._clock() // HOUR_S)
         for stage, tokens, cached in used:
             try:
                 self._journal.append(hour, tenant, stage, self._models[stage], [tokens, cached])
             except OSError:
-                # No reason to refuse an answer; the log keeps what the bill lacks.
+                # The request was served, so it is answered; the log has what the bill lacks.
                 logger.exception("not billed: %s %s %s %s", tenant, stage, tokens, cached)
 
     async def flush(self) -> None:
-        """All that was recorded is in the store when this returns."""
+        """Store everything recorded until now."""
         async with self._flushing:
             for batch, used in self._journal.batches():
                 settled = list(self._settled)
@@ -60,10 +63,10 @@ class Meter:
                     self._observe(one.tenant, one.stage, one.tokens, one.cached_tokens)
 
     async def run(self) -> None:
-        """Flush about each second, for ever. What cannot be stored now stays in the journal."""
+        """Flush every second, for ever. Usage that cannot be stored stays in the journal."""
         while True:
             await asyncio.sleep(_FLUSH_S)
             try:
                 await self.flush()
-            except Exception:  # a store out of reach must not end the loop
+            except Exception:  # no error of the database may end the loop
                 logger.exception("usage could not be stored: it waits in the journal")

@@ -1,11 +1,14 @@
-"""Usage of one tenant, stage and model in one hour. Knows no database and no file."""
+"""Usage records, as the journal, the ledger and the API share them. Knows no database or file."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Used:
-    """`hour` counts hours since 1970; of `tokens` a cache spared the model `cached_tokens`."""
+class UsageRecord:
+    """Usage of one model by one tenant in one hour.
+
+    `hour` is in hours since 1970. `cached_tokens` of the `tokens` came from a cache.
+    """
 
     hour: int
     tenant: str

@@ -182,7 +182,7 @@ def _add_audit(router: APIRouter, service: Service) -> None:
     @router.get("/audit")
     async def audit(query: Annotated[AuditQuery, Query()]) -> AuditPage:
         """Every change of a tenant or a key, the latest first."""
-        found = await service.control.registry.audited(query.before, query.limit)
+        found = await service.control.registry.audit_log(query.before, query.limit)
         last = found[-1].id if len(found) == query.limit else None
         return AuditPage(audit=[_audited(one) for one in found], before=last)
 

@@ -1,55 +1,87 @@
-"""Cohere's second version: /v2/embed and /v2/rerank.
+"""Cohere's routes: /v2/embed and /v2/rerank of its second version, /v1/embed of its first.
+
+The first version's /v1/rerank is in `jina`.
 
 `input_type` chooses what a text is: `search_query` gets the model's query instruction, anything
 else is embedded as it is.
 """
 
 import uuid
-from typing import Any, Literal
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Literal
 
-import orjson
+import numpy as np
 from fastapi import APIRouter, Response
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field, model_validator
 
 from deployments.errors import WinnowError
-from deployments.pipeline.pipeline import Usage
+from deployments.pipeline.pipeline import Embedded, Usage
 from deployments.web.auth import Caller
+from deployments.web.dialects.documents import (
+    Documents,
+    RankFields,
+    document_texts,
+    rank,
+    returned_document,
+)
 from deployments.web.dialects.shared_fields import (
-    MAX_DOCUMENTS,
+    EmbedText,
+    Refused,
     RelevantDocument,
     Truncate,
     VendorBody,
+    VendorObject,
+    answer,
     cut,
 )
-from deployments.web.dialects.vector_encodings import ENCODERS, Encoding
+from deployments.web.dialects.vector_encodings import Encoding, encode_as
 from deployments.web.guarded_route import Guard
-from deployments.web.schemas import Text, Wire
+from deployments.web.schemas import Text
 from deployments.web.service import Service
 
 MAX_TEXTS = 96
 
+InputType = Literal["search_document", "search_query", "classification", "clustering"]
 
-class TextContent(Wire):
+
+class TextContent(VendorObject):
     type: Literal["text"]
-    text: Text
+    text: EmbedText
 
 
-class EmbedInput(Wire):
+class EmbedInput(VendorObject):
     """Cohere's form for texts mixed with images, of which only one text is taken."""
 
     content: list[TextContent] = Field(min_length=1, max_length=1)
 
 
-class EmbedRequest(VendorBody):
+class EmbedBody(VendorBody):
+    """What both versions have. Fields that are not listed are ignored, and named in the answer's
+    header x-winnow-ignored-fields."""
+
+    model: str | None = None
+    truncate: Truncate = "END"
+    images: Annotated[Any, Refused("only texts are embedded here")] = None
+
+
+class EmbedV1Request(EmbedBody):
+    """Without `embedding_types` the answer holds floats alone; without `input_type` a text is
+    embedded as it is."""
+
+    texts: list[EmbedText] = Field(min_length=1, max_length=MAX_TEXTS)
+    input_type: InputType = "search_document"
+    embedding_types: list[Encoding] | None = Field(default=None, min_length=1)
+
+
+class EmbedRequest(EmbedBody):
     """What to embed is either in `texts` or in `inputs`."""
 
-    model: str
-    texts: list[Text] | None = Field(default=None, min_length=1, max_length=MAX_TEXTS)
+    texts: list[EmbedText] | None = Field(default=None, min_length=1, max_length=MAX_TEXTS)
     inputs: list[EmbedInput] | None = Field(default=None, min_length=1, max_length=MAX_TEXTS)
-    input_type: Literal["search_document", "search_query", "classification", "clustering"]
+    input_type: InputType
     embedding_types: list[Encoding] = Field(default=["float"], min_length=1)
     output_dimension: int | None = Field(default=None, ge=1)
-    truncate: Truncate = "END"
     max_tokens: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
@@ -72,17 +104,37 @@ class EmbedResponse(BaseModel):
     response_type: Literal["embeddings_by_type"] = "embeddings_by_type"
 
 
+class EmbedFloatsResponse(BaseModel):
+    id: str
+    embeddings: list[list[float]]
+    texts: list[str]
+    meta: dict[str, Any]
+    response_type: Literal["embeddings_floats"] = "embeddings_floats"
+
+
 class RerankRequest(VendorBody):
-    model: str
+    """Of documents that are objects, `rank_fields` are ranked ("text" where it is left out). Blank
+    documents come last, with a relevance of 0. Fields that are not listed are ignored, and named
+    in the answer's header x-winnow-ignored-fields."""
+
+    model: str | None = None
     query: Text
-    documents: list[Text] = Field(min_length=1, max_length=MAX_DOCUMENTS)
+    documents: Documents
     top_n: int | None = Field(default=None, ge=1)
     max_tokens_per_doc: int = Field(default=4096, ge=1)
+    return_documents: bool = False
+    rank_fields: RankFields | None = None
+
+
+class RankedDocument(RelevantDocument):
+    """`document` is there where it was asked for."""
+
+    document: dict[str, Any] | None = None
 
 
 class RerankResponse(BaseModel):
     id: str
-    results: list[RelevantDocument]
+    results: list[RankedDocument]
     meta: dict[str, Any]
 
 
@@ -92,63 +144,76 @@ class ErrorBody(BaseModel):
 
 
 def routes(service: Service, guarded: Guard) -> APIRouter:
-    router = APIRouter(route_class=guarded("read"), tags=["Cohere v2"])
+    router = APIRouter(route_class=guarded("read"), tags=["Cohere"])
     _add_embed(router, service)
     _add_rerank(router, service)
     return router
 
 
 def _add_embed(router: APIRouter, service: Service) -> None:
-    pipeline = service.pipeline
+    @router.post("/v1/embed", response_model=EmbedResponse | EmbedFloatsResponse)
+    async def embed_v1(body: EmbedV1Request, caller: Caller) -> Response:
+        """Vectors of texts: floats, or the types asked for."""
+        service.require_embed_model(body.model)
+        context = service.context(caller, body.deadline_ms)
+        embedded = await _run(service, body.input_type)(body.texts, cut(body.truncate), context)
+        return answer(
+            {
+                "id": str(uuid.uuid4()),
+                "texts": body.texts,
+                "meta": _embed_meta("1", embedded.usage),
+                **_vectors(embedded.vectors, body.embedding_types),
+            },
+            body,
+        )
 
     @router.post("/v2/embed", response_model=EmbedResponse)
     async def embed(body: EmbedRequest, caller: Caller) -> Response:
         """Vectors of texts in the types asked for."""
         service.require_embed_model(body.model)
-        asked = body.input_type == "search_query"
-        run = pipeline.embed_queries if asked else pipeline.embed_documents
         texts = _texts(body)
-        embedded = await run(
-            texts,
-            cut(body.truncate, body.max_tokens),
-            service.context(caller, body.deadline_ms),
-        )
+        context = service.context(caller, body.deadline_ms)
+        how = cut(body.truncate, body.max_tokens)
+        embedded = await _run(service, body.input_type)(texts, how, context)
         vectors = service.shorten(embedded.vectors, body.output_dimension)
-        answer = {
-            "id": str(uuid.uuid4()),
-            "embeddings": {kind: ENCODERS[kind](vectors) for kind in body.embedding_types},
-            "texts": texts,
-            "meta": _meta({"input_tokens": embedded.usage.tokens}, embedded.usage),
-            "response_type": "embeddings_by_type",
-        }
-        content = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
-        return Response(content, media_type="application/json")
+        return answer(
+            {
+                "id": str(uuid.uuid4()),
+                "texts": texts,
+                "meta": _embed_meta("2", embedded.usage),
+                **_vectors(vectors, body.embedding_types),
+            },
+            body,
+        )
 
 
 def _add_rerank(router: APIRouter, service: Service) -> None:
-    @router.post("/v2/rerank")
-    async def rerank(body: RerankRequest, caller: Caller) -> RerankResponse:
+    @router.post("/v2/rerank", response_model=RerankResponse)
+    async def rerank(body: RerankRequest, caller: Caller) -> Response:
         """Documents by relevance to the query, best first."""
         service.require_rerank_model(body.model)
-        ranked = await service.pipeline.rerank(
-            body.query,
-            body.documents,
-            body.max_tokens_per_doc,
-            service.context(caller, body.deadline_ms),
-        )
-        return RerankResponse(
-            id=str(uuid.uuid4()),
-            results=[
-                RelevantDocument(index=index, relevance_score=score)
-                for index, score in ranked.order[: body.top_n]
-            ],
-            meta=_meta({"search_units": 1}, ranked.usage)
-            | {"tokens": {"input_tokens": ranked.usage.tokens}},
-        )
+        texts = document_texts(body.documents, body.rank_fields)
+        context = service.context(caller, body.deadline_ms)
+        ranked = await rank(service.pipeline, body.query, texts, body.max_tokens_per_doc, context)
+        results: list[dict[str, Any]] = [
+            {"index": index, "relevance_score": score} for index, score in ranked.order
+        ][: body.top_n]
+        if body.return_documents:
+            for one in results:
+                index = one["index"]
+                one["document"] = returned_document(body.documents[index], texts[index])
+        meta = _meta("2", {"search_units": 1}, ranked.usage)
+        meta["tokens"] = {"input_tokens": ranked.usage.tokens}
+        return answer({"id": str(uuid.uuid4()), "results": results, "meta": meta}, body)
 
 
 def render_error(error: WinnowError, request_id: str) -> dict[str, Any]:
     return {"message": error.message, "id": request_id}
+
+
+def _run(service: Service, input_type: InputType) -> Callable[..., Awaitable[Embedded]]:
+    pipeline = service.pipeline
+    return pipeline.embed_queries if input_type == "search_query" else pipeline.embed_documents
 
 
 def _texts(body: EmbedRequest) -> list[str]:
@@ -157,9 +222,20 @@ def _texts(body: EmbedRequest) -> list[str]:
     return body.texts or []
 
 
-def _meta(billed_units: dict[str, int], usage: Usage) -> dict[str, Any]:
+def _vectors(vectors: NDArray[np.float32], kinds: list[Encoding] | None) -> dict[str, Any]:
+    if kinds is None:
+        return {"response_type": "embeddings_floats", "embeddings": encode_as(vectors, "float")}
+    by_type = {kind: encode_as(vectors, kind) for kind in kinds}
+    return {"response_type": "embeddings_by_type", "embeddings": by_type}
+
+
+def _embed_meta(version: str, usage: Usage) -> dict[str, Any]:
+    return _meta(version, {"input_tokens": usage.tokens}, usage)
+
+
+def _meta(version: str, billed_units: dict[str, int], usage: Usage) -> dict[str, Any]:
     return {
-        "api_version": {"version": "2"},
+        "api_version": {"version": version},
         "billed_units": billed_units,
         "cached_tokens": usage.cached_tokens,
     }

@@ -1,25 +1,31 @@
 """OpenAI's routes and shapes: /v1/embeddings and /v1/models.
 
-Also takes what clients written for vLLM's server, for NVIDIA's NIM and for Jina add to them.
+Also takes what clients written for Azure's OpenAI, for vLLM's and infinity's servers, for NVIDIA's
+NIM, for Jina and for Voyage add to them. Their answers are OpenAI's.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-import orjson
 from fastapi import APIRouter, Response
-from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from deployments.errors import ModelNotFound, WinnowError
 from deployments.pipeline.pipeline import Embedded, Usage
-from deployments.text.prompts import Cut
+from deployments.text.prompts import Cut, Truncation
 from deployments.web.auth import Caller
-from deployments.web.dialects.shared_fields import Truncate, VendorBody, cut, only
-from deployments.web.dialects.vector_encodings import ENCODERS
+from deployments.web.dialects.inputs import Inputs, input_texts
+from deployments.web.dialects.shared_fields import (
+    Refused,
+    Truncate,
+    VendorBody,
+    answer,
+    cut,
+    only,
+    only_one_of,
+)
+from deployments.web.dialects.vector_encodings import Number, encode
 from deployments.web.guarded_route import Guard
-from deployments.web.schemas import Text
 from deployments.web.service import Service
-
-MAX_INPUTS = 2_048
 
 _ERROR_TYPES = {
     401: "authentication_error",
@@ -27,30 +33,8 @@ _ERROR_TYPES = {
     404: "not_found_error",
     429: "rate_limit_error",
 }
-
-
-def _kind(value: Any) -> str:
-    first = value[0] if isinstance(value, list) and value else None
-    if isinstance(value, str):
-        return "as text"
-    if isinstance(first, int | list):
-        return "as tokens"
-    return "as texts"
-
-
-def _refuse_tokens(_: list[Any]) -> list[Any]:
-    raise ValueError(
-        "is a list of token ids, which belong to another model's tokenizer: send text"
-        " (in langchain-openai set check_embedding_ctx_length=False)"
-    )
-
-
-Inputs = Annotated[
-    Annotated[Text, Tag("as text")]
-    | Annotated[list[Text], Field(min_length=1, max_length=MAX_INPUTS), Tag("as texts")]
-    | Annotated[list[Any], AfterValidator(_refuse_tokens), Tag("as tokens")],
-    Discriminator(_kind),
-]
+_MULTIPLE = "a text has one vector, of unit length"
+_OWN_PROMPT = 'put it before the text yourself, or say input_type "query"'
 
 
 def _token_limit(tokens: int) -> int:
@@ -60,35 +44,57 @@ def _token_limit(tokens: int) -> int:
 
 
 class EmbeddingsRequest(VendorBody):
-    """A text is embedded as it is, unless `input_type` (NIM) or `task` (Jina) calls it a query.
+    """A text is embedded as it is, unless `input_type` (NIM, Voyage) or `task` (Jina) calls it a
+    query.
 
-    One that is too long is refused, unless `truncate` (NIM) or `truncate_prompt_tokens` (vLLM)
-    says how to cut it. `truncation_side` is the side that `truncate_prompt_tokens` cuts and has no
-    effect without it.
+    One that is too long is refused, unless the profile or `truncate` (NIM, Jina), `truncation`
+    (Voyage) or `truncate_prompt_tokens` (vLLM) says how to cut it. `truncation_side` is the side
+    that `truncate_prompt_tokens` cuts and has no effect without it. `output_dimension` (Voyage) is
+    `dimensions`; `embedding_type` (Jina; once `encoding_type`) and `output_dtype` (Voyage) say of
+    what a vector's components are made. Fields that are not listed are ignored, and named in the
+    answer's header x-winnow-ignored-fields.
     """
 
+    zero_is_absent: ClassVar[frozenset[str]] = frozenset({"dimensions", "output_dimension"})
+
     input: Inputs
-    model: str
+    model: str | None = None
     dimensions: int | None = Field(default=None, ge=1)
+    output_dimension: int | None = Field(default=None, ge=1)
     encoding_format: Literal["float", "base64"] = "float"
-    input_type: Literal["query", "passage"] = "passage"
+    embedding_type: Literal["float", "base64", "binary", "ubinary"] | None = None
+    encoding_type: Literal["float", "base64", "binary", "ubinary"] | None = None
+    output_dtype: Number | None = None
+    input_type: Literal["query", "passage", "document"] = "passage"
     task: Literal["retrieval.query", "retrieval.passage"] = "retrieval.passage"
-    truncate: Truncate = "NONE"
+    truncate: Truncate | None = None
+    truncation: bool = False
     truncate_prompt_tokens: Annotated[int, AfterValidator(_token_limit)] | None = None
     truncation_side: Literal["left", "right"] = "right"
     add_special_tokens: Annotated[bool, only(True, "the model was trained with them")] = True
     embed_dtype: Annotated[str, only("float32", "vectors are sent as they are")] = "float32"
+    normalized: Annotated[bool, only(True, _MULTIPLE)] = True
+    normalize: Annotated[bool, only(True, _MULTIPLE)] = True
+    return_multivector: Annotated[bool, only(False, _MULTIPLE)] = False
+    late_chunking: Annotated[bool, only(False, "each text is embedded on its own")] = False
+    modality: Annotated[str, only("text", "only texts are embedded here")] = "text"
+    messages: Annotated[Any, Refused("send texts as input")] = None
+    instruction: Annotated[Any, Refused(_OWN_PROMPT)] = None
+    prompt: Annotated[Any, Refused(_OWN_PROMPT)] = None
+    prompt_name: Annotated[Any, Refused(_OWN_PROMPT)] = None
 
     @model_validator(mode="after")
     def _says_nothing_twice(self) -> "EmbeddingsRequest":
-        for pair in (("input_type", "task"), ("truncate", "truncate_prompt_tokens")):
-            if self.model_fields_set.issuperset(pair):
-                raise ValueError(f"give either {pair[0]} or {pair[1]}")
+        only_one_of(self, "input_type", "task")
+        only_one_of(self, "truncate", "truncation", "truncate_prompt_tokens")
+        only_one_of(self, "dimensions", "output_dimension")
+        only_one_of(self, "embedding_type", "encoding_type", "output_dtype")
         return self
 
 
 class EmbeddingItem(BaseModel):
-    """`embedding` is a list of floats or base64 of little-endian float32."""
+    """`embedding` is a list of numbers, or base64 of their bytes: little-endian float32 unless
+    another type was asked for."""
 
     object: Literal["embedding"] = "embedding"
     index: int
@@ -159,40 +165,47 @@ def routes(service: Service, guarded: Guard) -> APIRouter:
 
 
 def _add_embeddings(router: APIRouter, service: Service) -> None:
-    pipeline = service.pipeline
+    async def embed(body: EmbeddingsRequest, caller: Caller, asked: str | None) -> Response:
+        service.require_embed_model(asked)
+        query = body.input_type == "query" or body.task == "retrieval.query"
+        pipeline = service.pipeline
+        embedded = await (pipeline.embed_queries if query else pipeline.embed_documents)(
+            input_texts(body.input, service),
+            _cut(body, service.embed_model.truncate),
+            service.context(caller, body.deadline_ms),
+        )
+        return answer(_embeddings(embedded, body, service), body)
 
+    # Without a version it is vLLM's and infinity's.
+    @router.post("/infinity/embeddings", include_in_schema=False)
+    @router.post("/embeddings", include_in_schema=False)
     @router.post("/v1/embeddings", response_model=EmbeddingsResponse)
     async def embeddings(body: EmbeddingsRequest, caller: Caller) -> Response:
         """Vectors of texts. A query gets the model's instruction when `input_type` or `task` says
-        that it is one; otherwise it is the client's to add."""
-        service.require_embed_model(body.model)
-        asked = body.input_type == "query" or body.task == "retrieval.query"
-        run = pipeline.embed_queries if asked else pipeline.embed_documents
-        embedded = await run(
-            [body.input] if isinstance(body.input, str) else body.input,
-            _cut(body),
-            service.context(caller, body.deadline_ms),
-        )
-        answer = _answer(embedded, body, service)
-        content = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
-        return Response(content, media_type="application/json")
+        that it is one; otherwise it is the client's to add. Also at `/embeddings`."""
+        return await embed(body, caller, body.model)
+
+    @router.post("/openai/deployments/{model:path}/embeddings", response_model=EmbeddingsResponse)
+    async def azure_embeddings(model: str, body: EmbeddingsRequest, caller: Caller) -> Response:
+        """The same for clients of Azure's OpenAI, where the path names the model."""
+        return await embed(body, caller, model)
 
 
 def _add_models(router: APIRouter, service: Service) -> None:
     embed, rerank = service.embed_model, service.rerank_model
-    cards = {
-        embed.name: ModelCard(id=embed.name, task="embed", dimensions=embed.dimensions),
-        rerank.name: ModelCard(id=rerank.name, task="rerank"),
-    }
+    embeds = ModelCard(id=embed.name, task="embed", dimensions=embed.dimensions)
+    reranks = ModelCard(id=rerank.name, task="rerank")
+    cards = dict.fromkeys((embed.name, *embed.aliases), embeds)
+    cards |= dict.fromkeys((rerank.name, *rerank.aliases), reranks)
 
     @router.get("/v1/models")
     async def models() -> ModelList:
         """The models served here."""
-        return ModelList(data=list(cards.values()))
+        return ModelList(data=[embeds, reranks])
 
     @router.get("/v1/models/{model:path}")
     async def model(model: str) -> ModelCard:
-        """One of them."""
+        """One of them, by its name or an alias."""
         if model not in cards:
             raise ModelNotFound(f"model '{model}' is not served here", param="model")
         return cards[model]
@@ -211,21 +224,26 @@ def render_error(error: WinnowError, request_id: str) -> dict[str, Any]:  # noqa
     }
 
 
-def _cut(body: EmbeddingsRequest) -> Cut | None:
-    if body.truncate_prompt_tokens is None:
-        return cut(body.truncate)
-    limit = None if body.truncate_prompt_tokens == -1 else body.truncate_prompt_tokens
-    return Cut(limit, keep="end" if body.truncation_side == "left" else "start")
+def _cut(body: EmbeddingsRequest, otherwise: Truncation) -> Cut | None:
+    if body.truncate_prompt_tokens is not None:
+        limit = None if body.truncate_prompt_tokens == -1 else body.truncate_prompt_tokens
+        return Cut(limit, keep="end" if body.truncation_side == "left" else "start")
+    if "truncation" in body.model_fields_set:
+        return cut("END" if body.truncation else "NONE")
+    return cut(body.truncate or otherwise)
 
 
-def _answer(embedded: Embedded, body: EmbeddingsRequest, service: Service) -> dict[str, Any]:
+def _embeddings(embedded: Embedded, body: EmbeddingsRequest, service: Service) -> dict[str, Any]:
     """An EmbeddingsResponse for orjson to write, which takes the vectors without a copy."""
-    vectors = service.shorten(embedded.vectors, body.dimensions)
+    vectors = service.shorten(embedded.vectors, body.dimensions or body.output_dimension)
+    kind = body.output_dtype or body.embedding_type or body.encoding_type or "float"
+    as_base64 = "base64" in (body.encoding_format, kind)
+    rows = encode(vectors, "float" if kind == "base64" else kind, as_base64=as_base64)
     return {
         "object": "list",
         "data": [
             {"object": "embedding", "index": index, "embedding": vector}
-            for index, vector in enumerate(ENCODERS[body.encoding_format](vectors))
+            for index, vector in enumerate(rows)
         ],
         "model": service.embed_model.name,
         "usage": TokenUsage.of(embedded.usage).model_dump(),

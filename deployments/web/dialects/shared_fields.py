@@ -1,38 +1,95 @@
-"""What the vendors' dialects have in common: fields of a body, and how a limit of theirs is met.
+"""The policy of the vendors' routes, and the fields that their dialects have in common.
 
-A field that would change the answer is either implemented or refused by `only` with the reason;
-one that changes nothing is declared, and described as having no effect.
+A field that is declared is honoured. One that would change the answer and cannot be honoured is
+declared too, by `only` or `Refused`, and answered with a 400 that says what to do. Any other field
+is ignored and named in the header IGNORED_HEADER of the answer. Values are read leniently ("true",
+3.0), and null or "" stands for a field that was not given.
 """
 
 import json
-from typing import Annotated, Any, Literal
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, model_validator
+import orjson
+from fastapi import Response
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 from deployments.text.prompts import Cut
-from deployments.web.schemas import DeadlineMs, Wire
+from deployments.web.schemas import MAX_TEXT_CHARACTERS, DeadlineMs, without_nul
 
 MAX_DOCUMENTS = 1_000
+IGNORED_HEADER = "x-winnow-ignored-fields"
+_MAX_IGNORED_CHARACTERS = 512
+_MAX_NAME_CHARACTERS = 64
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
+# What infinity's client sends for a model where its caller named none.
+_ANY_MODEL = "default/not-specified"
 
-Truncate = Literal["NONE", "START", "END"]
 
-_NO_EFFECT = Field(description="Accepted, and has no effect.")
+class VendorObject(BaseModel):
+    """A part of a vendor's body; fields that are not declared are kept and ignored."""
+
+    model_config = ConfigDict(extra="allow")
 
 
-class VendorBody(Wire):
-    """A body as vendors' clients send it: null stands for a field that was not given."""
+class VendorBody(VendorObject):
+    """A vendor's body; a field of the names in `zero_is_absent` is not given where it is 0."""
 
-    user: Annotated[str | None, _NO_EFFECT] = None
-    request_id: Annotated[str | None, _NO_EFFECT] = None
-    priority: Annotated[int | None, _NO_EFFECT] = None
+    zero_is_absent: ClassVar[frozenset[str]] = frozenset()
+    # Here "" is a text, and wrong.
+    _texts: ClassVar[frozenset[str]] = frozenset({"input", "query"})
+
     deadline_ms: DeadlineMs | None = None
 
     @model_validator(mode="before")
     @classmethod
-    def _without_nulls(cls, body: Any) -> Any:
+    def _without_absent(cls, body: Any) -> Any:
         if not isinstance(body, dict):
             return body
-        return {name: value for name, value in body.items() if value is not None}
+        return {name: value for name, value in body.items() if not cls._absent(name, value)}
+
+    @classmethod
+    def _absent(cls, name: str, value: Any) -> bool:
+        if value == "":
+            return name not in cls._texts
+        if name == "model" and value == _ANY_MODEL:
+            return True
+        return value is None or (name in cls.zero_is_absent and value == 0)
+
+
+def only_one_of(body: VendorBody, *names: str) -> None:
+    """Raises ValueError where two fields that say the same thing are both given."""
+    given = [name for name in names if name in body.model_fields_set]
+    if len(given) > 1:
+        raise ValueError(f"give either {given[0]} or {given[1]}")
+
+
+def answer(content: Any, body: VendorBody) -> Response:
+    """The answer to `body` as JSON; arrays of numpy are written without a copy."""
+    written = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
+    ignored = _header_value(sorted(body.model_extra or {}))
+    headers = {IGNORED_HEADER: ignored} if ignored else None
+    return Response(written, media_type="application/json", headers=headers)
+
+
+def _header_value(names: list[str]) -> str:
+    """The names, with what a header may not hold replaced by "?", as far as there is room."""
+    clean = ", ".join(_UNSAFE.sub("?", name[:_MAX_NAME_CHARACTERS]) for name in names)
+    if len(clean) <= _MAX_IGNORED_CHARACTERS:
+        return clean
+    return clean[:_MAX_IGNORED_CHARACTERS].rpartition(", ")[0] + ", ..."
 
 
 class RelevantDocument(BaseModel):
@@ -53,7 +110,49 @@ def only(value: object, reason: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def cut(truncate: Truncate, max_tokens: int | None = None) -> Cut | None:
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Annotates a field that may only be absent or empty; `reason` says what to do instead."""
+
+    reason: str
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return handler(schema) | {"description": f"Refused: {self.reason}."}
+
+    def _check(self, given: Any) -> Any:
+        if given:
+            raise ValueError(f"is refused, leave it out: {self.reason}")
+        return given
+
+
+# A text to embed: a blank one has a vector, as at OpenAI; "" has none.
+EmbedText = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=MAX_TEXT_CHARACTERS),
+    AfterValidator(without_nul),
+]
+
+
+def _truncate(given: object) -> object:
+    """Jina's true and false, and names in small letters, as Cohere's."""
+    if isinstance(given, bool):
+        return "END" if given else "NONE"
+    if isinstance(given, str):
+        return {"TRUE": "END", "FALSE": "NONE"}.get(given.upper(), given.upper())
+    return given
+
+
+Truncate = Annotated[Literal["NONE", "START", "END"], BeforeValidator(_truncate)]
+
+
+def cut(truncate: str, max_tokens: int | None = None) -> Cut | None:
     """Cohere's and NIM's `truncate` names the end of a text that goes; NONE refuses a long one."""
     if truncate == "NONE":
         return None

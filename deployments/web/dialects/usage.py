@@ -59,7 +59,7 @@ def routes(service: Service, guarded: Guard) -> APIRouter:
         first = max(0, last - 30 * 24 * HOUR_S) if query.since is None else query.since
         await service.control.meter.flush()
         hours = (first // HOUR_S, last // HOUR_S)
-        used = await service.control.ledger.used(tenant, *hours)
+        used = await service.control.ledger.totals(tenant, *hours)
         return UsageReport(
             since=first, until=last, usage=[UsageItem.model_validate(one) for one in used]
         )

@@ -7,7 +7,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Encoding = Literal["float", "int8", "uint8", "binary", "ubinary", "base64"]
+Number = Literal["float", "int8", "uint8", "binary", "ubinary"]
+Encoding = Literal[Number, "base64"]
 
 
 def _int8(vectors: NDArray[np.float32]) -> NDArray[np.int8]:
@@ -20,18 +21,26 @@ def _ubinary(vectors: NDArray[np.float32]) -> NDArray[np.uint8]:
     return np.packbits(vectors > 0, axis=1)
 
 
-def _base64(vectors: NDArray[np.float32]) -> list[str]:
-    """Little-endian float32."""
-    rows = np.ascontiguousarray(vectors, dtype="<f4")
-    return [base64.b64encode(row).decode() for row in rows]
-
-
-# Each takes float32 [rows, dimensions] and gives one item a row.
-ENCODERS: dict[Encoding, Callable[[NDArray[np.float32]], Any]] = {
-    "float": np.ascontiguousarray,
+_NUMBERS: dict[Number, Callable[[NDArray[np.float32]], NDArray[Any]]] = {
+    "float": lambda vectors: np.ascontiguousarray(vectors, dtype="<f4"),
     "int8": _int8,
     "uint8": lambda vectors: (_int8(vectors).astype(np.int16) + 128).astype(np.uint8),
     "ubinary": _ubinary,
     "binary": lambda vectors: (_ubinary(vectors).astype(np.int16) - 128).astype(np.int8),
-    "base64": _base64,
 }
+
+
+def encode(
+    vectors: NDArray[np.float32], number: Number = "float", *, as_base64: bool = False
+) -> Any:
+    """Float32 [rows, dimensions] to one item a row: its numbers, or base64 of their bytes, floats
+    as little-endian float32."""
+    rows = _NUMBERS[number](vectors)
+    return [base64.b64encode(row).decode() for row in rows] if as_base64 else rows
+
+
+def encode_as(vectors: NDArray[np.float32], encoding: Encoding) -> Any:
+    """`encode` by Cohere's and Jina's names, where "base64" is base64 of floats."""
+    if encoding == "base64":
+        return encode(vectors, as_base64=True)
+    return encode(vectors, encoding)

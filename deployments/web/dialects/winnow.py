@@ -1,16 +1,22 @@
-"""Winnow's own routes: collections, documents, and the search that the rest exists for."""
+"""Winnow's own routes: collections, documents and search.
+
+Turns requests into calls of `collections` and `pipeline`, and their results into responses. Knows
+neither Ray nor a store.
+"""
 
 from typing import Annotated
 
 import orjson
-from fastapi import APIRouter, Body, Path, Query, Response
+from fastapi import APIRouter, Body, Header, Path, Query, Response
 
+from deployments.errors import InvalidRequest
 from deployments.pipeline.pipeline import Found, SearchPlan
 from deployments.request.timings import Timings
 from deployments.stores.base import Collection, Namespace, Record
 from deployments.stores.filter_parser import parse_filter
-from deployments.tenants.document_limit import require_room
+from deployments.tenants.document_limit import check_document_limit
 from deployments.web.auth import Caller
+from deployments.web.document_ids import DocumentId
 from deployments.web.guarded_route import Guard
 from deployments.web.schemas import (
     CollectionBody,
@@ -18,7 +24,6 @@ from deployments.web.schemas import (
     CollectionName,
     DeleteRequest,
     DeleteResponse,
-    DocumentId,
     DocumentPage,
     GetDocumentsRequest,
     GetDocumentsResponse,
@@ -33,10 +38,14 @@ from deployments.web.service import Service
 
 Name = Annotated[CollectionName, Path()]
 Id = Annotated[DocumentId, Path()]
+_CONFIRM = "x-confirm-delete"
+Confirmation = Annotated[
+    str | None, Header(alias=_CONFIRM, description="The name of the collection, once more.")
+]
 
 
 class CreateRequest(Wire):
-    """Nothing to choose yet: a collection takes the running embedder's model."""
+    """Has no fields yet: a collection takes the model of the running embedder."""
 
 
 def routes(service: Service, guarded: Guard) -> APIRouter:
@@ -65,15 +74,24 @@ def _add_collection_writes(router: APIRouter, service: Service) -> None:
         response: Response,
         body: Annotated[CreateRequest | None, Body()] = None,  # noqa: ARG001
     ) -> CollectionBody:
-        """Create a collection, or find it there: 201 or 200; 409 if it is another model's."""
+        """Create a collection: 201, or 200 if it exists; 409 if another model made its vectors."""
         deadline = service.deadline(caller)
         made = await collections.create(caller.tenant.id, name, deadline)
         response.status_code = 201 if made else 200
         return _collection(await collections.describe(caller.tenant.id, name, deadline))
 
     @router.delete("/v1/collections/{name}", status_code=204, tags=["collections"])
-    async def drop(name: Name, caller: Caller) -> None:
-        """Delete a collection with all it holds."""
+    async def drop(name: Name, caller: Caller, confirmation: Confirmation = None) -> None:
+        """Delete a collection and its documents; 400 unless a header repeats its name.
+
+        Some clients send the same path, without the header, for a document with the id `..`.
+        """
+        if confirmation != name:
+            raise InvalidRequest(
+                f"this would delete the collection '{name}' with all its documents: if that is what"
+                f" is meant, send the header '{_CONFIRM}: {name}'; if it was a document, name it in"
+                f" the body of POST /v1/collections/{name}/documents/delete"
+            )
         await collections.drop(caller.tenant.id, name, service.deadline(caller))
 
 
@@ -82,13 +100,13 @@ def _add_collection_reads(router: APIRouter, service: Service) -> None:
 
     @router.get("/v1/collections", tags=["collections"])
     async def list_all(caller: Caller) -> CollectionList:
-        """The caller's collections, by name."""
+        """List the caller's collections by name."""
         found = await collections.all(caller.tenant.id, service.deadline(caller))
         return CollectionList(collections=[_collection(one) for one in found])
 
     @router.get("/v1/collections/{name}", tags=["collections"])
     async def describe(name: Name, caller: Caller) -> CollectionBody:
-        """Its number of documents and the model that made its vectors."""
+        """Describe a collection: its number of documents and the model that made its vectors."""
         return _collection(
             await collections.describe(caller.tenant.id, name, service.deadline(caller))
         )
@@ -101,11 +119,11 @@ def _add_document_writes(router: APIRouter, service: Service) -> None:
     async def upsert(
         name: Name, body: UpsertRequest, caller: Caller, response: Response
     ) -> UpsertResponse:
-        """Store documents, replacing those of equal id. Answered once they are on disk."""
+        """Store documents, replacing those with the same id; returns when they are on disk."""
         records = [Record(doc.id, doc.text, doc.metadata) for doc in body.documents]
         context = service.context(caller, body.deadline_ms, "bulk")
         if caller.plan.documents is not None:
-            await require_room(
+            await check_document_limit(
                 collections,
                 caller.tenant.id,
                 name,
@@ -128,7 +146,7 @@ def _add_document_writes(router: APIRouter, service: Service) -> None:
 
     @router.delete("/v1/collections/{name}/documents/{id:path}", tags=["documents"])
     async def delete_one(name: Name, id: Id, caller: Caller) -> DeleteResponse:
-        """Delete one document; `deleted` is 0 if it was not there."""
+        """Delete one document; `deleted` is 0 if it was not stored."""
         deleted = await collections.delete(
             caller.tenant.id, name, [id], None, service.deadline(caller)
         )
@@ -142,7 +160,7 @@ def _add_document_reads(router: APIRouter, service: Service) -> None:
     async def get_many(
         name: Name, body: GetDocumentsRequest, caller: Caller
     ) -> GetDocumentsResponse:
-        """Documents by id, in the order asked for."""
+        """Get documents by id, in the order of the ids."""
         records = await collections.get(caller.tenant.id, name, body.ids, service.deadline(caller))
         return GetDocumentsResponse(
             documents=[None if record is None else _document(record) for record in records]
@@ -155,7 +173,7 @@ def _add_document_reads(router: APIRouter, service: Service) -> None:
         cursor: Annotated[str | None, Query(max_length=1024)] = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> DocumentPage:
-        """All documents, a page at a time."""
+        """List all documents, a page at a time."""
         page = await collections.scan(
             caller.tenant.id, name, cursor, limit, service.deadline(caller)
         )
@@ -165,7 +183,7 @@ def _add_document_reads(router: APIRouter, service: Service) -> None:
 
     @router.get("/v1/collections/{name}/documents/{id:path}", tags=["documents"])
     async def get_one(name: Name, id: Id, caller: Caller) -> StoredDocument:
-        """One document."""
+        """Get one document."""
         return _document(
             await collections.get_one(caller.tenant.id, name, id, service.deadline(caller))
         )
@@ -208,7 +226,7 @@ def _add_search(router: APIRouter, service: Service) -> None:
 
 
 def server_timing(timings: Timings) -> str:
-    """The Server-Timing header (W3C): each stage and the total, in milliseconds."""
+    """Return the Server-Timing header (W3C): each stage and the total, in milliseconds."""
     stages = [f"{name};dur={ms:.3f}" for name, ms in timings.stages_ms.items()]
     return ", ".join([*stages, f"total;dur={timings.total_ms():.3f}"])
 

@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from loadtest.nodes.stand import Stand, group, profile
+from loadtest.nodes.cluster import AutoscaledCluster, group
 
 
 @pytest.fixture(scope="package")
-def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AutoscaledCluster]:
     """It is up, with the profile of `make nodes`."""
     large = group("pair", most=1, gpus=2) | {"labels": {"winnow/gpu": "large"}}
-    stand = Stand(tmp_path_factory.mktemp("nodes"), [group("shared", most=2), large])
-    stand.up(profile())
+    stand = AutoscaledCluster(tmp_path_factory.mktemp("nodes"), [group("shared", most=2), large])
+    stand.up()
     yield stand
     stand.down()

@@ -8,8 +8,7 @@ import time
 from typing import Any
 
 import httpx
-
-from loadtest.nodes.stand import MOST, Stand
+from loadtest.nodes.cluster import MOST, AutoscaledCluster
 
 _SEARCHES_PER_S = 8.0
 _PATIENCE_S = 180.0
@@ -20,7 +19,7 @@ _DEADLINE_MS = 60_000
 class Searches:
     """Sent at a steady rate, whether or not those before were answered."""
 
-    def __init__(self, stand: Stand) -> None:
+    def __init__(self, stand: AutoscaledCluster) -> None:
         self.statuses: list[int] = []
         self._stand = stand
         self._stop = threading.Event()
@@ -51,19 +50,21 @@ class Searches:
         self.statuses.append(client.post("/v1/search", json=body).status_code)
 
 
-def _running(stand: Stand) -> dict[str, int]:
+def _running(stand: AutoscaledCluster) -> dict[str, int]:
     deployed = stand.serve().application("winnow").deployments
     return {one.name: one.replicas.get("RUNNING", 0) for one in deployed}
 
 
-def _wait_for(stand: Stand, name: str, wanted: int) -> None:
+def _wait_for(stand: AutoscaledCluster, name: str, wanted: int) -> None:
     until = time.monotonic() + _PATIENCE_S
     while (replicas := _running(stand)[name]) != wanted:
         assert time.monotonic() < until, f"{name} has {replicas} replicas, not {wanted}"
         time.sleep(0.5)
 
 
-def test_the_stage_under_load_grows_and_shrinks_and_no_search_fails(stand: Stand) -> None:
+def test_the_stage_under_load_grows_and_shrinks_and_no_search_fails(
+    stand: AutoscaledCluster,
+) -> None:
     """About 1,000 rerank tokens a search: two replicas' worth of work, and its square root."""
     assert _running(stand) == {"Router": 1, "Embedder": 1, "Index": 1, "Reranker": 1}
     searches = Searches(stand)

@@ -2,18 +2,20 @@
 
 from pathlib import Path
 
+from cluster.stages import ModelStage
 from loadtest.nodes.__main__ import steps
+from loadtest.nodes.cluster import MOST, AutoscaledCluster
 from loadtest.nodes.load import REQUEST_TOKENS
 from loadtest.nodes.play import Played, play
 from loadtest.nodes.report import as_document, plot
-from loadtest.nodes.stand import MOST, Stand
 from loadtest.paced import TOKENS_PER_S
-from loadtest.scaled import Stage
 
 _PATIENCE_S = 180.0
 
 
-async def test_each_stage_has_the_nodes_its_own_work_needs(stand: Stand, tmp_path: Path) -> None:
+async def test_each_stage_has_the_nodes_its_own_work_needs(
+    stand: AutoscaledCluster, tmp_path: Path
+) -> None:
     # The last one, in which the rerankers go too, is as in test_growth.
     recording = await play(stand, steps(after_s=4)[:3], _PATIENCE_S)
     _, embeds, reranks = recording.steps
@@ -22,7 +24,7 @@ async def test_each_stage_has_the_nodes_its_own_work_needs(stand: Stand, tmp_pat
     assert {one.sizes["rerank"].nodes for one in recording.during(embeds)} == {1}
     settled = [one for one in recording.during(reranks) if one.at_s >= reranks.reached_s]
     assert {one.sizes["embed"].nodes for one in settled} == {1}
-    grown: dict[Stage, Played] = {"embed": embeds, "rerank": reranks}
+    grown: dict[ModelStage, Played] = {"embed": embeds, "rerank": reranks}
     for stage, step in grown.items():
         answered = recording.answered(stage, step.reached_s, step.ended_s)
         tokens = len(answered) * REQUEST_TOKENS

@@ -10,13 +10,13 @@ import httpx
 import pytest
 
 from cluster.local.nodes_api import Node
-from loadtest.nodes.stand import Stand
+from loadtest.nodes.cluster import AutoscaledCluster
 
 _PATIENCE_S = 180.0
 
 
 @pytest.fixture
-def placed(stand: Stand) -> Iterator[dict[str, list[Node]]]:
+def placed(stand: AutoscaledCluster) -> Iterator[dict[str, list[Node]]]:
     """A second Winnow beside the first: the nodes of its replicas, by deployment."""
     serve = stand.serve()
     first = serve.configurations()
@@ -53,7 +53,7 @@ def _gpu(share: float, label: str, value: str) -> dict[str, Any]:
     return {"num_cpus": 0.2, "num_gpus": share, "label_selector": {label: value}}
 
 
-def _gpus_in_use(stand: Stand, node: Node) -> float:
+def _gpus_in_use(stand: AutoscaledCluster, node: Node) -> float:
     answer = httpx.get(
         f"http://127.0.0.1:{stand.running.dashboard_port}/nodes",
         params={"view": "summary"},
@@ -65,7 +65,7 @@ def _gpus_in_use(stand: Stand, node: Node) -> float:
     return float(found[1]) if found else 0.0
 
 
-def _wait_until_in_use(stand: Stand, node: Node, gpus: float) -> None:
+def _wait_until_in_use(stand: AutoscaledCluster, node: Node, gpus: float) -> None:
     until = time.monotonic() + _PATIENCE_S
     while (used := _gpus_in_use(stand, node)) != gpus:
         assert time.monotonic() < until, f"{used} GPUs in use on {node}, not {gpus}"
@@ -73,7 +73,7 @@ def _wait_until_in_use(stand: Stand, node: Node, gpus: float) -> None:
 
 
 def test_replicas_share_a_gpu_stand_apart_and_take_several(
-    stand: Stand, placed: dict[str, list[Node]]
+    stand: AutoscaledCluster, placed: dict[str, list[Node]]
 ) -> None:
     apart = placed["Embedder"]
     assert len({node.id for node in apart}) == 2, "one node would have had room for both"

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from loadtest.chaos.__main__ import RATES, measure
+from loadtest.chaos.cluster import ReplicatedCluster
 from loadtest.chaos.faults import SHORT
-from loadtest.chaos.stand import Stand
 
 # A replica that starts takes both cores of a small machine: with more to do than is left of them,
 # requests are refused, which is no fault of the fault's.
@@ -12,7 +12,7 @@ _RATES = {route: rate / 2 for route, rate in RATES.items()}
 
 
 async def test_no_request_fails_but_those_whose_connection_was_cut(tmp_path: Path) -> None:
-    stand = Stand(tmp_path / "state")
+    stand = ReplicatedCluster(tmp_path / "state")
     try:
         stand.up()
         rows = await measure(stand, SHORT, _RATES, before_s=3)

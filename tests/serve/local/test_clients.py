@@ -1,5 +1,7 @@
 """The clients application teams use, unmodified, each doing its main call."""
 
+from collections.abc import Sequence
+
 import cohere
 import numpy as np
 import openai
@@ -8,6 +10,7 @@ from langchain_openai import OpenAIEmbeddings
 from llama_index.core.schema import NodeWithScore, TextNode
 from llama_index.postprocessor.jinaai_rerank import JinaRerank
 from pydantic import SecretStr
+from voyageai.client import Client as VoyageClient
 
 from tests.serve.cluster import Cluster
 
@@ -20,7 +23,7 @@ _DOCUMENTS = [
 ]
 
 
-def cosine(a: list[float], b: list[float]) -> float:
+def cosine(a: Sequence[float], b: Sequence[float]) -> float:
     return float(np.dot(a, b))
 
 
@@ -61,12 +64,41 @@ def test_cohere(local: Cluster) -> None:
         client.rerank(model="rerank-v3.5", query=_QUERY, documents=_DOCUMENTS)
 
 
+def test_azure_openai(local: Cluster) -> None:
+    with openai.AzureOpenAI(
+        azure_endpoint=local.url, api_key=local.api_key, api_version="2024-10-21"
+    ) as client:
+        answer = client.embeddings.create(model=_EMBEDDER, input=_QUERY)
+        assert len(answer.data[0].embedding) == 384
+
+
 def test_cohere_v1(local: Cluster) -> None:
     client = cohere.Client(api_key=local.api_key, base_url=local.url)
     ranked = client.rerank(
         model=_RERANKER, query=_QUERY, documents=_DOCUMENTS, return_documents=True
     )
     assert [result.index for result in ranked.results] == [1, 0]
+    objects = [{"place": "Berlin", "text": text} for text in ["", *_DOCUMENTS]]
+    ranked = client.rerank(model=_RERANKER, query=_QUERY, documents=objects)
+    assert [result.index for result in ranked.results] == [2, 1, 0]
+    floats = client.embed(model=_EMBEDDER, texts=_DOCUMENTS, input_type="search_document")
+    by_type = client.embed(
+        model=_EMBEDDER, texts=_DOCUMENTS, input_type="search_document", embedding_types=["float"]
+    )
+    assert isinstance(floats.embeddings, list)
+    assert not isinstance(by_type.embeddings, list)
+    assert by_type.embeddings.float_ is not None
+    assert cosine(floats.embeddings[0], by_type.embeddings.float_[0]) > 0.999
+
+
+def test_voyage(local: Cluster) -> None:
+    client = VoyageClient(api_key=local.api_key, base_url=f"{local.url}/v1")
+    embedded = client.embed([_QUERY, *_DOCUMENTS], model=_EMBEDDER, input_type="document")
+    query, museum, berlin = embedded.embeddings
+    assert cosine(query, berlin) > 0.7 > cosine(query, museum)
+    assert embedded.total_tokens > 30
+    ranked = client.rerank(_QUERY, _DOCUMENTS, model=_RERANKER, top_k=1)
+    assert [result.document for result in ranked.results] == [_DOCUMENTS[1]]
 
 
 def test_langchain(local: Cluster) -> None:

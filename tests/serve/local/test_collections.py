@@ -70,7 +70,8 @@ def test_documents_are_deleted_by_id_and_by_filter(api: httpx.Client, filled: st
 
 
 def test_a_dropped_collection_is_gone(api: httpx.Client, filled: str) -> None:
-    assert api.delete(filled).status_code == 204
+    confirmation = {"x-confirm-delete": filled.rsplit("/", 1)[1]}
+    assert api.delete(filled, headers=confirmation).status_code == 204
     assert api.get(filled).status_code == 404
     response = api.post(f"{filled}/documents", json={"documents": _DOCUMENTS})
     assert response.status_code == 404

@@ -66,6 +66,16 @@ def test_the_models_own_width_is_accepted_and_no_other(api: httpx.Client) -> Non
     assert "384 only" in response.json()["error"]["message"]
 
 
+def test_a_blank_text_among_others_gets_a_vector(api: httpx.Client) -> None:
+    for item in embed(api, ["a", " ", "\u00a0", "\u200b", "b"])["data"]:
+        assert np.linalg.norm(item["embedding"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_hubs_name_is_taken_and_so_is_none(api: httpx.Client) -> None:
+    for model in (f"sentence-transformers/{_MODEL}", None):
+        assert embed(api, "x", model=model)["model"] == _MODEL
+
+
 @pytest.mark.parametrize("tokens", [[1, 2, 3], [[1, 2], [3]]])
 def test_token_ids_are_refused_with_the_setting_to_change(
     api: httpx.Client, tokens: list[Any]
@@ -99,8 +109,10 @@ def test_either_end_of_a_long_text_may_be_cut(api: httpx.Client) -> None:
 
 def test_what_other_vendors_clients_add_is_taken(api: httpx.Client) -> None:
     plain = embed(api, "x")
-    harmless = {"user": "u", "request_id": "r", "priority": 3, "encoding_format": None}
-    assert tokens(embed(api, "x", **harmless)) == tokens(plain)
+    harmless = {"user": 7, "drop_params": True, "encoding_format": None}
+    answer = api.post("/v1/embeddings", json={"model": _MODEL, "input": "x"} | harmless)
+    assert tokens(answer.json()) == tokens(plain)
+    assert answer.headers["x-winnow-ignored-fields"] == "drop_params, user"
     assert tokens(embed(api, "x", input_type="query", truncate="END")) == tokens(plain)
     assert tokens(embed(api, "x", task="retrieval.passage")) == tokens(plain)
 

@@ -42,6 +42,18 @@ def test_max_tokens_per_doc_cuts_documents_only(api: httpx.Client) -> None:
         assert abs(by_index[result["index"]] - result["relevance_score"]) < 1e-4
 
 
+def test_blank_documents_come_last_and_change_no_score(api: httpx.Client) -> None:
+    whole = post(api, "/v1/rerank", _BODY)
+    blanks = ["", " ", "\u200b"]
+    answer = post(api, "/v1/rerank", _BODY | {"documents": [*blanks, *_BODY["documents"]]})
+    assert [one["index"] for one in answer["results"]] == [4, 3, 0, 1, 2]
+    scores = [one["relevance_score"] for one in answer["results"]]
+    assert scores[2:] == [0, 0, 0]
+    for score, alone in zip(scores, whole["results"], strict=False):
+        assert abs(score - alone["relevance_score"]) < 1e-4
+    assert answer["usage"]["total_tokens"] == whole["usage"]["total_tokens"]
+
+
 def test_what_vendors_clients_add_without_effect_is_taken(api: httpx.Client) -> None:
     added = {
         "max_chunks_per_doc": 10,

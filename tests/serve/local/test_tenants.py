@@ -56,7 +56,12 @@ def test_another_tenants_collection_is_as_if_there_were_none(
         ("POST", "/documents/delete", {"ids": ["a"]}),
     ):
         told = [
-            stranger.request(method, f"/v1/collections/{name}{path}", json=body)
+            stranger.request(
+                method,
+                f"/v1/collections/{name}{path}",
+                json=body,
+                headers={"x-confirm-delete": name},
+            )
             for name in (collection, "no-such-one")
         ]
         assert [one.status_code for one in told] == [404, 404], (method, path)

@@ -33,7 +33,8 @@ def test_another_models_collection_is_refused(
 def test_it_can_still_be_described_and_deleted(api: httpx.Client) -> None:
     path = f"/v1/collections/{LEFT_BEHIND}"
     assert api.get(path).json()["fingerprint"].startswith("all-MiniLM-L6-v2:")
-    assert api.delete(path).status_code == 204
+    confirmation = {"x-confirm-delete": path.rsplit("/", 1)[1]}
+    assert api.delete(path, headers=confirmation).status_code == 204
 
 
 def test_search_works_with_the_running_model(api: httpx.Client, collection: str) -> None:

@@ -1,4 +1,4 @@
-"""What a Router says arrives: rates over a window, and rerank work foreseen."""
+"""Arrival rates of a Router: over a window, and of expected rerank work."""
 
 import pytest
 
@@ -13,7 +13,7 @@ class Clock:
         return self.now
 
 
-def test_rate_is_of_the_window_and_of_what_there_was_of_it() -> None:
+def test_a_rate_is_over_the_window_or_the_time_since_its_creation() -> None:
     clock = Clock()
     rate = Rate(clock, window_s=10)
     for _ in range(5):
@@ -27,7 +27,7 @@ def test_rate_is_of_the_window_and_of_what_there_was_of_it() -> None:
     assert rate.per_s() == 0
 
 
-def test_a_search_is_foreseen_when_it_begins_once_candidates_are_known() -> None:
+def test_a_beginning_search_counts_by_the_tokens_learned_from_earlier_ones() -> None:
     clock = Clock()
     arrivals = Arrivals(clock)
     clock.now += 1
@@ -53,7 +53,7 @@ def test_an_expectation_that_is_out_of_the_window_takes_nothing_back() -> None:
     assert arrivals.to_stats()["rerank_interactive_tokens_per_s"] > 0
 
 
-def test_lanes_and_stages_are_apart() -> None:
+def test_lanes_and_stages_are_counted_separately() -> None:
     clock = Clock()
     arrivals = Arrivals(clock)
     clock.now += 1

@@ -1,4 +1,4 @@
-"""The policy: bounds, more for more load, calm under noise, still when blind, budgets for bulk."""
+"""The policy: bounds, monotony, stability under noise, stale signals, and the bulk budget."""
 
 import math
 import random
@@ -28,7 +28,7 @@ def load_of(
 def sizes(
     rules: ScalingRules, loads: list[StageLoad], start: int = 1, lowest: int = 0
 ) -> list[int]:
-    """What the target becomes as the loads come, one each step; replicas start at once."""
+    """Return the target after each load, one a step; replicas start immediately."""
     scaler = StageScaler(rules)
     size = StageSize(start, start, lowest, 100)
     seen = []
@@ -40,7 +40,7 @@ def sizes(
 
 
 def turns(seen: list[int]) -> int:
-    """How often a rise follows a fall or a fall a rise."""
+    """Count the changes of direction."""
     moves = [b - a for a, b in pairwise(seen) if a != b]
     return sum((a > 0) != (b > 0) for a, b in pairwise(moves))
 
@@ -59,7 +59,7 @@ _LOADS = st.lists(
 
 @settings(max_examples=100, deadline=None)
 @given(_LOADS, st.integers(0, 5), st.integers(0, 20), st.integers(0, 60), st.integers(0, 60))
-def test_bounds_are_kept_whatever_comes(
+def test_bounds_are_kept_under_any_load(
     loads: list[StageLoad], lowest: int, room: int, target: int, running: int
 ) -> None:
     scaler = StageScaler(_RULES)
@@ -92,7 +92,7 @@ def test_more_load_never_gets_fewer_replicas(
 
 
 def noisy(rate: float, seed: int) -> list[StageLoad]:
-    """4% of noise, within the hysteresis of 10%."""
+    """A constant load with 4% of noise, within the hysteresis of 10%."""
     chance = random.Random(seed)
     return [load_of(rate * chance.uniform(0.96, 1.04)) for _ in range(500)]
 
@@ -106,8 +106,8 @@ def test_noise_on_a_constant_load_settles(rate: float, seed: int, start: int) ->
     assert max(seen[-300:]) - min(seen[-300:]) <= max(1, 0.05 * seen[-1])
 
 
-def test_chance_is_seldom_taken_for_growth() -> None:
-    """With growth looked for, the same noise asks for more in one run of 42 minutes out of ten."""
+def test_noise_is_seldom_taken_for_growth() -> None:
+    """With a trend, noise asks for more replicas in at most one of ten runs of 42 minutes."""
     still = _RULES.model_copy(update={"trend_s": 0.0})
     larger = [
         max(sizes(_RULES, noisy(20_000, seed))) > max(sizes(still, noisy(20_000, seed)))
@@ -123,7 +123,7 @@ def test_stale_signals_hold_the_size(loads: list[StageLoad], age_s: float) -> No
     assert set(sizes(_RULES, blind, start=7)) <= {7}
 
 
-def test_a_fall_after_blindness_waits_its_whole_delay_again() -> None:
+def test_scaling_down_after_stale_signals_waits_its_whole_delay_again() -> None:
     few = load_of(1000)
     loads = [few] * 50 + [replace(few, age_s=60)] + [few] * 50
     assert set(sizes(_RULES, loads, start=7)) == {7}
@@ -131,61 +131,61 @@ def test_a_fall_after_blindness_waits_its_whole_delay_again() -> None:
 
 
 @pytest.mark.parametrize(("work", "replicas"), [(0.5, 2), (1, 2), (4, 6), (9, 12), (64, 72)])
-def test_size_is_the_work_and_its_square_root(work: float, replicas: int) -> None:
+def test_size_is_the_load_and_its_square_root(work: float, replicas: int) -> None:
     assert sizes(_RULES, [load_of(work * _REPLICA)] * 3)[-1] == replicas
 
 
-def test_a_measured_replica_counts_and_not_the_assumed_one() -> None:
+def test_measured_throughput_counts_instead_of_the_assumed_one() -> None:
     slower = replace(load_of(4 * _REPLICA), replica_tokens_per_s=_REPLICA / 4)
     assert sizes(_RULES, [slower] * 3)[-1] == 16 + 4
 
 
-def test_a_rise_waits_and_a_fall_waits_longer() -> None:
+def test_scaling_up_waits_and_scaling_down_waits_longer() -> None:
     rules = _RULES.model_copy(update={"up_delay_s": 10.0, "down_delay_s": 60.0, "trend_s": 0.0})
     seen = sizes(rules, [load_of(4000)] * 10 + [load_of(1000)] * 20)
     assert seen.index(6) == 2
     assert seen[10:].index(3) == 12
 
 
-def test_one_loud_sample_moves_nothing() -> None:
+def test_a_single_peak_moves_nothing() -> None:
     rules = _RULES.model_copy(update={"up_delay_s": 10.0, "trend_s": 0.0})
     loads = [load_of(1000)] * 20
     loads[10] = load_of(50_000)
     assert set(sizes(rules, loads, start=2)) == {2}
 
 
-def test_a_backlog_asks_for_what_drains_it_in_time() -> None:
-    """30 replica-seconds wait, to be gone in 30 s: one replica more."""
+def test_a_backlog_gets_replicas_that_drain_it_in_time() -> None:
+    """A backlog of 30 replica-seconds, to be drained in 30 s, needs one replica more."""
     at_rest = sizes(_RULES, [load_of(4000)] * 3)[-1]
     assert sizes(_RULES, [load_of(4000, queued=32_000)] * 3)[-1] == at_rest + 1
 
 
-def test_work_on_its_way_is_no_backlog() -> None:
+def test_work_in_flight_is_no_backlog() -> None:
     assert sizes(_RULES, [load_of(4000, queued=2000)] * 3)[-1] == 6
 
 
-def test_growth_is_met_before_it_comes() -> None:
+def test_growth_is_forecast() -> None:
     rules = _RULES.model_copy(update={"start_up_s": 60.0})
     growing = [load_of(4000 + 20 * number * _STEP_S) for number in range(24)]
-    # 6,300 now, 7,500 when a replica asked for now would serve.
+    # 6,300 now, 7,500 when a replica requested now would serve.
     assert sizes(rules, growing)[-1] == math.ceil(7.5 + math.sqrt(7.5))
 
 
-def test_a_wait_beyond_the_objective_asks_for_one_more_than_serve() -> None:
+def test_a_wait_beyond_the_objective_asks_for_one_more_replica_than_running() -> None:
     late = replace(load_of(0.0), oldest_wait_s=3.0)
     scaler = StageScaler(_RULES)
     size = StageSize(4, 4, 1, 100)
     assert [scaler.decide(late, size, at) for at in (0.0, 5.0)] == [4, 5]
 
 
-def test_bulk_work_stays_in_its_budget() -> None:
+def test_bulk_work_stays_within_its_budget() -> None:
     rules = _RULES.model_copy(update={"bulk_replicas": 2.0})
     bulk = load_of(50_000, queued=1e9, lane="bulk")
     assert sizes(_RULES, [bulk] * 5, lowest=1)[-1] == 1
     assert sizes(rules, [bulk] * 5, lowest=1)[-1] == 2
 
 
-def test_to_zero_only_after_long_idleness_and_back_at_once() -> None:
+def test_a_stage_scales_to_zero_after_long_idleness_and_back_immediately() -> None:
     rules = _RULES.model_copy(update={"down_delay_s": 30.0, "idle_s": 300.0})
     seen = sizes(rules, [load_of(1000)] * 5 + [load_of(0.0)] * 70 + [load_of(10.0)])
     idle = seen[5:-1]

@@ -1,4 +1,4 @@
-"""The adapter: what Serve's contexts say reaches the policy, and its answer reaches Serve."""
+"""The Serve adapter: contexts reach the policy, and its decision reaches Serve."""
 
 from typing import Any
 
@@ -77,7 +77,7 @@ def test_arrivals_at_all_routers_size_the_stage() -> None:
     assert _wanted(_policy(), *contexts)["Reranker"] == 4 + 2
 
 
-def test_what_replicas_measured_replaces_what_was_assumed() -> None:
+def test_measured_throughput_replaces_the_assumed_one() -> None:
     contexts = (_router(4000, _BEGAN_S), _reranker(_BEGAN_S, tokens_per_s=4000))
     assert _wanted(_policy(), *contexts)["Reranker"] == 2
 
@@ -108,12 +108,12 @@ def test_without_fresh_signals_the_size_stays(contexts: Any) -> None:
     assert _wanted(_policy(), *contexts)["Reranker"] == 1
 
 
-def test_a_stage_at_zero_comes_back_by_the_routers_word_alone() -> None:
+def test_a_stage_at_zero_comes_back_by_the_routers_signals_alone() -> None:
     asleep = _context("Reranker", _BEGAN_S, [], capacity_adjusted_min_replicas=0)
     assert _wanted(_policy(), _router(10, _BEGAN_S), asleep)["Reranker"] == 1
 
 
-def test_it_decides_once_a_second() -> None:
+def test_the_policy_decides_once_a_second() -> None:
     policy = _policy()
     first = _wanted(policy, _router(0, _BEGAN_S), _reranker(_BEGAN_S))
     soon = _wanted(policy, _router(4000, _BEGAN_S + 0.5), _reranker(_BEGAN_S + 0.5))

@@ -33,7 +33,7 @@ class Engine:
         self.most_at_once = max(self.most_at_once, self.at_once)
         await asyncio.sleep(self._delay_s)
         self.at_once -= 1
-        return ModelOutput.anew(np.array([sum(row) for row in rows], np.float32))
+        return ModelOutput.uncached(np.array([sum(row) for row in rows], np.float32))
 
 
 def rows_of(*lengths: int) -> TokenRows:
@@ -124,7 +124,7 @@ async def test_a_failing_batch_fails_its_callers_and_the_next_one_runs() -> None
         calls += 1
         if calls == 1:
             raise RuntimeError("broken")
-        return ModelOutput.anew(np.zeros(len(rows), np.float32))
+        return ModelOutput.uncached(np.zeros(len(rows), np.float32))
 
     batcher = Batcher(compute, time.monotonic, _LIMITS)
     with pytest.raises(RuntimeError, match="broken"):
@@ -146,7 +146,7 @@ async def test_work_that_cannot_be_done_in_time_is_refused_at_once() -> None:
     async def compute(rows: TokenRows) -> ModelOutput:
         now[0] += rows.total_tokens / 100  # 100 tokens/s
         await asyncio.sleep(0)
-        return ModelOutput.anew(np.zeros(len(rows), np.float32))
+        return ModelOutput.uncached(np.zeros(len(rows), np.float32))
 
     batcher = Batcher(compute, lambda: now[0], _LIMITS)
     await batcher.submit(rows_of(16), 10, _ME)

@@ -43,11 +43,11 @@ class Replica:
         except (Overloaded, DeadlineExceeded) as refusal:
             return refusal
         await asyncio.sleep(_WAY_S)
-        return output.by("model")
+        return output.with_fingerprint("model")
 
     async def _engine(self, rows: TokenRows) -> ModelOutput:
         await asyncio.sleep(0.005 + rows.total_tokens / _TOKENS_PER_S)
-        return ModelOutput.anew(np.zeros(len(rows), np.float32))
+        return ModelOutput.uncached(np.zeros(len(rows), np.float32))
 
 
 class Service:
@@ -140,7 +140,7 @@ def test_slots_that_end_together_do_not_make_an_engine_seem_faster(slots: int) -
 
         async def engine(rows: TokenRows) -> ModelOutput:
             await step.wait()
-            return ModelOutput.anew(np.zeros(len(rows), np.float32))
+            return ModelOutput.uncached(np.zeros(len(rows), np.float32))
 
         async def steps() -> None:
             while True:

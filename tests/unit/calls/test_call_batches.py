@@ -40,7 +40,9 @@ class Stage:
             raise
         finally:
             self._at_once -= 1
-        return ModelOutput.anew(np.array([[sum(row)] for row in rows], np.float32)).by("model")
+        return ModelOutput.uncached(
+            np.array([[sum(row)] for row in rows], np.float32)
+        ).with_fingerprint("model")
 
 
 def soon() -> Deadline:
@@ -123,7 +125,7 @@ async def test_parts_by_different_models_have_no_fingerprint() -> None:
     models = iter("ab")
 
     async def call(rows: TokenRows, deadline: Deadline, origin: Origin) -> ModelOutput:  # noqa: ARG001
-        return ModelOutput.anew(np.zeros(len(rows), np.float32)).by(next(models))
+        return ModelOutput.uncached(np.zeros(len(rows), np.float32)).with_fingerprint(next(models))
 
     answer = await CallBatches(call, 1, call_cost=10).submit(rows_of(9, 9), soon(), _ME)
     assert (len(answer), answer.fingerprint) == (2, "")

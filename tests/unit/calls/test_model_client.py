@@ -30,7 +30,7 @@ class Replica:
         if self.refusal:
             return self.refusal
         model = self.models[self.calls % len(self.models)]
-        return ModelOutput.anew(np.zeros(len(rows), np.float32)).by(model)
+        return ModelOutput.uncached(np.zeros(len(rows), np.float32)).with_fingerprint(model)
 
 
 def client(replica: Replica, arrivals: Arrivals) -> ModelStageClient:

@@ -43,14 +43,14 @@ class Replica:
         await asyncio.sleep(_WAY_S)
         computed = await self.batcher.submit(rows, left_s - _WAY_S, origin)
         await asyncio.sleep(_WAY_S)
-        return computed.by("model")
+        return computed.with_fingerprint("model")
 
     async def _engine(self, rows: TokenRows) -> ModelOutput:
         self.computed_tokens += rows.total_tokens
         self.most_queued = max(self.most_queued, self.batcher.queued_cost)
         seconds = rows.total_tokens / _TOKENS_PER_S
         await asyncio.sleep(seconds * self._random.uniform(0.9, 1.1))
-        return ModelOutput.anew(np.zeros(len(rows), np.float32))
+        return ModelOutput.uncached(np.zeros(len(rows), np.float32))
 
 
 @dataclass(frozen=True, slots=True)

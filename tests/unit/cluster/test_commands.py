@@ -1,6 +1,7 @@
-"""Verbs that need no cluster, and what they say about one."""
+"""Verbs that need no cluster, or only the record of one."""
 
 import os
+import re
 from pathlib import Path
 
 import psutil
@@ -11,9 +12,11 @@ from typer.testing import CliRunner
 from cluster.__main__ import app
 from cluster.commands.render import manifest
 from cluster.commands.session import CommandError
+from cluster.local.serve_api import DeployRefusedError
 from cluster.local.state import RunningCluster, State
 from cluster.profile import load_profile
-from deployments.engine import weights as checkpoint
+from deployments.engine import weights
+from tests.unit.cluster.servers import Answer, Asked, serving
 
 _PODS = Path(__file__).parents[3] / "k8s" / "cluster.yaml"
 
@@ -73,6 +76,39 @@ def test_up_on_another_port_than_the_running_clusters_is_refused(profile: Path) 
     assert "port 8123" in str(done.exception)
 
 
+_FAILED = {
+    "status": "DEPLOY_FAILED",
+    "message": "Traceback (most recent call last):\n  File ...\nValueError: no such bound\n",
+    "deployments": {},
+}
+
+
+@pytest.mark.parametrize(
+    ("deployed", "error", "said"),
+    [
+        (400, DeployRefusedError, "Serve refused the configuration"),
+        (200, CommandError, "^the deployment failed: ValueError: no such bound$"),
+    ],
+)
+def test_a_profile_that_serve_does_not_take_is_not_recorded(
+    deployed: int, error: type[Exception], said: str, running: State, profile: Path
+) -> None:
+    def answer(asked: Asked) -> Answer:
+        return (deployed, {}) if asked.method == "PUT" else (200, {"applications": applications})
+
+    applications = {"winnow": _FAILED}
+    cluster = running.running()
+    assert cluster is not None
+    with serving(answer) as serve:
+        running.record(cluster.model_copy(update={"dashboard_port": serve.port}))
+        done = CliRunner().invoke(app, ["up", "--profile", str(profile)])
+    assert isinstance(done.exception, error)
+    assert re.search(said, str(done.exception))
+    recorded = running.running()
+    assert recorded is not None
+    assert recorded.profile == "local"
+
+
 def test_render_writes_what_it_prints(tmp_path: Path) -> None:
     output = tmp_path / "rayservice.yaml"
     arguments = ["render", "--profile", "production", "--pods", str(_PODS)]
@@ -87,11 +123,11 @@ def test_models_pull_fetches_the_revision_that_the_profile_pins(
 ) -> None:
     asked = []
 
-    def locate(model: str, revision: str | None, weights: bool) -> Path:
-        asked.append((model, revision, weights))
+    def locate(model: str, revision: str | None, **options: bool) -> Path:
+        asked.append((model, revision, options["weights"]))
         return tmp_path / "snapshot"
 
-    monkeypatch.setattr(checkpoint, "locate", locate)
+    monkeypatch.setattr(weights, "locate", locate)
     shown = CliRunner().invoke(app, ["models", "pull", str(profile)]).output
     assert asked == [("a/b", "v2", True)]
     assert shown.replace("\n", "") == f"{tmp_path}: {tmp_path}a/b: {tmp_path}/snapshot"

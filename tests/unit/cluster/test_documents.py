@@ -1,5 +1,6 @@
-"""Documents out of files: their ids are fixed by their files, and no two files share one."""
+"""Documents read from files: ids follow from the files, and a bad line is named."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -42,13 +43,38 @@ def test_a_file_has_the_same_documents_however_its_path_is_written(
     assert list(read_documents(again)) == list(read_documents(path))
 
 
+def test_a_file_that_is_not_below_here_has_an_id_without_dots(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _written("notes.txt", "One line.")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    [document] = read_documents(Path("../notes.txt"))
+    assert document["id"] == f"{tmp_path}/notes.txt#0"
+    assert document["metadata"]["source"] == "../notes.txt"
+
+
 @pytest.mark.parametrize("suffix", ["jsonl", "ndjson"])
 def test_json_lines_are_documents_as_they_stand(suffix: str) -> None:
     path = _written(f"lines.{suffix}", '{"id": 7, "text": "seven", "metadata": {"n": 7}}\n\n')
     assert list(read_documents(path)) == [{"id": "7", "text": "seven", "metadata": {"n": 7}}]
 
 
-def test_a_bad_line_is_named() -> None:
-    path = _written("lines.jsonl", '{"id": "a", "text": "b"}\n{"id": "c"}\n')
-    with pytest.raises(UnreadableFileError, match=r"lines\.jsonl:2: .* \('text'\)"):
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"id": "c"}', "'text'"),
+        ('{"id": "c", "text": " \\n"}', "its text is blank: leave the document out"),
+        ('{"id": "c", "text": 1}', "its text is blank"),
+        (
+            '{"id": "c", "text": "d", "title": "e"}',
+            "'title' is no field of a document: put it into 'metadata'",
+        ),
+        ("[]", "list indices"),
+        ("{", "Expecting"),
+    ],
+)
+def test_a_bad_line_is_named(line: str, said: str) -> None:
+    path = _written("lines.jsonl", '{"id": "a", "text": "b"}\n' + line + "\n")
+    with pytest.raises(UnreadableFileError, match=rf"lines\.jsonl:2: .*{re.escape(said)}"):
         list(read_documents(path))

@@ -1,4 +1,4 @@
-"""What an engine needs of GPUs is what its replica is given, or the profile is refused."""
+"""A profile is refused unless each replica gets the GPUs its engine needs, on nodes that exist."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""HAProxy as Serve starts it: watched, stood in for when it dies, never without routes."""
+"""HAProxy as Serve starts it: replaced by a stand-in when it dies, and never without routes."""
 
 import contextlib
 import os
@@ -48,7 +48,7 @@ backend routers
 
 
 class Node:
-    """What Serve's manager does on a node: writes a configuration, starts HAProxy with it."""
+    """A node as Serve's manager runs it: it writes a configuration and starts HAProxy with it."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -70,7 +70,7 @@ class Node:
         )
 
     def start(self, *reload: str) -> subprocess.Popen[bytes]:
-        """Returns when its own process answers on the admin socket, as Serve does."""
+        """Start HAProxy; return when it answers on its admin socket, as Serve does."""
         program = "from cluster.haproxy import main; main()"
         started = subprocess.Popen(
             [sys.executable, "-c", program, "-db", "-f", str(self.files.configuration), *reload]
@@ -88,7 +88,7 @@ class Node:
             return None
 
     def watches(self) -> list[str]:
-        """The processes that are watched."""
+        """Return the ids of the watched processes."""
         commands = [_command(one) for one in self.processes()]
         return [one[-3] for one in commands if "cluster.haproxy" in one]
 
@@ -210,7 +210,7 @@ def test_a_router_hears_at_once_of_a_client_that_has_gone(node: Node, size: int)
 
 
 def _read(request: socket.socket, body: int) -> None:
-    """A request, to the end of its `body` bytes."""
+    """Read a request with a body of `body` bytes."""
     read = b""
     while len(read.partition(b"\r\n\r\n")[2]) < body:
         read += request.recv(65_536)

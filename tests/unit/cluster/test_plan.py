@@ -1,4 +1,4 @@
-"""`winnow plan`: its arithmetic, loads that cannot be held, and the README's questions."""
+"""`winnow plan`: its arithmetic, infeasible loads, and the README's examples."""
 
 import json
 import re
@@ -11,24 +11,24 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from cluster.__main__ import app
-from cluster.commands.session import CommandError
-from cluster.planning import (
+from cluster.capacity import (
     Engine,
     Load,
-    StageName,
     TracedRequest,
     assumed_tokens_per_s,
     load_of,
     parameters,
-    plan,
+    plan_capacity,
 )
-from loadtest.traffic import Sent, Traffic, generate
+from cluster.commands.session import CommandError
+from cluster.stages import ModelStage
+from loadtest.traffic import RequestKind, Traffic, generate
 
 _ROOT = Path(__file__).parents[3]
 _README = (_ROOT / "README.md").read_text()
 _QUESTIONS = re.findall(r"```sh\n(winnow plan .*?)\n```\n+```\n(.*?)```", _README, re.DOTALL)
 
-_ENGINES: dict[StageName, Engine] = {
+_ENGINES: dict[ModelStage, Engine] = {
     "embed": Engine(model="Qwen3-Embedding-0.6B", tokens_per_s=1000, measured=True, gpus=0.5),
     "rerank": Engine(model="Qwen3-Reranker-8B", tokens_per_s=1000, measured=False, gpus=2),
 }
@@ -47,7 +47,7 @@ def _plan(*arguments: str) -> str:
 
 
 def test_replicas_are_the_work_and_its_square_root() -> None:
-    made = plan(_load(), _ENGINES, 10)
+    made = plan_capacity(_load(), _ENGINES, 10)
     embed, rerank = made.stages
     assert (embed.tokens_per_s, embed.replicas) == (80, 1)
     assert (rerank.tokens_per_s, rerank.replicas) == (4000, 6)
@@ -60,23 +60,23 @@ def test_more_of_anything_never_needs_fewer(
     rate: float, candidates: int, document_tokens: float, more: float
 ) -> None:
     load = _load(searches_per_s=rate, candidates=candidates, document_tokens=document_tokens)
-    gpus = plan(load, _ENGINES, 1).gpus
+    gpus = plan_capacity(load, _ENGINES, 1).gpus
     for field in ("searches_per_s", "document_tokens"):
         larger = load.model_copy(update={field: getattr(load, field) * more})
-        assert plan(larger, _ENGINES, 1).gpus >= gpus
-    assert all(one.saved > 0 for one in plan(load, _ENGINES, 1).advice)
+        assert plan_capacity(larger, _ENGINES, 1).gpus >= gpus
+    assert all(one.saved > 0 for one in plan_capacity(load, _ENGINES, 1).advice)
 
 
 def test_the_change_that_saves_most_comes_first() -> None:
-    advice = plan(_load(), _ENGINES, 10).advice
+    advice = plan_capacity(_load(), _ENGINES, 10).advice
     assert advice[0].change == "a model of 0.6B to rerank"
     assert [one.saved for one in advice] == sorted((one.saved for one in advice), reverse=True)
 
 
 def test_an_objective_below_two_searches_time_is_not_to_be_held() -> None:
-    """A search takes 1 s of an idle reranker, and 20 ms of an embedder."""
-    assert plan(_load(), _ENGINES, 2.05).feasible
-    assert not plan(_load(), _ENGINES, 2.03).feasible
+    """A search takes 1 s of an idle reranker, 20 ms of an idle embedder, and may wait as long."""
+    assert plan_capacity(_load(), _ENGINES, 2.05).feasible
+    assert not plan_capacity(_load(), _ENGINES, 2.03).feasible
 
 
 def test_assumed_speed_is_of_the_parameters_in_the_name() -> None:
@@ -86,7 +86,10 @@ def test_assumed_speed_is_of_the_parameters_in_the_name() -> None:
 
 
 def test_a_trace_is_planned_by_its_busiest_minute(tmp_path: Path) -> None:
-    mix = (Sent(route="search", share=9, items=20), Sent(route="embed", share=1, items=30))
+    mix = (
+        RequestKind(route="search", share=9, items=20),
+        RequestKind(route="embed", share=1, items=30),
+    )
     traffic = Traffic(duration_s=300, requests_per_s=20, day_s=300, swing=0.9, mix=mix)
     trace = generate(traffic, 1)
     trace.write(tmp_path / "trace.jsonl")

@@ -1,14 +1,14 @@
-"""Profiles: what they name, made into what this machine can run."""
+"""Profiles: their mistakes are named in a line each; `localise` fits them to this machine."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from pydantic import ValidationError
 
 from cluster.local.state import State
-from cluster.profile import application, load_profile, localise, models, profile_names
+from cluster.profile import ProfileError, application, load_profile, localise, models, profile_names
 from deployments.web.schemas import MAX_DEADLINE_MS
 
 
@@ -87,13 +87,79 @@ def test_a_cache_that_is_off_needs_no_directory(tmp_path: Path) -> None:
     assert _localised(profile, tmp_path)["router"]["embed_cache"] == {"max_bytes": 0}
 
 
+def _renamed(section: dict[str, Any], old: str, new: str) -> None:
+    section[new] = section.pop(old)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (
+            lambda app: _renamed(app["args"]["embedder"], "dimensions", "dimension"),
+            [
+                "applications.winnow.args.embedder.dimensions: is missing: add it",
+                "applications.winnow.args.embedder.dimension: no such field;"
+                " did you mean 'dimensions'?",
+            ],
+        ),
+        (
+            lambda app: app["args"]["embedder"].update(dimensions=-3),
+            [
+                "applications.winnow.args.embedder.dimensions:"
+                " input should be greater than 0, not -3"
+            ],
+        ),
+        (
+            lambda app: app["args"]["index"].update(engine="faiss"),
+            [
+                "applications.winnow.args.index.engine:"
+                " input should be 'lancedb' or 'qdrant', not 'faiss'"
+            ],
+        ),
+        (
+            lambda app: app["deployments"][1]["user_config"].update(max_batch_token=1),
+            [
+                "Embedder.user_config.max_batch_token: no such field;"
+                " did you mean 'max_batch_tokens'?"
+            ],
+        ),
+        (
+            lambda app: app["deployments"][0]["user_config"]["plans"].update(free={"weigh": 1}),
+            ["Router.user_config.plans.free.weigh: no such field; did you mean 'weight'?"],
+        ),
+        (lambda app: app.pop("args"), ["applications.winnow.args: is missing: add it"]),
+    ],
+)
+def test_each_mistake_is_a_line_with_the_field_and_what_to_write(
+    spoil: Callable[[dict[str, Any]], None], said: list[str], tmp_path: Path
+) -> None:
+    profile = load_profile("local")
+    spoil(application(profile))
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump(profile))
+    with pytest.raises(ProfileError) as refused:
+        load_profile(str(file))
+    assert str(refused.value).splitlines() == [f"mine.yaml: {line}" for line in said]
+
+
+@pytest.mark.parametrize("text", ["a: [", "- a", "text"])
+def test_a_file_that_is_no_profile_is_refused_in_one_line(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(ProfileError, match=r"mine\.yaml: ") as refused:
+        load_profile(str(file))
+    assert all(
+        line.startswith(("mine.yaml: ", str(file))) for line in str(refused.value).split("\n")
+    )
+
+
 def test_scaling_rules_with_a_misspelt_name_are_refused(tmp_path: Path) -> None:
     profile = load_profile("production")
     stages = profile["applications"][0]["autoscaling_policy"]["policy_kwargs"]["stages"]
     stages["Embedder"]["drain"] = 5
     file = tmp_path / "profile.yaml"
     file.write_text(yaml.safe_dump(profile))
-    with pytest.raises(ValidationError, match="drain"):
+    with pytest.raises(ProfileError, match="drain"):
         load_profile(str(file))
 
 

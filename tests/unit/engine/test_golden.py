@@ -14,7 +14,7 @@ def test_answers_inside_their_bounds_pass() -> None:
 
 
 @pytest.mark.parametrize("answer", [0.5, 1.01, float("nan")])
-def test_an_answer_outside_is_a_drift(answer: float) -> None:
+def test_an_answer_outside_its_bounds_is_a_drift(answer: float) -> None:
     with pytest.raises(GoldenDrift, match="outside"):
         check_golden([_GOLDEN], [answer])
 

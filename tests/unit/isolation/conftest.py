@@ -55,12 +55,14 @@ class Embedder(Idle):
 
     async def compute(self, rows: TokenRows, _: Deadline, __: Origin) -> ModelOutput:
         vectors = np.tile(unit(1, *[0] * (DIMENSIONS - 1)), (len(rows), 1))
-        return ModelOutput.anew(vectors).by(FINGERPRINT)
+        return ModelOutput.uncached(vectors).with_fingerprint(FINGERPRINT)
 
 
 class Reranker(Idle):
     async def compute(self, rows: TokenRows, _: Deadline, __: Origin) -> ModelOutput:
-        return ModelOutput.anew(np.full(len(rows), 0.5, np.float32)).by(FINGERPRINT)
+        return ModelOutput.uncached(np.full(len(rows), 0.5, np.float32)).with_fingerprint(
+            FINGERPRINT
+        )
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ COLLECTION = "/v1/collections/{name}"
 # (method, path): the bodies and queries that an intruder tries.
 ASKED: dict[tuple[str, str], list[dict[str, Any]]] = {
     ("GET", COLLECTION): [{}],
-    ("DELETE", COLLECTION): [{}],
+    ("DELETE", COLLECTION): [{"headers": {"x-confirm-delete": "{name}"}}],
     ("POST", f"{COLLECTION}/documents"): [
         {"json": {"documents": [{"id": "d0", "text": "overwritten"}]}},
         {"json": {"documents": DOCUMENTS}},
@@ -69,6 +69,8 @@ def asked(request: dict[str, Any], path: str, name: str) -> tuple[str, dict[str,
     path = path.replace("{name}", name).replace("{id:path}", "d0")
     if request.get("json", {}).get("collection"):
         request = request | {"json": request["json"] | {"collection": name}}
+    if "headers" in request:
+        request = request | {"headers": {"x-confirm-delete": name}}
     return path, request
 
 
@@ -144,7 +146,9 @@ async def test_a_collection_of_the_same_name_is_another_one(
         "POST", f"{path}/documents/delete", key=intruder, json={"filter": {"kind": "secret"}}
     )
     assert gone.json() == {"deleted": 1}
-    assert (await whole.send("DELETE", path, key=intruder)).status_code == 204
+    confirmation = {"x-confirm-delete": VICTIMS}
+    dropped = await whole.send("DELETE", path, key=intruder, headers=confirmation)
+    assert dropped.status_code == 204
 
 
 async def test_lists_and_usage_are_the_callers_own(

@@ -1,4 +1,4 @@
-"""The chaos runner's figures of a fault."""
+"""The chaos runner's figures of one fault."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Traffic: the same for a seed, of the rate and mix that was asked for, and through a file."""
+"""Traffic: reproducible, of the requested rate and mix, and the same after a round trip."""
 
 from pathlib import Path
 
@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from loadtest.traffic import Lengths, Sent, Surge, Tenant, Traffic, generate, read_trace
+from loadtest.traffic import Lengths, RequestKind, Surge, Tenant, Traffic, generate, read_trace
 
 _MIX = (
-    Sent(route="search", share=3, items=20, item=Lengths(median=100)),
-    Sent(route="ingest", share=1, items=50, item=Lengths(median=300, highest=400)),
+    RequestKind(route="search", share=3, items=20, item=Lengths(median=100)),
+    RequestKind(route="ingest", share=1, items=50, item=Lengths(median=300, highest=400)),
 )
 
 

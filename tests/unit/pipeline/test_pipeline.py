@@ -21,7 +21,7 @@ from deployments.request.origin import Origin
 from deployments.request.timings import Timings
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
-from deployments.stores.base import Hit, Namespace, Record, Search
+from deployments.stores.base import Hit, IndexSearch, Namespace, Record
 from deployments.text.prompts import Cut
 
 NS = Namespace("acme", "notes")
@@ -80,7 +80,7 @@ class Stage:
         self.deadlines.append(deadline)
         if self.failure:
             raise self.failure
-        return ModelOutput.anew(rows.lengths.astype(np.float32)).by("model")
+        return ModelOutput.uncached(rows.lengths.astype(np.float32)).with_fingerprint("model")
 
 
 class Shelf:
@@ -88,7 +88,7 @@ class Shelf:
     was foreseen then."""
 
     def __init__(self, arrivals: Arrivals) -> None:
-        self.asked: list[Search] = []
+        self.asked: list[IndexSearch] = []
         self.foreseen: list[float] = []
         self.failure: Exception | None = None
         self.full = False
@@ -98,7 +98,7 @@ class Shelf:
         if self.full:
             raise Overloaded("full")
 
-    async def search(self, search: Search, deadline: Deadline, origin: Origin) -> list[Hit]:  # noqa: ARG002
+    async def search(self, search: IndexSearch, deadline: Deadline, origin: Origin) -> list[Hit]:  # noqa: ARG002
         self.asked.append(search)
         self.foreseen.append(self._arrivals.to_stats()["rerank_interactive_tokens_per_s"])
         if self.failure:

@@ -73,5 +73,5 @@ def test_what_was_there_before_the_machine_started_is_gone(
     cache.close()
     boot = tmp_path / "boot_id"
     boot.write_text("another\n")
-    monkeypatch.setattr("deployments.pipeline.vector_cache._BOOT_ID", boot)
+    monkeypatch.setattr("deployments.stores.node_file._BOOT_ID", boot)
     assert VectorCache(tmp_path / "cache", _MIB).get([_key(1)]) == [None]

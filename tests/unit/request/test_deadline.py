@@ -1,4 +1,4 @@
-"""What is in time, what is not, and whose timeout it was."""
+"""Deadlines: late work is given up, and its own timeouts stay its own."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ async def test_work_that_takes_longer_is_given_up() -> None:
         await within(Deadline.after(0.01, time.monotonic), asyncio.sleep(10))
 
 
-async def test_a_timeout_of_the_works_own_is_not_the_deadlines() -> None:
+async def test_a_timeout_inside_the_work_is_not_the_deadlines() -> None:
     async def fails() -> None:
         raise TimeoutError("of a store")
 

@@ -1,4 +1,4 @@
-"""Packed rows come apart as they went in."""
+"""Packed rows: packing, slicing and joining lose nothing."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""The stores under test: each adapter opened the way a replica opens it, by one name."""
+"""The stores under test: every adapter, opened as a replica opens it."""
 
 import os
 import uuid
@@ -33,7 +33,7 @@ def _open(engine: str, directory: Path) -> VectorStore:
 
 @pytest.fixture
 def ns() -> Namespace:
-    """A namespace no other test has: a server keeps its collections between tests."""
+    """A namespace of this test alone: a server keeps its collections between tests."""
     return Namespace(f"T-{uuid.uuid4().hex}", "docs")
 
 

@@ -1,4 +1,4 @@
-"""What every vector store must do, run over each adapter."""
+"""Conformance of every adapter to the VectorStore protocol."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from deployments.errors import FingerprintMismatch, InvalidRequest, NotFound
-from deployments.stores.base import Collection, Compare, Namespace, Query, Record, VectorStore
+from deployments.stores.base import Collection, Compare, Namespace, Record, VectorQuery, VectorStore
 from deployments.stores.records import PAGE_BYTES, SCAN_RECORDS, size_of
 from tests.unit.stores.made import DIMENSIONS, FINGERPRINT, count, record, records, unit
 
@@ -49,7 +49,7 @@ async def test_concurrent_ensures_create_one(store: VectorStore, ns: Namespace) 
         lambda store, ns: store.delete(ns, ids=["d0"]),
         lambda store, ns: store.delete(ns, where=Compare("at", "eq", 1)),
         lambda store, ns: store.get(ns, ["d0"]),
-        lambda store, ns: store.search([Query(ns, EAST, 1)]),
+        lambda store, ns: store.search([VectorQuery(ns, EAST, 1)]),
         lambda store, ns: store.scan(ns, None, 10),
         lambda store, ns: store.drop(ns),
     ],
@@ -68,10 +68,10 @@ async def test_a_missing_collection_is_not_found(
         await call(store, ns)
 
 
-async def test_tokens_come_back_from_a_search_alone(store: VectorStore, ns: Namespace) -> None:
+async def test_only_a_search_returns_tokens(store: VectorStore, ns: Namespace) -> None:
     await store.ensure(ns, DIMENSIONS, FINGERPRINT)
     await store.upsert(ns, [replace(record("with"), tokens=b"\x00\xff"), record("without", turn=1)])
-    [hits] = await store.search([Query(ns, EAST, 2)])
+    [hits] = await store.search([VectorQuery(ns, EAST, 2)])
     assert [hit.record.tokens for hit in hits] == [b"\x00\xff", None]
     assert [one and one.tokens for one in await store.get(ns, ["with"])] == [None]
 
@@ -86,7 +86,7 @@ async def test_collections_are_those_of_the_tenant(filled: VectorStore, ns: Name
     assert await filled.collections("nobody") == []
 
 
-async def test_get_keeps_the_order_and_marks_the_missing(
+async def test_get_keeps_the_order_and_returns_none_for_the_missing(
     filled: VectorStore, ns: Namespace
 ) -> None:
     found = await filled.get(ns, ["d3", "absent", "d1", "d3"])
@@ -104,7 +104,7 @@ async def test_upsert_is_idempotent_and_replaces_whole(filled: VectorStore, ns: 
     assert changed == Record("d1", "new", {"only": True})
 
 
-async def test_of_one_id_twice_in_a_call_the_last_wins(filled: VectorStore, ns: Namespace) -> None:
+async def test_the_last_of_two_records_with_one_id_wins(filled: VectorStore, ns: Namespace) -> None:
     await filled.upsert(ns, [record("x", text="1"), record("y"), record("x", text="2")])
     [kept] = await filled.get(ns, ["x"])
     assert kept is not None
@@ -135,19 +135,19 @@ async def test_a_bad_vector_is_refused_and_spoils_nothing(
     assert isinstance(results[1], InvalidRequest)
     if vector is not None:
         with pytest.raises(InvalidRequest):
-            await filled.search([Query(ns, vector, 1)])
+            await filled.search([VectorQuery(ns, vector, 1)])
     assert await count(filled, ns) == 11
 
 
 async def test_search_is_ordered_by_cosine(filled: VectorStore, ns: Namespace) -> None:
-    [hits] = await filled.search([Query(ns, EAST * 3, 4)])
+    [hits] = await filled.search([VectorQuery(ns, EAST * 3, 4)])
     assert [hit.record.id for hit in hits] == ["d0", "d1", "d2", "d3"]
     for hit, expected in zip(hits, records(4), strict=True):
         assert expected.vector is not None
         assert hit.score == pytest.approx(float(EAST @ expected.vector), abs=1e-5)
         assert -1 <= hit.score <= 1
         assert hit.record == replace(expected, vector=None)
-    [opposite] = await filled.search([Query(ns, -EAST, 10)])
+    [opposite] = await filled.search([VectorQuery(ns, -EAST, 10)])
     assert opposite[-1].score == pytest.approx(-1, abs=1e-5)
 
 
@@ -158,13 +158,13 @@ async def test_search_answers_each_query_of_a_mixed_batch(
     await filled.ensure(wide, 8, "fp2")
     await filled.upsert(wide, [Record("w", "", {}, unit(*range(1, 9)))])
     queries = [
-        Query(ns, EAST, 2),
-        Query(other, EAST, 2),
-        Query(wide, unit(*range(1, 9)), 5),
-        Query(ns, -EAST, 2),
-        Query(ns, EAST, 2, where=Compare("at", "eq", 1)),
-        Query(ns, EAST, 2, where=Compare("at", "eq", True)),
-        Query(ns, EAST, 100),
+        VectorQuery(ns, EAST, 2),
+        VectorQuery(other, EAST, 2),
+        VectorQuery(wide, unit(*range(1, 9)), 5),
+        VectorQuery(ns, -EAST, 2),
+        VectorQuery(ns, EAST, 2, where=Compare("at", "eq", 1)),
+        VectorQuery(ns, EAST, 2, where=Compare("at", "eq", True)),
+        VectorQuery(ns, EAST, 100),
     ]
     answers = await filled.search(queries)
     assert [[hit.record.id for hit in hits] for hits in (answers[0], answers[3])] == [
@@ -181,19 +181,19 @@ async def test_search_answers_each_query_of_a_mixed_batch(
 
 async def test_search_of_an_empty_collection(store: VectorStore, ns: Namespace) -> None:
     await store.ensure(ns, DIMENSIONS, FINGERPRINT)
-    assert await store.search([Query(ns, EAST, 5), Query(ns, -EAST, 5)]) == [[], []]
+    assert await store.search([VectorQuery(ns, EAST, 5), VectorQuery(ns, -EAST, 5)]) == [[], []]
     assert (await store.scan(ns, None, 5)).records == []
     assert await store.delete(ns, ids=["d0"]) == 0
 
 
 async def test_k_and_limit_must_be_positive(filled: VectorStore, ns: Namespace) -> None:
     with pytest.raises(InvalidRequest):
-        await filled.search([Query(ns, EAST, 0)])
+        await filled.search([VectorQuery(ns, EAST, 0)])
     with pytest.raises(InvalidRequest):
         await filled.scan(ns, None, 0)
 
 
-async def test_delete_says_how_many_went(
+async def test_delete_returns_the_number_of_deleted_records(
     filled: VectorStore, ns: Namespace, other: Namespace
 ) -> None:
     assert await filled.delete(ns, ids=["d1", "d2", "absent", "d1", "d11"]) == 2
@@ -222,7 +222,7 @@ async def test_scan_covers_all_exactly_once(filled: VectorStore, ns: Namespace, 
 
 
 async def test_a_page_of_large_records_ends_early(filled: VectorStore, ns: Namespace) -> None:
-    """At what fills it, not at what is read at once; and no record is lost by that."""
+    """A page ends at PAGE_BYTES, not at the records read at a time, and no record is lost."""
     large = "é" * (PAGE_BYTES // 10)
     await filled.upsert(ns, [record(f"l{at}", text=large) for at in range(12)])
     seen: list[str] = []
@@ -247,7 +247,7 @@ async def test_a_page_may_have_more_than_is_read_at_once(store: VectorStore, ns:
     assert rest.cursor is None
 
 
-async def test_drop_takes_one_tenants_documents(
+async def test_drop_deletes_only_one_tenants_documents(
     filled: VectorStore, ns: Namespace, other: Namespace
 ) -> None:
     await filled.drop(ns)
@@ -259,21 +259,21 @@ async def test_drop_takes_one_tenants_documents(
     assert await ids_of(filled, ns) == ["n"]
 
 
-async def test_a_collection_made_anew_is_empty(filled: VectorStore, ns: Namespace) -> None:
+async def test_a_collection_created_again_is_empty(filled: VectorStore, ns: Namespace) -> None:
     await filled.drop(ns)
     await filled.ensure(ns, DIMENSIONS, FINGERPRINT)
     assert await count(filled, ns) == 0
     assert await filled.get(ns, ["d0"]) == [None]
 
 
-async def test_a_drop_beside_writes_leaves_nothing(filled: VectorStore, ns: Namespace) -> None:
+async def test_a_drop_during_writes_leaves_nothing(filled: VectorStore, ns: Namespace) -> None:
     writes = [filled.upsert(ns, records(5)) for _ in range(5)]
     await asyncio.gather(*writes[:2], filled.drop(ns), *writes[2:], return_exceptions=True)
     with pytest.raises(NotFound):
         await count(filled, ns)
 
 
-async def test_metadata_comes_back_as_it_went_in(filled: VectorStore, ns: Namespace) -> None:
+async def test_metadata_round_trips(filled: VectorStore, ns: Namespace) -> None:
     metadata = {"i": 2**60, "f": 1.0, "n": None, "b": False, "l": ["b", "a"], "s": "", "e": []}
     await filled.upsert(ns, [record("m", metadata=metadata)])
     [found] = await filled.get(ns, ["m"])

@@ -1,4 +1,4 @@
-"""Filters as clients write them, to the typed tree; what is not understood is named."""
+"""The filter parser: the tree it returns, and the message of a refusal."""
 
 from typing import Any
 
@@ -52,7 +52,7 @@ def test_parses(raw: dict[str, Any], parsed: Filter) -> None:
         ({"a": [1]}, "compares with a string"),
     ],
 )
-def test_refuses_and_says_why(raw: dict[str, Any], said: str) -> None:
+def test_refusals_name_the_reason(raw: dict[str, Any], said: str) -> None:
     with pytest.raises(InvalidRequest, match=said):
         parse_filter(raw)
 

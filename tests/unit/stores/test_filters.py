@@ -1,4 +1,4 @@
-"""Filters: the reference itself, and every adapter against it."""
+"""Filters: the reference, and every adapter compared with it."""
 
 import uuid
 
@@ -15,8 +15,8 @@ from deployments.stores.base import (
     Namespace,
     Not,
     Or,
-    Query,
     Scalar,
+    VectorQuery,
     VectorStore,
 )
 from deployments.stores.filters import (
@@ -38,7 +38,7 @@ bounds = st.one_of(
     st.sampled_from(NUMBERS),
     st.text(st.sampled_from("ab\x1eé"), max_size=8),
 )
-# Enough fields to fill what an adapter holds ready for ranges, and to spill out of it.
+# More fields than an adapter has lanes for ranges, so that some overflow.
 fields = st.sampled_from([*FIELDS, *(f"f{at}" for at in range(10))])
 documents = st.lists(
     st.dictionaries(
@@ -82,7 +82,7 @@ async def test_an_adapter_filters_as_the_reference_does(
     ns = Namespace("t", uuid.uuid4().hex)
     await store.ensure(ns, DIMENSIONS, FINGERPRINT)
     await store.upsert(ns, [record(f"d{at}", metadata=m) for at, m in enumerate(metadatas)])
-    answers = await store.search([Query(ns, unit(1, 0, 0, 0), 20, where) for where in wheres])
+    answers = await store.search([VectorQuery(ns, unit(1, 0, 0, 0), 20, where) for where in wheres])
     for where, hits in zip(wheres, answers, strict=True):
         expected = {f"d{at}" for at, m in enumerate(metadatas) if matches(where, m)}
         assert {hit.record.id for hit in hits} == expected
@@ -100,7 +100,7 @@ async def test_a_filter_is_applied_before_the_nearest_are_chosen(
         [record(f"d{at}", turn=at, metadata={"day": f"2026-01-{at:02}"}) for at in range(50)],
     )
     where = And((Compare("day", "gt", "2026-01-45"), Compare("day", "lte", "2026-01-48")))
-    [hits] = await store.search([Query(ns, unit(1, 0, 0, 0), 2, where)])
+    [hits] = await store.search([VectorQuery(ns, unit(1, 0, 0, 0), 2, where)])
     assert [hit.record.id for hit in hits] == ["d46", "d47"]
 
 
@@ -158,7 +158,7 @@ def test_a_malformed_filter_is_refused(where: Filter) -> None:
         check_filter(where)
 
 
-def test_filters_at_the_limits_are_taken() -> None:
+def test_filters_at_the_limits_are_accepted() -> None:
     check_filter(None)
     check_filter(nested(MAX_DEPTH))
     check_filter(Compare("x", "in", tuple(range(MAX_VALUES))))
@@ -176,5 +176,5 @@ async def test_filters_at_the_limits_work(store: VectorStore, ns: Namespace) -> 
         Compare("f11", "gte", "b" * 256),
         Compare("f00", "lt", "b" * 255 + "c"),
     ):
-        [hits] = await store.search([Query(ns, unit(1, 0, 0, 0), 1, where)])
+        [hits] = await store.search([VectorQuery(ns, unit(1, 0, 0, 0), 1, where)])
         assert len(hits) == matches(where, {**wide, "x": 999}) == 1

@@ -1,4 +1,4 @@
-"""The Index deployment: what it refuses, what it asks of its store, what it opens."""
+"""The Index deployment: its refusals, its calls to the store, and the store it opens."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -19,7 +19,7 @@ from deployments.errors import (
 from deployments.index import Index, build_store
 from deployments.request.origin import Origin
 from deployments.rows.searches import SearchAnswers
-from deployments.stores.base import Hit, Namespace, Query, Search, SearchAnswer
+from deployments.stores.base import Hit, IndexSearch, Namespace, SearchAnswer, VectorQuery
 from deployments.stores.qdrant.store import QdrantStore
 from tests.unit.stores.made import DIMENSIONS, FINGERPRINT, record, records, unit
 
@@ -27,17 +27,17 @@ NS = Namespace("acme", "docs")
 EAST = unit(1, 0, 0, 0)
 
 
-def search(k: int) -> Search:
-    return Search(Query(NS, EAST, k), FINGERPRINT)
+def search(k: int) -> IndexSearch:
+    return IndexSearch(VectorQuery(NS, EAST, k), FINGERPRINT)
 
 
-async def asked(index: Index, searches: Sequence[Search]) -> tuple[SearchAnswer, ...]:
+async def asked(index: Index, searches: Sequence[IndexSearch]) -> tuple[SearchAnswer, ...]:
     found = await index.search(searches, 30, Origin("acme"))
     assert isinstance(found, SearchAnswers)
     return found.answers
 
 
-async def answered(index: Index, searches: Sequence[Search]) -> list[list[Hit]]:
+async def answered(index: Index, searches: Sequence[IndexSearch]) -> list[list[Hit]]:
     """All were answered with hits."""
     answers = await asked(index, searches)
     hits = [answer for answer in answers if isinstance(answer, list)]
@@ -57,7 +57,7 @@ async def test_vectors_of_another_model_are_refused(index: Index) -> None:
     await index.upsert(NS, records(1), FINGERPRINT)
     with pytest.raises(FingerprintMismatch):
         await index.upsert(NS, records(1), "another")
-    [refusal] = await asked(index, [Search(Query(NS, EAST, 1), "another")])
+    [refusal] = await asked(index, [IndexSearch(VectorQuery(NS, EAST, 1), "another")])
     assert isinstance(refusal, FingerprintMismatch)
     await index.drop(NS)
     with pytest.raises(NotFound):
@@ -78,7 +78,7 @@ async def test_documents_too_large_for_one_answer_are_refused(index: Index) -> N
     assert len((await index.scan(NS, None, 5)).records) == 2
 
 
-async def test_what_has_no_room_beside_others_is_to_be_asked_alone(index: Index) -> None:
+async def test_an_answer_too_large_for_the_batch_must_be_asked_for_alone(index: Index) -> None:
     large = "x" * (10 * 1024 * 1024)
     await index.upsert(NS, [record(f"d{at}", text=large) for at in range(4)], FINGERPRINT)
     first, second, third = await asked(index, [search(3), search(2), search(1)])
@@ -87,10 +87,10 @@ async def test_what_has_no_room_beside_others_is_to_be_asked_alone(index: Index)
     assert isinstance(third, list)
 
 
-async def test_a_search_that_fails_leaves_the_others_alone(index: Index) -> None:
+async def test_a_failed_search_does_not_affect_the_others(index: Index) -> None:
     await index.upsert(NS, records(3), FINGERPRINT)
-    wrong = Search(Query(NS, unit(1, 0), 1), FINGERPRINT)
-    missing = Search(Query(Namespace("acme", "none"), EAST, 1), FINGERPRINT)
+    wrong = IndexSearch(VectorQuery(NS, unit(1, 0), 1), FINGERPRINT)
+    missing = IndexSearch(VectorQuery(Namespace("acme", "none"), EAST, 1), FINGERPRINT)
     good, bad, none = await asked(index, [search(2), wrong, missing])
     assert isinstance(good, list)
     assert len(good) == 2
@@ -121,7 +121,7 @@ async def test_searches_of_two_tenants_never_share_a_call_to_the_store(
     calls: list[set[str]] = []
     ask = index._store.search
 
-    async def noted(queries: Sequence[Query]) -> list[list[Hit]]:
+    async def noted(queries: Sequence[VectorQuery]) -> list[list[Hit]]:
         calls.append({query.ns.tenant for query in queries})
         await asyncio.sleep(0.01)
         return await ask(queries)
@@ -132,7 +132,9 @@ async def test_searches_of_two_tenants_never_share_a_call_to_the_store(
         await index.ensure(ns, DIMENSIONS, FINGERPRINT)
     await asyncio.gather(
         *(
-            index.search([Search(Query(ns, EAST, 1), FINGERPRINT)], 30, Origin(ns.tenant))
+            index.search(
+                [IndexSearch(VectorQuery(ns, EAST, 1), FINGERPRINT)], 30, Origin(ns.tenant)
+            )
             for _ in range(10)
             for ns in spaces
         )
@@ -156,7 +158,7 @@ async def test_a_defect_is_told_without_its_details(
 
 
 async def test_a_replica_that_ends_closes_its_store(index: Index) -> None:
-    """As Serve looks for the destructor: on the instance."""
+    """Serve looks for the destructor on the instance."""
     await index.describe(NS)
     assert index._store._open  # type: ignore[attr-defined] # it is LanceDB's
     await index.__del__()
@@ -164,7 +166,7 @@ async def test_a_replica_that_ends_closes_its_store(index: Index) -> None:
     assert not hasattr(Index, "__del__")
 
 
-async def test_a_store_out_of_reach_is_said_by_status_alone(unused_tcp_port: int) -> None:
+async def test_only_status_reports_an_unreachable_store(unused_tcp_port: int) -> None:
     index = Index(IndexConfig(engine="qdrant", url=f"http://127.0.0.1:{unused_tcp_port}"))
     with pytest.raises(StageUnavailable):
         await index.status()
@@ -172,7 +174,9 @@ async def test_a_store_out_of_reach_is_said_by_status_alone(unused_tcp_port: int
     await index.__del__()
 
 
-def test_qdrant_is_told_what_is_configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_qdrant_gets_the_configured_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told: dict[str, Any] = {}
     monkeypatch.setattr(QdrantStore, "__init__", lambda _, url, **rest: told.update(rest, url=url))
     key_file = tmp_path / "key"
@@ -199,7 +203,7 @@ def test_qdrant_is_told_what_is_configured(tmp_path: Path, monkeypatch: pytest.M
         build_store(config)
 
 
-async def test_checks_at_once_ask_qdrant_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_concurrent_checks_share_one_read_of_qdrant(monkeypatch: pytest.MonkeyPatch) -> None:
     store = QdrantStore(":memory:", replication_factor=1)
     await store.ensure(NS, DIMENSIONS, FINGERPRINT)
     store._registry._read.clear()

@@ -1,9 +1,9 @@
-"""No tenant reaches another's documents, and no string is ever more than a string."""
+"""Isolation: no tenant reaches another's documents, and no string is interpreted."""
 
 import pytest
 
 from deployments.errors import InvalidRequest
-from deployments.stores.base import Compare, Namespace, Query, VectorStore
+from deployments.stores.base import Compare, Namespace, VectorQuery, VectorStore
 from tests.unit.stores.made import count, record, unit
 
 HOSTILE = [
@@ -32,13 +32,13 @@ async def test_another_tenants_ids_are_out_of_reach(
     assert theirs is not None
     assert theirs.text == "theirs"
     assert "theirs" not in {r.text for r in (await filled.scan(ns, None, 100)).records}
-    [hits] = await filled.search([Query(ns, EAST, 100)])
+    [hits] = await filled.search([VectorQuery(ns, EAST, 100)])
     assert "theirs" not in {hit.record.text for hit in hits}
     assert await filled.delete(ns, where=Compare("at", "ne", -1)) == 11
     assert (await count(filled, ns), await count(filled, other)) == (0, 12)
 
 
-async def test_hostile_strings_are_only_strings(
+async def test_hostile_strings_are_not_interpreted(
     filled: VectorStore, ns: Namespace, other: Namespace
 ) -> None:
     hostile = [
@@ -55,7 +55,7 @@ async def test_hostile_strings_are_only_strings(
             Compare(text, "gte", text),
             Compare("list", "in", (text,)),
         ):
-            [hits] = await filled.search([Query(ns, EAST, 50, where)])
+            [hits] = await filled.search([VectorQuery(ns, EAST, 50, where)])
             assert [hit.record.id for hit in hits] == [text]
     assert await filled.delete(ns, ids=HOSTILE[:3]) == 3
     assert await filled.delete(ns, where=Compare(HOSTILE[4], "eq", HOSTILE[4])) == 1
@@ -63,13 +63,13 @@ async def test_hostile_strings_are_only_strings(
 
 
 @pytest.mark.parametrize("tenant", ["", ".ab", "a..b", "a/b", "-a", "ä", "a\n", "a" * 64])
-def test_a_tenant_whose_name_could_be_anothers_is_refused(tenant: str) -> None:
+def test_an_ambiguous_tenant_name_is_refused(tenant: str) -> None:
     with pytest.raises(ValueError, match="tenant"):
         Namespace(tenant, "docs")
 
 
 @pytest.mark.parametrize("collection", ["", "b..docs", "a/b", "Docs", "_a", "a\n", "a" * 64])
-def test_a_collection_whose_name_could_be_anothers_is_refused(collection: str) -> None:
+def test_an_ambiguous_collection_name_is_refused(collection: str) -> None:
     with pytest.raises(ValueError, match="collection"):
         Namespace("a", collection)
 

@@ -1,4 +1,4 @@
-"""Keys: shown once, kept as a hash, refused when anything about them is wrong."""
+"""API keys: shown once, stored as a hash, refused if anything about them is wrong."""
 
 import json
 import string
@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from deployments.errors import Unauthorized
 from deployments.tenants.api_keys import (
     ALL_SCOPES,
-    Directory,
     KeyRecord,
     KeyRing,
+    RegistrySnapshot,
     new_key,
     read_keys,
     write_keys,
@@ -25,7 +25,7 @@ KEY, RECORD = new_key("acme")
 
 def ring_of(*records: KeyRecord, now: float = 0.0) -> KeyRing:
     ring = KeyRing(lambda: now)
-    ring.replace(Directory(1, records, {record.tenant: "default" for record in records}))
+    ring.replace(RegistrySnapshot(1, records, {record.tenant: "default" for record in records}))
     return ring
 
 
@@ -36,11 +36,11 @@ def keys_file(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def ring() -> KeyRing:
-    """One that knows KEY."""
+    """A KeyRing with KEY."""
     return ring_of(RECORD)
 
 
-def test_a_key_names_its_tenant() -> None:
+def test_a_key_gives_its_tenant() -> None:
     key, record = new_key("acme")
     other_key, other = new_key("globex")
     ring = ring_of(record, other)
@@ -58,7 +58,7 @@ def test_the_file_is_private_and_holds_no_secret(keys_file: Path) -> None:
 
 
 def test_a_file_of_the_first_version_is_read(keys_file: Path) -> None:
-    """It had no scopes: its key may do everything."""
+    """A key without scopes has all of them."""
     old = RECORD.model_dump(include={"key_id", "tenant", "secret_sha256"})
     keys_file.write_text(json.dumps([old]))
     [record] = read_keys(keys_file)
@@ -72,7 +72,7 @@ def test_a_key_with_another_secret_is_refused() -> None:
         ring_of(record).tenant_of(stolen_id)
 
 
-def test_a_key_opens_until_it_expires() -> None:
+def test_a_key_is_valid_until_it_expires() -> None:
     key, record = new_key("acme", expires=10.0)
     assert ring_of(record, now=9.9).tenant_of(key).id == "acme"
     with pytest.raises(Unauthorized, match="not known"):
@@ -97,12 +97,12 @@ def test_any_text_is_refused_without_a_crash(ring: KeyRing, text: str) -> None:
 
 
 @pytest.mark.parametrize("tenant", ["acme", "A", "a-b_C", "0", "a" * 63])
-def test_a_tenant_may_be_named(tenant: str) -> None:
+def test_valid_tenant_names(tenant: str) -> None:
     assert new_key(tenant)[1].tenant == tenant
 
 
 @pytest.mark.parametrize("tenant", ["", ".ab", "a..b", "a/b", "-a", "_", "ä", "a\n", "a" * 64])
-def test_a_tenant_may_not_be_named(tenant: str) -> None:
+def test_invalid_tenant_names(tenant: str) -> None:
     with pytest.raises(ValidationError):
         new_key(tenant)
 
@@ -121,7 +121,7 @@ def test_a_hash_is_not_logged(keys_file: Path) -> None:
 
 
 @pytest.mark.parametrize("content", BROKEN)
-def test_a_file_that_is_not_whole_is_refused(keys_file: Path, content: bytes | None) -> None:
+def test_a_malformed_file_is_refused(keys_file: Path, content: bytes | None) -> None:
     if content is not None:
         keys_file.write_bytes(content)
     with pytest.raises((OSError, ValueError)):

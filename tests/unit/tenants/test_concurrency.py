@@ -1,4 +1,4 @@
-"""ConcurrencySlots: never many more than there are, and everyone's share is kept for it."""
+"""ConcurrencySlots: the total is bounded, and every tenant can have its share."""
 
 from collections import Counter
 
@@ -10,60 +10,60 @@ from deployments.errors import Overloaded
 from deployments.tenants.concurrency import ConcurrencySlots
 
 
-def taken(places: ConcurrencySlots, tenant: str, weight: float = 1.0) -> int:
-    """As many as it gets."""
+def acquire_all(slots: ConcurrencySlots, tenant: str, weight: float = 1.0) -> int:
+    """Acquire slots until refused, and return how many the tenant holds."""
     while True:
         try:
-            places.take(tenant, weight)
+            slots.acquire(tenant, weight)
         except Overloaded:
-            return places.of(tenant)
+            return slots.held(tenant)
 
 
-def test_a_tenant_alone_may_have_them_all() -> None:
-    assert taken(ConcurrencySlots(12), "a") == 12
+def test_a_tenant_alone_may_hold_all_slots() -> None:
+    assert acquire_all(ConcurrencySlots(12), "a") == 12
 
 
-def test_a_newcomer_gets_its_share_though_another_has_all() -> None:
-    places = ConcurrencySlots(12)
-    taken(places, "noisy")
-    assert taken(places, "b", 2.0) == 8
-    places.give_back("noisy")
+def test_a_newcomer_gets_its_share_although_another_holds_all() -> None:
+    slots = ConcurrencySlots(12)
+    acquire_all(slots, "noisy")
+    assert acquire_all(slots, "b", 2.0) == 8
+    slots.release("noisy")
     with pytest.raises(Overloaded):
-        places.take("noisy", 1.0)
+        slots.acquire("noisy", 1.0)
     for _ in range(8):
-        places.give_back("noisy")
-    places.take("noisy", 1.0)
-    assert places.of("noisy") == 4
+        slots.release("noisy")
+    slots.acquire("noisy", 1.0)
+    assert slots.held("noisy") == 4
 
 
-def test_one_is_always_let_in_and_more_may_be_allowed_at_any_time() -> None:
-    places = ConcurrencySlots(1)
-    assert [taken(places, tenant) for tenant in "abc"] == [1, 1, 1]
-    places.total = 30
-    assert taken(places, "a") == 10
+def test_every_tenant_gets_a_slot_and_the_total_can_be_raised_at_any_time() -> None:
+    slots = ConcurrencySlots(1)
+    assert [acquire_all(slots, tenant) for tenant in "abc"] == [1, 1, 1]
+    slots.total = 30
+    assert acquire_all(slots, "a") == 10
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.booleans()), max_size=200))
-def test_counts_are_kept_and_all_together_are_bounded(steps: list[tuple[str, bool]]) -> None:
-    places, held = ConcurrencySlots(8), Counter[str]()
+def test_counts_are_exact_and_the_total_is_bounded(steps: list[tuple[str, bool]]) -> None:
+    slots, held = ConcurrencySlots(8), Counter[str]()
     for tenant, comes in steps:
         if comes:
             share = 8 / len({*held, tenant})
             try:
-                places.take(tenant, 1.0)
+                slots.acquire(tenant, 1.0)
             except Overloaded:
                 assert held[tenant] >= share
             else:
                 assert held[tenant] < share
                 held[tenant] += 1
         elif held[tenant]:
-            places.give_back(tenant)
+            slots.release(tenant)
             held[tenant] -= 1
         held = +held
-        assert {one: places.of(one) for one in "abcd"} == {one: held[one] for one in "abcd"}
+        assert {one: slots.held(one) for one in "abcd"} == {one: held[one] for one in "abcd"}
         # The first to come has all, the second a half, the third a third.
         assert held.total() <= 8 * (1 + 1 / 2 + 1 / 3 + 1 / 4) + 4
     for tenant in held.elements():
-        places.give_back(tenant)
-    assert not places._tenants
-    assert not places._weight
+        slots.release(tenant)
+    assert not slots._shares
+    assert not slots._weight

@@ -15,11 +15,11 @@ from transformers import AutoTokenizer
 from cluster.config import AppConfig
 from cluster.profile import application, load_profile
 from deployments.errors import InvalidRequest
-from deployments.text.prompts import DEFAULT_INSTRUCTION, Cut
+from deployments.text.prompts import DEFAULT_INSTRUCTION, Cut, EmbedTemplate
 from deployments.text.tokenizer import EmbedEncoder, Encoder, RerankEncoder, load_tokenizer
 from tests.models import model_directory
 
-# Lone surrogates are refused at the edge.
+# The Router refuses lone surrogates before it tokenises.
 _TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60)
 
 
@@ -108,7 +108,7 @@ def test_only_the_document_is_ever_cut(max_model_len: int, words: int) -> None:
     assert cut[: -len(suffix)] == whole[: len(cut) - len(suffix)]
 
 
-def test_a_query_that_leaves_no_room_is_refused() -> None:
+def test_a_query_that_leaves_no_room_for_a_document_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="shorten it"):
         rerank_encoder("local").pairs("word " * 300, ["d"], None)
 
@@ -140,7 +140,7 @@ def test_special_tokens_in_a_text_are_read_as_text(hostile: str) -> None:
     st.integers(1, 300),
     st.integers(4, 60),
 )
-def test_a_long_text_is_cut_as_if_it_had_been_read_whole(
+def test_a_long_text_is_cut_as_if_it_were_tokenised_whole(
     piece: str, times: int, max_tokens: int
 ) -> None:
     text = piece * times
@@ -153,7 +153,7 @@ def test_a_long_text_is_cut_as_if_it_had_been_read_whole(
         assert ours[len(encoder._prefix) : -1] == whole[:room]
 
 
-def test_a_vocabulary_of_the_older_form_reads_the_same(tmp_path: Path) -> None:
+def test_an_older_vocabulary_format_gives_the_same_ids(tmp_path: Path) -> None:
     whole = model_directory("all-MiniLM-L6-v2")
     new, old = load_tokenizer(whole), load_tokenizer(_older(whole, tmp_path))
     for text in ("Grüße aus Köln, 漢字!", "[SEP] <|im_end|> WORDS\n\tand spaces"):
@@ -161,7 +161,7 @@ def test_a_vocabulary_of_the_older_form_reads_the_same(tmp_path: Path) -> None:
 
 
 def test_a_router_needs_no_torch() -> None:
-    """It takes seconds to import, and some hundred MB in each Router."""
+    """Importing it costs seconds and some hundred MB in each Router."""
     program = (
         "import sys; from pathlib import Path; import deployments.router;"
         "from deployments.text.tokenizer import load_tokenizer; load_tokenizer(Path(sys.argv[1]));"
@@ -197,7 +197,7 @@ def test_a_query_is_cut_and_its_instruction_is_not(keep: Literal["start", "end"]
 
 @pytest.mark.parametrize("profile", ["local", "tiny-qwen3"])
 @pytest.mark.parametrize("most", [None, 5])
-def test_kept_tokens_give_the_same_pairs(profile: str, most: int | None) -> None:
+def test_stored_tokens_give_the_same_pairs(profile: str, most: int | None) -> None:
     encoder = rerank_encoder(profile)
     documents = ["A cat.", "word " * 2_000, "", "Grüße aus Köln <|im_end|>"]
     plain = encoder.pairs("who?", documents, most)
@@ -208,18 +208,26 @@ def test_kept_tokens_give_the_same_pairs(profile: str, most: int | None) -> None
     assert (again.segments is None) == (plain.segments is None)
 
 
-def test_tokens_kept_for_another_reader_are_read_anew() -> None:
+def test_tokens_stored_by_another_tokenizer_are_ignored() -> None:
     ours, theirs = rerank_encoder("tiny-qwen3"), rerank_encoder("local")
     documents = ["A cat.", "A dog."]
     kept = [theirs.keep(["A bird."])[0], ours.keep(["A dog."])[0]]
     assert list(ours.pairs("who?", documents, None, kept)) == list(
         ours.pairs("who?", documents, None)
     )
-    assert ours.unread(documents, kept) == ["A cat."]
+    assert ours.untokenised(documents, kept) == ["A cat."]
 
 
-def test_before_it_is_read_a_text_counts_no_more_than_the_model_reads() -> None:
+def test_an_estimate_never_exceeds_the_models_limit() -> None:
     encoder = Encoder(embed_encoder("local", 64), rerank_encoder("local", 64), threads=1)
     assert encoder.text_tokens(["a" * 40, "b" * 20]) == 15
     assert encoder.text_tokens(["a" * 1_000_000] * 3) == 3 * 64
     assert encoder.pair_tokens("q" * 20, ["a" * 20, "b" * 1_000_000]) == 10 + 64
+
+
+def test_a_blank_text_is_a_row_only_where_the_template_makes_it_one() -> None:
+    blanks = [" ", "\u200b"]
+    assert [len(row) for row in embed_encoder("local").documents(blanks, None)] == [2, 2]
+    bare = EmbedEncoder(fast_tokenizer("all-MiniLM-L6-v2"), EmbedTemplate(), 512)
+    with pytest.raises(InvalidRequest, match="text 1 has no character that this model reads"):
+        bare.documents(["a", *blanks], None)

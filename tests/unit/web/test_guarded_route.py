@@ -111,7 +111,7 @@ async def test_a_route_that_takes_longer_than_it_may_is_a_504(
         answer = await service.send("GET", path, params={"deadline_ms": 20})
         assert (answer.status_code, stopped) == (504, number)
         assert answer.json()["error"]["code"] == "deadline_exceeded"
-        assert not service.admission.places.of("tenant")
+        assert not service.admission.slots.held("tenant")
 
 
 async def test_the_time_the_body_takes_counts(service: TestService) -> None:
@@ -140,3 +140,48 @@ async def test_the_earlier_of_query_and_body_holds(
     body = _EMBED if body_ms is None else _EMBED | {"deadline_ms": body_ms}
     assert (await service.post("/v1/embeddings", json=body, params=params)).status_code == 200
     assert seen == [left_s]
+
+
+async def test_no_route_redirects(service: TestService) -> None:
+    for method, path in _routes(service):
+        for other in (f"{path}/", f"{path}//", path.replace("/v1/", "/v1//"), f"/{path}"):
+            answer = await service.send(method.upper(), other)
+            assert not answer.is_redirect, (method, other)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("PUT", "/v1%2Fcollections%2Fbooks"),
+        ("PUT", "/%761/collections/books"),
+        ("DELETE", "/v1/collections%2Fbooks"),
+        ("DELETE", "/v1/collections/books%2Fdocuments%2Fa"),
+        ("DELETE", "/v1/collections/books/documents/a/"),
+        ("DELETE", "/v1/collections/books/documents//a"),
+        ("DELETE", "/v1/collections/books/documents/%ff"),
+        ("DELETE", "/v1/admin/keys%2Fabc"),
+        ("POST", "/v1/admin/keys/abc%2Frotate"),
+        ("PATCH", "/v1/admin/tenants%2Fabc"),
+    ],
+)
+async def test_a_change_answers_only_to_its_exact_path(
+    service: TestService, method: str, path: str
+) -> None:
+    answer = await service.send(method, path)
+    assert answer.status_code == 400
+    assert "is not written as its route" in answer.json()["error"]["message"]
+
+
+async def test_a_deletion_with_a_query_that_it_does_not_have_is_a_400(service: TestService) -> None:
+    answer = await service.send("DELETE", "/v1/collections/books/documents/a?b")
+    assert answer.status_code == 400
+    assert "%3F" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("headers", [{}, {"x-confirm-delete": "other"}])
+async def test_a_collection_is_not_deleted_without_its_name_again(
+    service: TestService, headers: dict[str, str]
+) -> None:
+    answer = await service.send("DELETE", "/v1/collections/books", headers=headers)
+    assert answer.status_code == 400
+    assert "'x-confirm-delete: books'" in answer.json()["error"]["message"]

@@ -9,7 +9,7 @@ from httpx import ASGITransport, AsyncClient
 
 from deployments.request.origin import Origin
 from deployments.tenants.plans import Plans
-from deployments.tenants.rate_limits.limiter import Limiter, Taken
+from deployments.tenants.rate_limits.limiter import Limiter, RateDecision
 from deployments.web.rate_limit_headers import duration
 from tests.unit.service import TestService
 
@@ -104,14 +104,14 @@ async def test_so_many_at_once_and_a_place_is_given_back(
         await inside.acquire()
     refused = await embed(service)
     assert refused.status_code == 429
-    assert "2 requests at once" in refused.json()["error"]["message"]
+    assert "2 concurrent requests" in refused.json()["error"]["message"]
     running[0].cancel()
     await asyncio.gather(running[0], return_exceptions=True)
     leave.set()
     assert (await embed(service)).status_code == 200
     assert (await running[1]).status_code == 200
     assert (await service.post("/v1/embeddings", json={})).status_code == 400
-    assert not service.admission.places.of("tenant")
+    assert not service.admission.slots.held("tenant")
 
 
 async def test_a_router_holds_no_more_than_its_places_and_keeps_everyones_share(
@@ -128,13 +128,13 @@ async def test_a_router_holds_no_more_than_its_places_and_keeps_everyones_share(
 
     monkeypatch.setattr(service.pipeline, "embed_documents", slow)
     running = [asyncio.create_task(embed(service)) for _ in range(4)]
-    while service.admission.places.of("tenant") < 4:
+    while service.admission.slots.held("tenant") < 4:
         await asyncio.sleep(0)
     refused = await embed(service)
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
     assert refused.headers["retry-after"] == "1"
     running += [asyncio.create_task(embed(service, key=other)) for _ in range(2)]
-    while service.admission.places.of("other") < 2:
+    while service.admission.slots.held("other") < 2:
         await asyncio.sleep(0)
     assert (await embed(service, key=other)).status_code == 503
     leave.set()
@@ -166,7 +166,7 @@ class UsedUp:
         self._limiter = limiter
         self._asked = False
 
-    async def take(self, name: str, cost: int, per_min: int) -> Taken:
+    async def take(self, name: str, cost: int, per_min: int) -> RateDecision:
         if not self._asked:
             self._asked = True
             await self._limiter.take(name, per_min, per_min)
@@ -183,6 +183,8 @@ async def test_openais_client_waits_and_comes_again(service: TestService) -> Non
         max_retries=3,
         http_client=AsyncClient(transport=transport),  # type: ignore[arg-type] # a fork of httpx
     )
+    # Last before the call: one request comes back each half second.
+    await service.admission.limiter.take("tenant:requests", 120, 120)
     answer = await client.embeddings.with_raw_response.create(
         model="embedder", input="a", encoding_format="float"
     )

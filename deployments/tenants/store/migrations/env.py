@@ -1,4 +1,4 @@
-"""Runs migrations in the transaction that `database` holds open."""
+"""Alembic's environment: migrations run in the transaction that `database` holds open."""
 
 from alembic import context
 
@@ -7,6 +7,6 @@ from deployments.tenants.store.tables import metadata
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
-    transactional_ddl=False,  # the transaction is the caller's, who has locked the rest out
+    transactional_ddl=False,  # the caller's transaction holds the migration lock
 )
 context.run_migrations()

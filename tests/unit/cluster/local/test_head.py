@@ -1,4 +1,4 @@
-"""The processes and files of a local cluster: none too long to name, none left behind."""
+"""A local cluster's files have short paths, and none of its processes is left behind."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The autoscaler's configuration of a local cluster is one that Ray's own code accepts."""
+"""Ray's own code accepts the autoscaler's configuration of a local cluster."""
 
 from pathlib import Path
 

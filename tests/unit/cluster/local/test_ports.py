@@ -1,4 +1,4 @@
-"""Ports that are promised to a server must still be there when it starts."""
+"""Ports promised to a server are still free when it starts."""
 
 import socket
 from pathlib import Path

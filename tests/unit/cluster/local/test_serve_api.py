@@ -1,4 +1,4 @@
-"""Serve's REST interface is on this machine, whatever proxy the environment names."""
+"""Serve's REST API is asked without a proxy; its errors are told in one line."""
 
 import threading
 from collections.abc import Iterator
@@ -6,7 +6,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from cluster.local.serve_api import DeployRefusedError, ServeApi
+from cluster.local.serve_api import (
+    ApplicationState,
+    DeploymentState,
+    DeployRefusedError,
+    ServeApi,
+    reason,
+)
 
 
 class _Refusing(BaseHTTPRequestHandler):
@@ -18,7 +24,7 @@ class _Refusing(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Silent."""
+        """Print nothing."""
 
 
 @pytest.fixture
@@ -35,3 +41,31 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[ServeApi]:
 def test_a_refused_configuration_is_an_error_with_the_last_line(api: ServeApi) -> None:
     with pytest.raises(DeployRefusedError, match=r"configuration: ValueError: no such deployment$"):
         api.deploy({})
+
+
+_TRACEBACK = """Deploying app 'winnow' failed with exception:
+Traceback (most recent call last):
+  File "a.py", line 1, in <module>
+pydantic_core._pydantic_core.ValidationError: 1 validation error for EngineConfig
+dtype
+  Input should be 'bfloat16' [type=literal_error, input_value='int3', input_type=str]
+    For further information visit https://errors.pydantic.dev/2/v/literal_error
+"""
+
+
+def test_the_reason_is_the_exception_alone_in_one_line() -> None:
+    assert reason(_TRACEBACK) == (
+        "pydantic_core._pydantic_core.ValidationError: 1 validation error for EngineConfig dtype"
+        " Input should be 'bfloat16' [type=literal_error, input_value='int3', input_type=str]"
+    )
+    assert reason("Bad Request\nno such thing\n") == "no such thing"
+    assert reason("") == ""
+
+
+def test_problems_are_those_of_deployments_or_else_of_the_application() -> None:
+    good = DeploymentState("Index", "HEALTHY", "It is well.", {"RUNNING": 1}, 1)
+    bad = DeploymentState("Embedder", "DEPLOY_FAILED", "Error:\nValueError: no model", {}, 1)
+    both = ApplicationState("DEPLOY_FAILED", "Failed to update ['Embedder'].", [good, bad])
+    assert both.problems() == ["Embedder: ValueError: no model"]
+    assert ApplicationState("DEPLOY_FAILED", _TRACEBACK, []).problems() == [reason(_TRACEBACK)]
+    assert ApplicationState("RUNNING", "", [good]).problems() == []

@@ -1,4 +1,4 @@
-"""The models themselves, from the cache that the program uses: made once on a machine."""
+"""The real models, from the user's cache: made once on a machine."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What is unpacked: the files of one directory, and nothing outside of it."""
+"""Archives: only the files of one directory are extracted, and none outside of it."""
 
 import io
 import tarfile

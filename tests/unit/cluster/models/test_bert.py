@@ -1,4 +1,4 @@
-"""The two BERT models, read by plain transformers, give the answers that they must."""
+"""The two BERT models give the expected outputs in transformers."""
 
 from pathlib import Path
 
@@ -104,7 +104,7 @@ def test_a_file_that_is_not_a_bert_is_refused(tmp_path: Path) -> None:
 
 
 def _graph(between: str) -> onnx.GraphProto:
-    """One dense layer of 2 inputs and 3 outputs as dynamic quantisation leaves it."""
+    """A dynamically quantised dense layer of 2 inputs and 3 outputs."""
     dense = "anonymous_{}".format
     weights = [
         helper.make_tensor(dense("quantized"), TensorProto.INT8, [2, 3], [1, 3, 5, 7, 9, 11]),

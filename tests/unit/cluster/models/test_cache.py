@@ -1,4 +1,4 @@
-"""A directory is made whole or not at all, once, whoever asks and whatever is killed."""
+"""A directory is made once, whole or not at all, even if processes compete or are killed."""
 
 import multiprocessing
 import time
@@ -13,7 +13,7 @@ _PARTS = 20
 
 
 class _Interrupted(BaseException):
-    """As KeyboardInterrupt is: no Exception."""
+    """Like KeyboardInterrupt, no Exception."""
 
 
 def _is_made(directory: Path) -> bool:

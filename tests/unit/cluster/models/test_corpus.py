@@ -1,4 +1,4 @@
-"""The corpus is a file of documents as the API takes them."""
+"""The corpus is a file of documents that the API accepts."""
 
 import json
 from pathlib import Path

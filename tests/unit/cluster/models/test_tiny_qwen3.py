@@ -1,4 +1,4 @@
-"""The tiny Qwen3 models are reproducible, and alike enough to the real ones to test with."""
+"""The tiny Qwen3 models are reproducible, and have what the tests need of the real ones."""
 
 import json
 from pathlib import Path

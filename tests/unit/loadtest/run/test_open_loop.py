@@ -1,4 +1,4 @@
-"""The open loop against a server that answers as it is told: nothing that is slow hides."""
+"""The open loop against a server that is slow or fails on demand: no delay stays hidden."""
 
 import asyncio
 import itertools
@@ -15,7 +15,7 @@ _KEYS = {"a": "key-of-a", "b": "key-of-b"}
 
 
 class Server:
-    """What `/{what}` says is what it does."""
+    """A server that does what `/{what}` names."""
 
     def __init__(self) -> None:
         self.keys: list[str] = []

@@ -1,4 +1,4 @@
-"""Requests made from a trace: what the service takes, of as many tokens as the trace says."""
+"""Requests made from a trace: the service accepts them, and they have the trace's tokens."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ from deployments.web.dialects.openai import EmbeddingsRequest
 from deployments.web.schemas import SearchRequest, UpsertRequest
 from loadtest.run.open_loop import Request
 from loadtest.run.requests import Requests, Texts
-from loadtest.traffic import ROUTES, Lengths, Sent, Tenant, Trace, Traffic, generate
+from loadtest.traffic import ROUTES, Lengths, RequestKind, Tenant, Trace, Traffic, generate
 from tests.models import model_directory
 
 _MODELS = {"embed": "all-MiniLM-L6-v2", "rerank": "ms-marco-MiniLM-L-12-v2"}
@@ -28,7 +28,9 @@ _BODIES: dict[str, type[BaseModel]] = {
 @pytest.fixture
 def trace() -> Trace:
     mix = tuple(
-        Sent(route=route, share=1, items=5, item=Lengths(median=30), query=Lengths(median=12))
+        RequestKind(
+            route=route, share=1, items=5, item=Lengths(median=30), query=Lengths(median=12)
+        )
         for route in ROUTES
     )
     tenants = (Tenant(name="a"), Tenant(name="b"))
@@ -85,7 +87,7 @@ def test_no_text_is_sent_twice_in_a_run_nor_by_the_next(trace: Trace) -> None:
 
 
 def test_texts_begin_unlike_one_another() -> None:
-    """Else a prefix cache would answer a part of them."""
+    """A prefix cache would otherwise answer a part of them."""
     texts = Texts(0)
     begins = {tuple(texts.of(40).split()[:3]) for _ in range(50_000)}
     assert len(begins) == 50_000

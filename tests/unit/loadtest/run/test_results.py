@@ -1,4 +1,4 @@
-"""What became of a run, over time and as a summary."""
+"""The outcomes of a run over time, and as a summary."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Scenarios as they are shipped, and what one may say."""
+"""The shipped scenarios are valid, and mistakes in one are refused."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Objectives hold or not, for the requests that they are about; what was not seen does not hold."""
+"""Objectives hold for the requests they are about, and never without a request."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""The simulator: virtual time, one engine's arithmetic, replicas that start, are lost, replaced."""
+"""The simulator: virtual time, service times, and replicas that start, are lost or replaced."""
 
 import asyncio
 import time
@@ -18,11 +18,11 @@ from loadtest.simulate.cell import CellSpec, Outcome, simulate
 from loadtest.simulate.policies import FixedPolicy, Policy, TokenPolicy
 from loadtest.simulate.service_times import Sample, ServiceTimes
 from loadtest.simulate.stage import SimulatedStage, StageSpec
-from loadtest.traffic import Lengths, Sent, Surge, Trace, Traffic, generate
+from loadtest.traffic import Lengths, RequestKind, Surge, Trace, Traffic, generate
 
 # 1,000 tokens/s and nothing for a batch: a request of 10 rows of 10 tokens takes 0.1 s.
 _TIMES = ServiceTimes(source="made up", batch_s=0.0, token_s=1e-3)
-_SENT = Sent(route="embed", share=1, items=10, item=Lengths(median=10, sigma=0))
+_SENT = RequestKind(route="embed", share=1, items=10, item=Lengths(median=10, sigma=0))
 
 
 def _cell(replicas: int = 1, start_up_s: float = 20, **changes: object) -> CellSpec:
@@ -65,7 +65,7 @@ def test_waiting_for_what_never_comes_is_an_error() -> None:
     async def wait() -> None:
         await asyncio.Event().wait()
 
-    with pytest.raises(RuntimeError, match="nothing is going to happen"):
+    with pytest.raises(RuntimeError, match="no timer is set"):
         virtual_time.run(wait())
 
 
@@ -164,7 +164,7 @@ def test_no_fitted_term_is_below_zero() -> None:
 
 @pytest.mark.parametrize("busy_by", ["calls", "tokens"])
 def test_a_replica_is_chosen_by_what_the_stage_counts(busy_by: str) -> None:
-    """One replica has a large call, the other two small ones: which is less busy?"""
+    """One replica has a large call, the other two small ones; the less busy one is chosen."""
 
     async def chosen() -> list[int]:
         clock = asyncio.get_running_loop().time

@@ -1,4 +1,4 @@
-"""The policies that ours is compared with, by hand."""
+"""The policies that Winnow's is compared with, against sizes worked out by hand."""
 
 import numpy as np
 import pytest
@@ -18,18 +18,18 @@ from loadtest.simulate.policies import (
     ForesightPolicy,
     KedaPolicy,
     KedaRule,
+    Observation,
     Policy,
     RayDefaultPolicy,
-    Seen,
 )
 from loadtest.traffic import generate
 
 
 def _follow(policy: Policy, calls: list[int], step_s: float, start: int = 1) -> list[int]:
-    """The size as this many calls are under way; replicas start at once."""
+    """Return the size after each of these numbers of calls; replicas start at once."""
     sizes, size = [], start
     for number, count in enumerate(calls):
-        seen = Seen(number * step_s, None, StageSize(size, size, 1, 50), count)
+        seen = Observation(number * step_s, None, StageSize(size, size, 1, 50), count)
         size = policy.decide(seen)
         sizes.append(size)
     return sizes

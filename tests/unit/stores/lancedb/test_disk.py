@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from deployments.errors import StorageFull
-from deployments.stores.base import Query
+from deployments.stores.base import VectorQuery
 from deployments.stores.lancedb.store import LanceDBStore
 from tests.unit.stores.lancedb.test_durability import NS, all_ids, opened, start_writer
 from tests.unit.stores.made import count, record, unit
@@ -30,7 +30,7 @@ def _mount(*arguments: str) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """4 MiB of memory as a file system."""
+    """A file system of 4 MiB in memory."""
     if os.geteuid():
         pytest.skip("mounting needs root")
     point = tmp_path / "small"
@@ -41,7 +41,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 class Disk:
-    """An ext4 of its own in a file, whose power can be cut."""
+    """An ext4 file system in a file, whose power can be cut."""
 
     def __init__(self, image: Path, point: Path) -> None:
         self._image = image
@@ -83,7 +83,7 @@ async def _fill(store: LanceDBStore, acknowledged: list[str]) -> None:
         acknowledged.append(f"d{at}")
 
 
-async def test_a_full_disk_is_told_and_loses_nothing(small_disk: Path) -> None:
+async def test_a_full_disk_is_reported_and_loses_nothing(small_disk: Path) -> None:
     filler = small_disk / "filler"
     filler.write_bytes(bytes(3 * 2**20))
     store = await opened(small_disk / "index")
@@ -92,9 +92,9 @@ async def test_a_full_disk_is_told_and_loses_nothing(small_disk: Path) -> None:
         await _fill(store, acknowledged)
     assert told.value.status == 507
     assert acknowledged
-    # Reading goes on, and the next write is refused as the first was.
+    # Reads still work, and the next write is refused like the first.
     assert set(acknowledged) <= set(await all_ids(store))
-    assert await store.search([Query(NS, unit(1, 0, 0, 0), 1)])
+    assert await store.search([VectorQuery(NS, unit(1, 0, 0, 0), 1)])
     with pytest.raises(StorageFull):
         await store.upsert(NS, [record("more", text="x" * 200_000)])
     filler.unlink()

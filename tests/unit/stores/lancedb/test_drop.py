@@ -1,4 +1,4 @@
-"""What meets a drop of a LanceDB table half way: it waits, or finds no collection."""
+"""Calls during a drop of a LanceDB table: they wait, or find no collection."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ NS = Namespace("acme", "docs")
 
 
 class HeldStore(LanceDBStore):
-    """Stops in the middle of a drop until let go."""
+    """A store that pauses in the middle of a drop until it is released."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -38,7 +38,7 @@ async def store(tmp_path: Path) -> AsyncIterator[HeldStore]:
     await store.close()
 
 
-async def test_an_upsert_beside_a_drop_is_refused_and_leaves_no_files(
+async def test_an_upsert_during_a_drop_is_refused_and_leaves_no_files(
     store: HeldStore, tmp_path: Path
 ) -> None:
     drop = asyncio.create_task(store.drop(NS))
@@ -55,7 +55,7 @@ async def test_an_upsert_beside_a_drop_is_refused_and_leaves_no_files(
     assert await count(store, NS) == 2
 
 
-async def test_a_drop_whose_caller_gave_up_lets_no_other_change_in(store: HeldStore) -> None:
+async def test_other_changes_wait_for_a_drop_whose_caller_was_cancelled(store: HeldStore) -> None:
     drop = asyncio.create_task(store.drop(NS))
     await store.half_way.wait()
     drop.cancel()

@@ -1,4 +1,4 @@
-"""What an acknowledged write to LanceDB survives, and what is promised about the disk."""
+"""Durability of acknowledged writes to LanceDB, over kills and torn files."""
 
 import asyncio
 import errno
@@ -15,7 +15,7 @@ import pytest
 from lancedb.index import IvfFlat
 
 from deployments.errors import NotFound, StorageFull
-from deployments.stores.base import Namespace, Query
+from deployments.stores.base import Namespace, VectorQuery
 from deployments.stores.lancedb.durability import (
     Barrier,
     SyncFiles,
@@ -53,7 +53,7 @@ def newest_manifest(directory: Path) -> Path:
 
 @dataclass(slots=True)
 class Writer:
-    """A process that writes, and has acknowledged at least one record."""
+    """Start a process that writes, and wait until it has acknowledged a record."""
 
     process: asyncio.subprocess.Process
     read: bytes = b""
@@ -131,7 +131,7 @@ def emptied(_: bytes) -> bytes:
 
 
 def cut_short(content: bytes) -> bytes:
-    """Its last page is not on the disk."""
+    """Cut off the last page of a file."""
     return content[:-8] + bytes(8)
 
 
@@ -179,12 +179,12 @@ async def test_an_index_torn_while_it_was_built_is_set_aside(tmp_path: Path) -> 
     torn.write_bytes(zeroed(torn.read_bytes()))
 
     store = LanceDBStore(tmp_path)
-    assert len((await store.search([Query(NS, unit(1, 0, 0, 0), 400)]))[0]) == 400
+    assert len((await store.search([VectorQuery(NS, unit(1, 0, 0, 0), 400)]))[0]) == 400
     await store.close()
 
 
-async def test_a_torn_file_of_no_version_takes_none_with_it(tmp_path: Path) -> None:
-    """Such as a write leaves that was killed before its commit."""
+async def test_a_torn_file_of_no_version_sets_no_version_aside(tmp_path: Path) -> None:
+    """A write killed before its commit leaves such a file."""
     store = await opened(tmp_path)
     await store.upsert(NS, records(5))
     await store.close()
@@ -197,7 +197,7 @@ async def test_a_torn_file_of_no_version_takes_none_with_it(tmp_path: Path) -> N
     await store.close()
 
 
-async def test_a_collection_torn_at_its_creation_can_be_made(tmp_path: Path) -> None:
+async def test_a_collection_torn_at_its_creation_can_be_created(tmp_path: Path) -> None:
     store = await opened(tmp_path)
     await store.close()
     newest_manifest(tmp_path).write_bytes(b"")
@@ -211,7 +211,7 @@ async def test_a_collection_torn_at_its_creation_can_be_made(tmp_path: Path) -> 
 
 
 class RecordingBarrier:
-    """Says which manifests were there at each call, and fails when told to."""
+    """A barrier that records the manifests at each call, and fails on demand."""
 
     def __init__(self) -> None:
         self.seen: list[int] = []
@@ -232,12 +232,12 @@ async def test_the_barrier_comes_after_the_commit_and_before_the_answer(tmp_path
     await store.delete(NS, ids=["d0"])
     assert barrier.seen == [1, 2, 3]
     await store.drop(NS)
-    # Once with the table renamed out of sight, once with its files gone.
+    # Once after the rename of the table, once after its files are deleted.
     assert barrier.seen == [1, 2, 3, 3, 0]
     await store.close()
 
 
-async def test_a_failed_barrier_is_no_acknowledgement(tmp_path: Path) -> None:
+async def test_a_failed_barrier_fails_the_write(tmp_path: Path) -> None:
     barrier = RecordingBarrier()
     store = await opened(tmp_path, barrier)
     barrier.error = OSError(errno.ENOSPC, "full")
@@ -254,7 +254,7 @@ async def test_a_failed_barrier_is_no_acknowledgement(tmp_path: Path) -> None:
     await store.close()
 
 
-def test_a_full_disk_is_known_from_either_side() -> None:
+def test_a_full_disk_is_recognised_in_errors_of_python_and_rust() -> None:
     assert is_out_of_space(OSError(errno.EDQUOT, "quota"))
     assert is_out_of_space(RuntimeError("lance error: No space left on device (os error 28), a.rs"))
     assert not is_out_of_space(RuntimeError("Not found (os error 2)"))
@@ -269,7 +269,7 @@ async def test_waiting_upserts_share_a_commit(tmp_path: Path) -> None:
     await store.close()
 
 
-async def test_a_caller_that_gives_up_takes_nobody_with_it(tmp_path: Path) -> None:
+async def test_a_cancelled_caller_cancels_no_other(tmp_path: Path) -> None:
     store = await opened(tmp_path)
     tasks = [asyncio.create_task(store.upsert(NS, [record(f"d{at}")])) for at in range(10)]
     await asyncio.sleep(0)
@@ -291,7 +291,7 @@ async def test_each_barrier_works_on_a_live_store(tmp_path: Path, barrier: Barri
     await store.close()
 
 
-async def test_half_a_drop_is_finished_at_the_next_start(tmp_path: Path) -> None:
+async def test_an_interrupted_drop_is_finished_at_the_next_start(tmp_path: Path) -> None:
     store = await opened(tmp_path)
     await store.close()
     table = tmp_path / f"{table_name(NS)}.lance"
@@ -308,7 +308,7 @@ async def test_a_table_removed_by_another_process_is_not_found(tmp_path: Path) -
     await store.upsert(NS, records(3))
     shutil.rmtree(tmp_path / f"{table_name(NS)}.lance")
     with pytest.raises(NotFound):
-        await store.search([Query(NS, unit(1, 0, 0, 0), 1)])
+        await store.search([VectorQuery(NS, unit(1, 0, 0, 0), 1)])
     assert await store.ensure(NS, DIMENSIONS, FINGERPRINT)
     assert await count(store, NS) == 0
     await store.close()

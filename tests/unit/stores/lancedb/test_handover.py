@@ -1,4 +1,4 @@
-"""One store after another on one directory: the next waits for the first, and loses nothing."""
+"""Handover of a directory from one store to the next, which waits and loses nothing."""
 
 import asyncio
 from pathlib import Path
@@ -30,7 +30,7 @@ async def test_the_next_store_waits_for_the_first_and_reads_what_it_wrote(tmp_pa
     await second.close()
 
 
-async def test_a_caller_that_gives_up_leaves_the_turn_to_the_next(tmp_path: Path) -> None:
+async def test_a_cancelled_caller_leaves_the_lock_to_the_next(tmp_path: Path) -> None:
     first, second = LanceDBStore(tmp_path), LanceDBStore(tmp_path)
     await first.ensure(NS, DIMENSIONS, FINGERPRINT)
     with pytest.raises(TimeoutError):
@@ -41,7 +41,7 @@ async def test_a_caller_that_gives_up_leaves_the_turn_to_the_next(tmp_path: Path
     await second.close()
 
 
-async def test_a_store_that_was_closed_stays_closed(tmp_path: Path) -> None:
+async def test_a_closed_store_stays_closed(tmp_path: Path) -> None:
     store = LanceDBStore(tmp_path)
     await store.ensure(NS, DIMENSIONS, FINGERPRINT)
     await store.close()
@@ -49,7 +49,7 @@ async def test_a_store_that_was_closed_stays_closed(tmp_path: Path) -> None:
         await store.upsert(NS, [record("late")])
 
 
-async def test_a_store_that_was_closed_while_it_waited_never_has_the_directory(
+async def test_a_store_closed_while_it_waits_never_gets_the_directory(
     tmp_path: Path,
 ) -> None:
     first, second = LanceDBStore(tmp_path), LanceDBStore(tmp_path)

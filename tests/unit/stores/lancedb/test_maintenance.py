@@ -1,4 +1,4 @@
-"""Maintenance of LanceDB tables, done by the process that really does it."""
+"""Maintenance of LanceDB tables, in the real maintenance process."""
 
 import asyncio
 import os
@@ -12,7 +12,7 @@ import pytest
 from lancedb.index import IvfFlat
 
 from deployments.errors import NotFound
-from deployments.stores.base import Compare, Namespace, Query, Record
+from deployments.stores.base import Compare, Namespace, Record, VectorQuery
 from deployments.stores.lancedb.maintenance import INDEX_FROM_ROWS, prune_age
 from deployments.stores.lancedb.store import LanceDBStore
 from deployments.stores.lancedb.tables import table_name
@@ -35,7 +35,7 @@ def clustered(rows: int) -> list[Record]:
 
 
 async def maintained(directory: Path) -> str:
-    """What the process says that it did."""
+    """Run maintenance in its process, and return what it printed."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -55,14 +55,25 @@ def manifests(directory: Path) -> int:
     return len(list((directory / f"{table_name(NS)}.lance").rglob("*.manifest")))
 
 
+async def test_an_index_of_another_name_does_not_end_maintenance(tmp_path: Path) -> None:
+    store = LanceDBStore(tmp_path)
+    await store.ensure(NS, DIMENSIONS, FINGERPRINT)
+    await store.upsert(NS, clustered(300))
+    await store.close()
+    table = await (await lancedb.connect_async(tmp_path)).open_table(table_name(NS))
+    config = IvfFlat(distance_type="cosine", num_partitions=1)
+    await table.create_index("vector", config=config, name="made_by_hand")
+    assert "not indexed" in await maintained(tmp_path)
+
+
 async def test_a_large_collection_is_indexed_and_answers_the_same(tmp_path: Path) -> None:
     store = LanceDBStore(tmp_path)
     await store.ensure(NS, DIMENSIONS, FINGERPRINT)
     everything = clustered(INDEX_FROM_ROWS + 1_000)
     await store.upsert(NS, everything)
     vectors = [everything[at].vector for at in range(0, 20_000, 400)]
-    nearest = [Query(NS, vector, 10) for vector in vectors if vector is not None]
-    among = [Query(q.ns, q.vector, 10, Compare("hundredth", "eq", True)) for q in nearest]
+    nearest = [VectorQuery(NS, vector, 10) for vector in vectors if vector is not None]
+    among = [VectorQuery(q.ns, q.vector, 10, Compare("hundredth", "eq", True)) for q in nearest]
     before = await store.search([*nearest, *among])
 
     assert "indexed 21000 rows" in (await maintained(tmp_path)).splitlines()
@@ -82,13 +93,13 @@ async def test_a_large_collection_is_indexed_and_answers_the_same(tmp_path: Path
     [first, *_] = everything
     assert first.vector is not None
     await store.upsert(NS, [Record("new", "", {}, first.vector)])
-    [hits] = await store.search([Query(NS, first.vector, 30_000)])
+    [hits] = await store.search([VectorQuery(NS, first.vector, 30_000)])
     assert len(hits) == len(everything) + 1
     assert {hits[0].record.id, hits[1].record.id} == {"d0", "new"}
     await store.close()
 
 
-async def test_a_filter_finds_what_lies_in_far_partitions(tmp_path: Path) -> None:
+async def test_a_filter_finds_records_in_far_partitions(tmp_path: Path) -> None:
     store = LanceDBStore(tmp_path)
     await store.ensure(NS, DIMENSIONS, FINGERPRINT)
     everything = clustered(2_000)
@@ -101,13 +112,13 @@ async def test_a_filter_finds_what_lies_in_far_partitions(tmp_path: Path) -> Non
     await store.close()
 
     store = LanceDBStore(tmp_path)
-    # They all lie together, as far from the query as can be.
-    [hits] = await store.search([Query(NS, -vector, 50, Compare("hundredth", "eq", True))])
+    # All of them are together, as far from the query as possible.
+    [hits] = await store.search([VectorQuery(NS, -vector, 50, Compare("hundredth", "eq", True))])
     assert {hit.record.id for hit in hits} == {f"d{at}" for at in range(0, 2_000, 100)}
     await store.close()
 
 
-async def test_fragments_are_merged_and_few_rows_get_no_index(tmp_path: Path) -> None:
+async def test_fragments_are_merged_and_a_small_table_gets_no_index(tmp_path: Path) -> None:
     store = LanceDBStore(tmp_path)
     await store.ensure(NS, 4, FINGERPRINT)
     for at in range(6):
@@ -117,7 +128,7 @@ async def test_fragments_are_merged_and_few_rows_get_no_index(tmp_path: Path) ->
     await store.close()
 
 
-async def test_commits_bring_maintenance_and_it_loses_no_writes(tmp_path: Path) -> None:
+async def test_commits_start_maintenance_which_loses_no_writes(tmp_path: Path) -> None:
     store = LanceDBStore(tmp_path, commits_between_maintenance=5)
     await store.ensure(NS, 4, FINGERPRINT)
     table = tmp_path / f"{table_name(NS)}.lance"
@@ -153,7 +164,7 @@ async def test_a_drop_ends_maintenance_first(tmp_path: Path) -> None:
 def test_a_version_stays_for_ten_minutes_after_its_successor() -> None:
     now = datetime(2026, 1, 1, 12)
     an_hour, a_day = timedelta(hours=1), timedelta(days=1)
-    # The version of an hour ago was current until now: it may not go, that of yesterday may.
+    # The version of an hour ago was current until now and is kept; that of yesterday is not.
     age = prune_age([now - a_day, now - an_hour, now], now)
     assert an_hour < age < a_day
     assert timedelta(minutes=10) < prune_age([now], now) < an_hour

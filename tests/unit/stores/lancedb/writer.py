@@ -15,7 +15,7 @@ _BATCH = 5
 
 
 async def write(store: LanceDBStore, ns: Namespace, first: int) -> None:
-    """Every record is written twice, so that replacing one is killed too."""
+    """Write every record twice, so that replacements are killed too."""
     for start in range(first, first + 1_000_000, _WRITERS * _BATCH):
         batch = [record(f"d{at}") for at in range(start, start + _BATCH)]
         await store.upsert(ns, batch)

@@ -1,4 +1,4 @@
-"""What only the Qdrant adapter has to say: the server's absence, and its wire format."""
+"""The Qdrant adapter alone: an unreachable server, and the wire format."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from qdrant_client import models
 from qdrant_client.conversions.conversion import GrpcToRest, RestToGrpc
 
 from deployments.errors import StageUnavailable
-from deployments.stores.base import And, Compare, Filter, Namespace, Not, Or, Query
+from deployments.stores.base import And, Compare, Filter, Namespace, Not, Or, VectorQuery
 from deployments.stores.qdrant.filters import to_filter
 from deployments.stores.qdrant.markers import Marker
 from deployments.stores.qdrant.store import QdrantStore
@@ -24,7 +24,7 @@ async def test_a_server_out_of_reach_is_unavailable(
     for call in (
         store.ensure(ns, 4, "fp"),
         store.upsert(ns, records(1)),
-        store.search([Query(ns, unit(1, 0, 0, 0), 1)]),
+        store.search([VectorQuery(ns, unit(1, 0, 0, 0), 1)]),
         store.health(),
     ):
         with pytest.raises(StageUnavailable):
@@ -48,7 +48,7 @@ def test_a_filter_survives_the_wire(where: Filter) -> None:
 
 
 def without_empty(tree: Any) -> Any:
-    """The wire has no difference between no conditions and an empty list of them."""
+    """Drop empty lists: the wire format does not tell them from missing ones."""
     if isinstance(tree, dict):
         pruned = {key: without_empty(value) for key, value in tree.items()}
         return {key: value for key, value in pruned.items() if value is not None and value != []}

@@ -1,4 +1,4 @@
-"""Both backings of rates answer alike; each is shared as it should be, and outlived."""
+"""All rate-limit backends decide alike; files and Redis are shared, and outlive their users."""
 
 import asyncio
 import multiprocessing
@@ -8,29 +8,29 @@ from pathlib import Path
 import pytest
 
 from deployments.tenants.rate_limits.limiter import FallbackLimiter, Limiter
-from deployments.tenants.rate_limits.local import EmbeddedLimiter
-from deployments.tenants.rate_limits.redis import SharedLimiter
+from deployments.tenants.rate_limits.local import FileLimiter, MemoryLimiter
+from deployments.tenants.rate_limits.redis import RedisLimiter
 from tests.redis import RedisServer, redis_server
 
 __all__ = ["redis_server"]
 
-# So few a minute that none comes back while a test runs.
+# So few a minute that none comes back during a test.
 PER_MIN = 10
-# For a machine that is busy with other things.
-_PATIENCE_S = 20.0
+# Enough for a busy machine.
+_TIMEOUT_S = 20.0
 
 
 @pytest.fixture(params=["memory", "file", "redis"])
 async def limiter(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Limiter]:
     if request.param == "memory":
-        yield EmbeddedLimiter.in_memory()
+        yield MemoryLimiter()
     elif request.param == "file":
-        yield EmbeddedLimiter.in_file(tmp_path / "rates")
+        yield FileLimiter(tmp_path / "rates")
     else:
-        yield SharedLimiter(request.getfixturevalue("redis_server").url, _PATIENCE_S)
+        yield RedisLimiter(request.getfixturevalue("redis_server").url, _TIMEOUT_S)
 
 
-async def test_a_minutes_worth_may_come_at_once_and_no_more(limiter: Limiter) -> None:
+async def test_a_burst_may_be_a_minutes_worth_and_no_more(limiter: Limiter) -> None:
     seen = [await limiter.take("acme", 1, PER_MIN) for _ in range(PER_MIN + 1)]
     assert [one.granted for one in seen] == [True] * PER_MIN + [False]
     assert [one.remaining for one in seen[:PER_MIN]] == list(range(PER_MIN))[::-1]
@@ -46,7 +46,7 @@ async def test_a_cost_is_granted_whole_or_not_at_all(limiter: Limiter) -> None:
     assert (await limiter.take("acme", 3, PER_MIN)).granted
 
 
-async def test_a_cost_of_nothing_only_looks(limiter: Limiter) -> None:
+async def test_a_cost_of_zero_only_reads(limiter: Limiter) -> None:
     assert (await limiter.take("acme", 0, PER_MIN)).remaining == PER_MIN
     await limiter.take("acme", PER_MIN, PER_MIN)
     looked = await limiter.take("acme", 0, PER_MIN)
@@ -58,7 +58,7 @@ async def test_names_do_not_share(limiter: Limiter) -> None:
     assert (await limiter.take("globex", PER_MIN, PER_MIN)).granted
 
 
-async def test_what_was_taken_comes_back(limiter: Limiter) -> None:
+async def test_the_allowance_comes_back(limiter: Limiter) -> None:
     per_min = 1_200  # 20 a second
     await limiter.take("acme", per_min, per_min)
     refused = await limiter.take("acme", 2, per_min)
@@ -68,7 +68,7 @@ async def test_what_was_taken_comes_back(limiter: Limiter) -> None:
 
 
 def _take_all(directory: Path) -> None:
-    limiter = EmbeddedLimiter.in_file(directory)
+    limiter = FileLimiter(directory)
     assert asyncio.run(limiter.take("acme", PER_MIN, PER_MIN)).granted
 
 
@@ -77,14 +77,14 @@ async def test_the_file_is_shared_by_processes_and_outlives_them(tmp_path: Path)
     process.start()
     process.join(60)
     assert process.exitcode == 0
-    limiter = EmbeddedLimiter.in_file(tmp_path)
+    limiter = FileLimiter(tmp_path)
     assert not (await limiter.take("acme", 1, PER_MIN)).granted
 
 
 async def test_redis_is_shared(redis_server: RedisServer) -> None:
     one, other = (
-        SharedLimiter(redis_server.url, _PATIENCE_S),
-        SharedLimiter(redis_server.url, _PATIENCE_S),
+        RedisLimiter(redis_server.url, _TIMEOUT_S),
+        RedisLimiter(redis_server.url, _TIMEOUT_S),
     )
     granted = await asyncio.gather(
         *(limiter.take("acme", 1, PER_MIN) for limiter in (one, other) for _ in range(PER_MIN))
@@ -93,12 +93,12 @@ async def test_redis_is_shared(redis_server: RedisServer) -> None:
 
 
 async def test_many_at_once_wait_for_a_connection(redis_server: RedisServer) -> None:
-    limiter = SharedLimiter(redis_server.url, _PATIENCE_S)
+    limiter = RedisLimiter(redis_server.url, _TIMEOUT_S)
     taken = await asyncio.gather(*(limiter.take("acme", 1, 100_000) for _ in range(100)))
     assert all(one.granted for one in taken)
 
 
-async def test_without_redis_each_router_keeps_its_share_and_says_so(
+async def test_without_redis_each_router_enforces_its_share_and_logs_it(
     redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     now, failures = [0.0], [0]
@@ -106,13 +106,13 @@ async def test_without_redis_each_router_keeps_its_share_and_says_so(
     def failed() -> None:
         failures[0] += 1
 
-    limiter = fallback(SharedLimiter(redis_server.url, _PATIENCE_S), failed, now)
+    limiter = fallback(RedisLimiter(redis_server.url, _TIMEOUT_S), failed, now)
     assert (await limiter.take("acme", 1, PER_MIN)).granted
     redis_server.stop()
     seen = [await limiter.take("acme", 1, PER_MIN) for _ in range(PER_MIN)]
     assert sum(one.granted for one in seen) == PER_MIN // 2
     assert {one.limit for one in seen} == {PER_MIN}
-    # More than the share, and within the limit: let in once, not refused for ever.
+    # Above the share but within the limit: granted once, not refused for ever.
     assert (await limiter.take("globex", PER_MIN, PER_MIN)).granted
     assert failures[0] == PER_MIN + 1
     now[0] = 30.0
@@ -126,5 +126,5 @@ async def test_without_redis_each_router_keeps_its_share_and_says_so(
 
 
 def fallback(first: Limiter, failed: Callable[[], None], now: list[float]) -> FallbackLimiter:
-    """One of two replicas."""
-    return FallbackLimiter(first, EmbeddedLimiter.in_memory(), lambda: 2, failed, lambda: now[0])
+    """Make the limiter of one of two Routers."""
+    return FallbackLimiter(first, MemoryLimiter(), lambda: 2, failed, lambda: now[0])

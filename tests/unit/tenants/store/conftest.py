@@ -1,4 +1,4 @@
-"""The control store under test, on both databases by one name."""
+"""The control store under test, on SQLite and on PostgreSQL."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -41,7 +41,7 @@ async def database(url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 def now() -> list[float]:
-    """The clock's hand."""
+    """The clock's time, for a test to set."""
     return [NOW]
 
 

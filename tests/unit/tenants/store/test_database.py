@@ -1,4 +1,4 @@
-"""The database: migrations make exactly the tables of `tables`, and are not done twice."""
+"""The database: migrations create exactly the tables of `tables`, and run once."""
 
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -8,7 +8,7 @@ from deployments.tenants.store.database import Database
 from deployments.tenants.store.tables import metadata
 
 
-async def test_migrations_make_the_tables(database: Database) -> None:
+async def test_migrations_create_the_tables(database: Database) -> None:
     def differences(connection: Connection) -> list[object]:
         return list(compare_metadata(MigrationContext.configure(connection), metadata))
 
@@ -16,7 +16,7 @@ async def test_migrations_make_the_tables(database: Database) -> None:
         assert await connection.run_sync(differences) == []
 
 
-async def test_it_opens_again_as_it_was(database: Database, url: str) -> None:
+async def test_a_database_opens_again_unchanged(database: Database, url: str) -> None:
     async with database.write() as connection:
         await connection.execute(text("UPDATE revision SET number = 7"))
     again = await Database.open(url)
@@ -34,7 +34,7 @@ async def test_a_change_survives_the_loss_of_power(database: Database) -> None:
             assert await connection.scalar(text("SHOW synchronous_commit")) == "on"
 
 
-async def test_what_fails_changes_nothing(database: Database) -> None:
+async def test_a_failed_transaction_changes_nothing(database: Database) -> None:
     try:
         async with database.write() as connection:
             await connection.execute(text("UPDATE revision SET number = 7"))

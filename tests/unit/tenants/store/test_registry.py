@@ -1,4 +1,4 @@
-"""Tenants and keys: a change is seen by its revision, audited, and opens or closes at once."""
+"""Tenants and keys: every change is effective at once, raises the revision and is audited."""
 
 import asyncio
 
@@ -13,11 +13,11 @@ from tests.unit.tenants.store.conftest import NOW
 
 async def ring_of(registry: Registry, now: list[float]) -> KeyRing:
     ring = KeyRing(lambda: now[0])
-    ring.replace(await registry.directory())
+    ring.replace(await registry.snapshot())
     return ring
 
 
-async def test_a_key_opens_its_tenant_with_plan_and_scopes(
+async def test_a_key_gives_its_tenant_with_plan_and_scopes(
     registry: Registry, now: list[float]
 ) -> None:
     await registry.create_tenant("acme", "gold", "admin")
@@ -36,10 +36,10 @@ async def test_the_secret_is_stored_nowhere(registry: Registry) -> None:
     secret = key.rsplit("_", 1)[1]
     [stored] = await registry.all_keys()
     assert stored == record
-    assert secret not in repr(stored) + repr(await registry.audited(None, 100))
+    assert secret not in repr(stored) + repr(await registry.audit_log(None, 100))
 
 
-async def test_a_rotated_key_opens_until_its_time_and_the_new_one_after(
+async def test_a_rotated_key_is_valid_during_the_overlap_and_the_new_one_after(
     registry: Registry, now: list[float]
 ) -> None:
     await registry.create_tenant("acme", "default", "")
@@ -54,12 +54,35 @@ async def test_a_rotated_key_opens_until_its_time_and_the_new_one_after(
     assert ring.tenant_of(new).id == "acme"
 
 
-async def test_rotation_does_not_lengthen_a_key(registry: Registry) -> None:
+async def test_rotation_does_not_prolong_the_old_key(registry: Registry) -> None:
     await registry.create_tenant("acme", "default", "")
     _, record = await registry.create_key("acme", ALL_SCOPES, NOW + 10, "")
     _, fresh = await registry.rotate_key(record.key_id, 60, "")
     assert {one.expires for one in await registry.all_keys("acme")} == {NOW + 10}
     assert fresh.expires == NOW + 10
+
+
+async def test_a_rotated_key_lives_as_long_as_the_old_one_did(
+    registry: Registry, now: list[float]
+) -> None:
+    await registry.create_tenant("acme", "default", "")
+    _, old = await registry.create_key("acme", ALL_SCOPES, NOW + 90, "")
+    now[0] = NOW + 89
+    _, fresh = await registry.rotate_key(old.key_id, 60, "")
+    assert fresh.expires == NOW + 89 + 90
+    _, endless = await registry.create_key("acme", ALL_SCOPES, None, "")
+    # A caller that did not get the first response tries again.
+    for _ in range(2):
+        _, fresh = await registry.rotate_key(endless.key_id, 60, "")
+        assert fresh.expires is None
+
+
+async def test_an_expired_key_is_not_rotated(registry: Registry, now: list[float]) -> None:
+    await registry.create_tenant("acme", "default", "")
+    _, old = await registry.create_key("acme", ALL_SCOPES, NOW + 90, "")
+    now[0] = NOW + 90
+    with pytest.raises(Conflict):
+        await registry.rotate_key(old.key_id, 60, "")
 
 
 async def test_unknown_expired_revoked_and_disabled_are_refused_alike(
@@ -99,7 +122,7 @@ async def test_every_change_raises_the_revision_and_is_audited(registry: Registr
     for count, change in enumerate(changes, 3):
         await change
         assert await registry.revision() == seen + count
-    audited = await registry.audited(None, 100)
+    audited = await registry.audit_log(None, 100)
     assert [one.action for one in audited] == [
         "key.revoke",
         "key.rotate",
@@ -110,13 +133,13 @@ async def test_every_change_raises_the_revision_and_is_audited(registry: Registr
     ]
     assert {one.actor for one in audited} == {"boss"}
     assert audited[3].detail == {"plan": "gold"}
-    [older] = await registry.audited(audited[-2].id, 100)
+    [older] = await registry.audit_log(audited[-2].id, 100)
     assert older == audited[-1]
 
 
-async def test_what_is_not_there_and_what_is_there_twice(registry: Registry) -> None:
+async def test_changes_of_what_is_missing_or_exists_are_refused(registry: Registry) -> None:
     await registry.create_tenant("acme", "default", "")
-    before = len(await registry.audited(None, 100))
+    before = len(await registry.audit_log(None, 100))
     with pytest.raises(Conflict):
         await registry.create_tenant("acme", "default", "")
     with pytest.raises(NotFound):
@@ -130,26 +153,26 @@ async def test_what_is_not_there_and_what_is_there_twice(registry: Registry) -> 
     await registry.revoke_key(record.key_id, "")
     with pytest.raises(Conflict):
         await registry.rotate_key(record.key_id, 0, "")
-    assert len(await registry.audited(None, 100)) == before + 2
+    assert len(await registry.audit_log(None, 100)) == before + 2
 
 
-async def test_keys_of_the_file_are_adopted_once_and_stay_revoked(
+async def test_keys_of_the_file_are_imported_once_and_stay_revoked(
     registry: Registry, now: list[float]
 ) -> None:
     key, record = new_key("first")
-    await registry.adopt([record])
+    await registry.import_keys([record])
     assert (await ring_of(registry, now)).tenant_of(key).scopes == set(ALL_SCOPES)
     await registry.revoke_key(record.key_id, "")
-    await registry.adopt([record])
+    await registry.import_keys([record])
     with pytest.raises(Unauthorized):
         (await ring_of(registry, now)).tenant_of(key)
 
 
-async def test_two_that_open_and_change_at_once_do_not_hinder_each_other(url: str) -> None:
+async def test_two_processes_open_and_change_the_store_at_once(url: str) -> None:
     databases = await asyncio.gather(Database.open(url), Database.open(url))
     registries = [Registry(database, lambda: NOW) for database in databases]
     _, record = new_key("first")
-    await asyncio.gather(*(registry.adopt([record]) for registry in registries))
+    await asyncio.gather(*(registry.import_keys([record]) for registry in registries))
     await asyncio.gather(
         *(
             registry.create_tenant(f"t-{turn}-{one}", "default", "")

@@ -1,4 +1,4 @@
-"""Usage: whatever was served reaches the store, once, whoever dies and whatever is interrupted."""
+"""Metering: served usage is stored exactly once, whichever process dies or call fails."""
 
 import multiprocessing
 import os
@@ -11,18 +11,18 @@ from deployments.tenants.tenant_store import TenantStore
 from deployments.tenants.usage.journal import UsageJournal
 from deployments.tenants.usage.ledger import UsageLedger
 from deployments.tenants.usage.meter import Meter
-from deployments.tenants.usage.records import Used
+from deployments.tenants.usage.records import UsageRecord
 from tests.unit.service import MODELS, TestService
 
-HOUR = 277  # of the clock that TestService keeps
+HOUR = 277  # on the clock of TestService
 
 
-async def all_used(service: TestService) -> list[Used]:
-    return await service.control.ledger.used(None, 0, 999_999)
+async def all_used(service: TestService) -> list[UsageRecord]:
+    return await service.control.ledger.totals(None, 0, 999_999)
 
 
-def embedded(requests: int, tokens: int, cached_tokens: int = 0) -> Used:
-    return Used(HOUR, "tenant", "embed", "embedder", requests, tokens, cached_tokens)
+def embedded(requests: int, tokens: int, cached_tokens: int = 0) -> UsageRecord:
+    return UsageRecord(HOUR, "tenant", "embed", "embedder", requests, tokens, cached_tokens)
 
 
 async def test_usage_is_summed_and_stored(service: TestService) -> None:
@@ -33,23 +33,23 @@ async def test_usage_is_summed_and_stored(service: TestService) -> None:
     await meter.flush()
     assert await all_used(service) == [
         embedded(2, 11, 4),
-        Used(HOUR, "tenant", "rerank", "reranker", 1, 5, 0),
+        UsageRecord(HOUR, "tenant", "rerank", "reranker", 1, 5, 0),
     ]
 
 
-async def test_the_metrics_are_told_what_was_stored(service: TestService, tmp_path: Path) -> None:
-    told: list[tuple[str, str, int, int]] = []
+async def test_metrics_observe_what_was_stored(service: TestService, tmp_path: Path) -> None:
+    observed: list[tuple[str, str, int, int]] = []
     ledger, journal = service.control.ledger, UsageJournal(tmp_path / "other")
-    meter = Meter(journal, ledger, MODELS, lambda *one: told.append(one), lambda: 1_000_000.0)
+    meter = Meter(journal, ledger, MODELS, lambda *one: observed.append(one), lambda: 1_000_000.0)
     for _ in range(3):
         meter.record("tenant", [("embed", 10, 4)])
-    assert told == []
+    assert observed == []
     await meter.flush()
     await meter.flush()
-    assert told == [("tenant", "embed", 30, 12)]
+    assert observed == [("tenant", "embed", 30, 12)]
 
 
-async def test_what_the_store_did_not_take_waits(
+async def test_usage_that_could_not_be_stored_is_stored_later_once(
     service: TestService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     meter, add = service.control.meter, UsageLedger.add
@@ -70,6 +70,25 @@ async def test_what_the_store_did_not_take_waits(
     monkeypatch.setattr(UsageLedger, "add", add)
     await meter.flush()
     assert await all_used(service) == [embedded(3, 12)]
+
+
+async def test_a_store_that_stays_away_costs_no_open_files(
+    service: TestService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: object) -> None:
+        raise ConnectionError
+
+    meter, open_before = service.control.meter, len(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as patch:
+        patch.setattr(UsageLedger, "add", fails)
+        for _ in range(50):
+            meter.record("tenant", [("embed", 1, 0)])
+            with pytest.raises(ConnectionError):
+                await meter.flush()
+    assert len(os.listdir("/proc/self/fd")) <= open_before + 2
+    await meter.flush()
+    assert await all_used(service) == [embedded(50, 50)]
+    assert list((tmp_path / "usage").iterdir()) == []
 
 
 def _record_and_die(directory: Path) -> None:
@@ -93,7 +112,9 @@ async def test_a_killed_router_loses_nothing_it_recorded(
     assert list((tmp_path / "usage").iterdir()) == []
 
 
-async def test_two_that_live_do_not_take_each_others(service: TestService, tmp_path: Path) -> None:
+async def test_live_processes_leave_each_others_journals_alone(
+    service: TestService, tmp_path: Path
+) -> None:
     other = await TenantStore.open(
         None, tmp_path, MODELS, lambda *_: None, lambda: None, lambda: 1_000_000.0
     )
@@ -115,7 +136,7 @@ async def test_a_torn_line_costs_no_other(service: TestService, tmp_path: Path) 
     assert await all_used(service) == [embedded(2, 14)]
 
 
-async def test_the_end_stores_what_there_is(service: TestService, tmp_path: Path) -> None:
+async def test_shutdown_stores_the_rest(service: TestService, tmp_path: Path) -> None:
     async with service.control.running():
         service.control.meter.record("tenant", [("embed", 7, 0)])
     again = await TestService.open(tmp_path)
@@ -124,7 +145,9 @@ async def test_the_end_stores_what_there_is(service: TestService, tmp_path: Path
 
 
 @pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/rerank", "/v2/embed", "/v2/rerank"])
-async def test_an_answer_is_counted_and_a_refusal_is_not(service: TestService, path: str) -> None:
+async def test_a_served_request_is_counted_and_a_refused_one_is_not(
+    service: TestService, path: str
+) -> None:
     stage, body = {
         "/v1/embeddings": ("embed", {"model": "embedder", "input": ["a", "b"]}),
         "/v2/embed": (

@@ -1,9 +1,9 @@
-"""How many replicas and GPUs a load needs, from tokens: the arithmetic behind `winnow plan`.
+"""Capacity planning: how many replicas and GPUs a load needs, computed from its tokens.
 
-Sizes a stage by the rule it is scaled by (deployments/autoscaling/policy.py): R + headroom *
-sqrt(R) replicas for R replicas' worth of work. What one replica does is measured, where a
-measurement is given, or else assumed: 2 FLOP a parameter and token, at a share of the GPU's dense
-bfloat16 peak. Attention, retrieval and the Routers are not counted.
+A stage is sized by the rule that scales it (deployments/autoscaling/policy.py): R + headroom *
+sqrt(R) replicas for a load of R replicas. A replica's throughput is measured, or else assumed: 2
+FLOP a parameter and token, at a share of the GPU's dense bfloat16 peak. Attention, retrieval and
+the Routers are not counted.
 
 Pure: knows no command line, no file and no cluster.
 """
@@ -15,9 +15,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from deployments.autoscaling.policy import staffed
-
-StageName = Literal["embed", "rerank"]
+from cluster.stages import ModelStage
+from deployments.autoscaling.policy import square_root_staffing
 
 # Dense bfloat16 FLOP/s from NVIDIA's data sheets (the L4's and L40S's are half of what is quoted
 # with sparsity).
@@ -28,15 +27,15 @@ GPUS: dict[str, float] = {
     "L40S": 362e12,
     "L4": 121e12,
 }
-# Of the peak: assumed.
+# Assumed share of the peak.
 _UTILISATION = 0.4
 _HEADROOM = 1.0
-# A batch in the way and its own: what is left of the objective has to hold both.
-_BATCHES_IN_THE_WAY = 2
+# A search waits for the batch before its own, at each stage: the objective has to hold both.
+_BATCHES_A_STAGE = 2
 
 
 class Load(BaseModel):
-    """Searches a second at the peak, and how long their texts are."""
+    """The peak load: searches a second, their lengths in tokens, and tokens of other requests."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -44,22 +43,23 @@ class Load(BaseModel):
     candidates: int = Field(default=50, ge=0)
     query_tokens: float = Field(default=16, gt=0)
     document_tokens: float = Field(default=200, gt=0)
-    # Of other requests: embeddings, reranks, ingestion.
+    # Embeddings, reranks and ingestion.
     embed_tokens_per_s: float = Field(default=0, ge=0)
     rerank_tokens_per_s: float = Field(default=0, ge=0)
 
-    def tokens_per_s(self, stage: StageName) -> float:
+    def tokens_per_s(self, stage: ModelStage) -> float:
+        """Tokens a second that arrive at the stage."""
         if stage == "embed":
             return self.searches_per_s * self.query_tokens + self.embed_tokens_per_s
         return self.searches_per_s * self.rerank_tokens() + self.rerank_tokens_per_s
 
     def rerank_tokens(self) -> float:
-        """Of one search."""
+        """Tokens that one search gives the reranker."""
         return self.candidates * (self.query_tokens + self.document_tokens)
 
 
 class Engine(BaseModel):
-    """One stage's replica: what it does, whether that was `measured`, and the GPUs it takes."""
+    """A replica of one stage: its throughput, `measured` or assumed, and its GPUs."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -70,7 +70,7 @@ class Engine(BaseModel):
 
 
 class TracedRequest(BaseModel):
-    """One line of a trace, as loadtest/traffic.py writes them."""
+    """A line of a trace, as loadtest/traffic.py writes it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -83,10 +83,14 @@ class TracedRequest(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class StagePlan:
-    """`work` is in replicas, `alone_s` what one search takes of an idle replica."""
+class StageCapacity:
+    """The size of one stage.
 
-    stage: StageName
+    `work` is the load in multiples of a replica's throughput; `alone_s` is the time of one search
+    on an idle replica.
+    """
+
+    stage: ModelStage
     engine: Engine
     tokens_per_s: float
     work: float
@@ -100,17 +104,18 @@ class StagePlan:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """A change, and how many GPUs (or replicas, where there are no GPUs) the plan would then have
-    fewer."""
+    """A change of load or models, and the GPUs it saves (replicas, on a profile without GPUs)."""
 
     change: str
     saved: float
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    stages: list[StagePlan]
-    bottleneck: StagePlan
+class Capacity:
+    """The planned stages; `feasible` if they can hold the objective; advice, best first."""
+
+    stages: list[StageCapacity]
+    bottleneck: StageCapacity
     feasible: bool
     advice: list[Advice]
 
@@ -120,21 +125,23 @@ class Plan:
 
     @property
     def size(self) -> float:
+        """GPUs, or replicas on a profile without GPUs."""
         return self.gpus or sum(stage.replicas for stage in self.stages)
 
 
 def parameters(model: str) -> float | None:
-    """Read off a name such as Qwen3-Reranker-0.6B; None if it says nothing."""
+    """Read the number of parameters in a name such as Qwen3-Reranker-0.6B; None without one."""
     found = re.search(r"(\d+(?:\.\d+)?)B\b", model)
     return float(found[1]) * 1e9 if found else None
 
 
 def assumed_tokens_per_s(parameter_count: float, gpu: str, gpus: float) -> float:
-    """Of one replica on that many GPUs, or that share of one; KeyError if the GPU is unknown."""
+    """Throughput of one replica on `gpus` GPUs, or a share of one. KeyError for an unknown GPU."""
     return _UTILISATION * GPUS[gpu] * gpus / (2 * parameter_count)
 
 
-def plan(load: Load, engines: dict[StageName, Engine], objective_s: float) -> Plan:
+def plan_capacity(load: Load, engines: dict[ModelStage, Engine], objective_s: float) -> Capacity:
+    """Size every stage for the load, and list the changes that would save most."""
     made = _plan(load, engines, objective_s)
     options = [
         (
@@ -158,9 +165,9 @@ def plan(load: Load, engines: dict[StageName, Engine], objective_s: float) -> Pl
 
 
 def _smaller_models(
-    load: Load, engines: dict[StageName, Engine]
-) -> Iterable[tuple[str, Load, dict[StageName, Engine]]]:
-    """What a stage would do with a model of 0.6 billion parameters, if its speed was assumed."""
+    load: Load, engines: dict[ModelStage, Engine]
+) -> Iterable[tuple[str, Load, dict[ModelStage, Engine]]]:
+    """Variants with a model of 0.6 billion parameters, for stages whose throughput is assumed."""
     for stage, engine in engines.items():
         size = parameters(engine.model)
         if engine.measured or size is None or size <= 0.6e9:
@@ -169,24 +176,26 @@ def _smaller_models(
         yield f"a model of 0.6B to {stage}", load, engines | {stage: faster}
 
 
-def _plan(load: Load, engines: dict[StageName, Engine], objective_s: float) -> Plan:
+def _plan(load: Load, engines: dict[ModelStage, Engine], objective_s: float) -> Capacity:
     stages = [_stage(name, load, engine) for name, engine in engines.items()]
     bottleneck = max(stages, key=lambda stage: (stage.gpus, stage.work))
-    needed_s = sum(_BATCHES_IN_THE_WAY * stage.alone_s for stage in stages)
-    return Plan(stages, bottleneck, needed_s <= objective_s, [])
+    needed_s = sum(_BATCHES_A_STAGE * stage.alone_s for stage in stages)
+    return Capacity(stages, bottleneck, needed_s <= objective_s, [])
 
 
-def _stage(name: StageName, load: Load, engine: Engine) -> StagePlan:
+def _stage(name: ModelStage, load: Load, engine: Engine) -> StageCapacity:
     tokens_per_s = load.tokens_per_s(name)
     work = tokens_per_s / engine.tokens_per_s
-    replicas = staffed(work, work, _HEADROOM)
+    replicas = square_root_staffing(work, work, _HEADROOM)
     one = load.query_tokens if name == "embed" else load.rerank_tokens()
-    return StagePlan(name, engine, tokens_per_s, work, replicas, one / engine.tokens_per_s)
+    return StageCapacity(name, engine, tokens_per_s, work, replicas, one / engine.tokens_per_s)
 
 
 def load_of(trace: Iterable[TracedRequest], window_s: float = 60) -> Load:
-    """The busiest `window_s` of a trace, by what its requests have the reranker and the embedder
-    do; ValueError if it has no search."""
+    """Return the load in the busiest `window_s` of a trace, by tokens.
+
+    Raises ValueError if that window has no search.
+    """
     windows: dict[int, list[TracedRequest]] = {}
     for request in trace:
         windows.setdefault(int(request.at_s / window_s), []).append(request)

@@ -1,0 +1,103 @@
+"""The documents of a rerank request: texts or objects, what of them is ranked, and the ranking.
+
+Blank documents are no reason to refuse the others: they come last, with a relevance of 0.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import orjson
+from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag
+
+from deployments.errors import InvalidRequest
+from deployments.pipeline.pipeline import Pipeline, Ranked
+from deployments.request.context import Context
+from deployments.web.dialects.shared_fields import MAX_DOCUMENTS, VendorObject
+from deployments.web.schemas import MAX_TEXT_CHARACTERS, is_blank, without_nul
+
+_TEXT = "text"
+
+DocumentText = Annotated[
+    str, StringConstraints(max_length=MAX_TEXT_CHARACTERS), AfterValidator(without_nul)
+]
+
+
+class ObjectDocument(VendorObject):
+    """Its `text` is ranked, or the fields that `rank_fields` names."""
+
+    text: DocumentText | None = None
+
+
+def _form(document: Any) -> str:
+    return "as object" if isinstance(document, dict | ObjectDocument) else "as text"
+
+
+Document = Annotated[
+    Annotated[DocumentText, Tag("as text")] | Annotated[ObjectDocument, Tag("as object")],
+    Discriminator(_form),
+]
+Documents = Annotated[list[Document], Field(min_length=1, max_length=MAX_DOCUMENTS)]
+RankFields = Annotated[list[str], Field(min_length=1)]
+
+
+def document_texts(documents: Sequence[Document], rank_fields: Sequence[str] | None) -> list[str]:
+    """What is ranked of each document: a text itself; of an object the fields of `rank_fields` in
+    their order, one a line. Raises InvalidRequest for an object that has none of them."""
+    return [
+        document if isinstance(document, str) else _object_text(index, document, rank_fields)
+        for index, document in enumerate(documents)
+    ]
+
+
+def returned_document(document: Document, text: str) -> dict[str, Any]:
+    """The document as clients get it back: what they sent, with a `text` in any case."""
+    if isinstance(document, str):
+        return {_TEXT: document}
+    given = document.model_dump(exclude_none=True)
+    return {_TEXT: text} | given
+
+
+async def rank(
+    pipeline: Pipeline,
+    query: str,
+    texts: Sequence[str],
+    max_tokens_per_doc: int | None,
+    context: Context,
+) -> Ranked:
+    """`Pipeline.rerank` of the texts that are not blank; the blank ones follow with a relevance
+    of 0. Raises InvalidRequest where all are blank."""
+    visible = [index for index, text in enumerate(texts) if not is_blank(text)]
+    if not visible:
+        raise InvalidRequest(
+            "all documents are empty: send at least one that holds text", param="documents"
+        )
+    ranked = await pipeline.rerank(
+        query, [texts[index] for index in visible], max_tokens_per_doc, context
+    )
+    order = [(visible[index], score) for index, score in ranked.order]
+    blank = sorted(set(range(len(texts))) - set(visible))
+    return Ranked([*order, *((index, 0.0) for index in blank)], ranked.usage)
+
+
+def _object_text(index: int, document: ObjectDocument, rank_fields: Sequence[str] | None) -> str:
+    held = document.model_dump(exclude_none=True)
+    found = [_line(held[name]) for name in rank_fields or (_TEXT,) if name in held]
+    if not found:
+        wanted = " or ".join(rank_fields or (_TEXT,))
+        raise InvalidRequest(
+            f"'documents.{index}' has no field {wanted}: give it, or name in rank_fields those by"
+            " which documents are ranked",
+            param=f"documents.{index}.{(rank_fields or (_TEXT,))[0]}",
+        )
+    text = "\n".join(found)
+    if "\x00" in text or len(text) > MAX_TEXT_CHARACTERS:
+        raise InvalidRequest(
+            f"'documents.{index}' holds a NUL character (\\u0000) or more than"
+            f" {MAX_TEXT_CHARACTERS} characters: remove it, or shorten it",
+            param=f"documents.{index}",
+        )
+    return text
+
+
+def _line(value: Any) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value).decode()

@@ -1,0 +1,48 @@
+"""The chaos runner's own cluster: two replicas a stage, and a Redis that keeps Ray's state."""
+
+from pathlib import Path
+from typing import Any
+
+from cluster.profile import application, load_profile
+from cluster.stages import MODEL_STAGES
+from loadtest.local_cluster import LocalCluster
+from loadtest.redis_server import RedisServer, redis_binary
+
+REPLICAS = 2
+
+
+class ReplicatedCluster(LocalCluster):
+    """The local profile with two replicas of every deployment but the Index.
+
+    Without a redis-server on this machine Ray's state is not kept: `survives_its_gcs` is False.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory, _one_thread_an_engine(load_profile("local")))
+        self.resize(REPLICAS)
+        binary = redis_binary()
+        self._redis = RedisServer(binary, self.state.directory) if binary else None
+
+    @property
+    def survives_its_gcs(self) -> bool:
+        return self._redis is not None
+
+    def _start_options(self) -> list[str]:
+        options = super()._start_options()
+        if self._redis is None:
+            return options
+        self._redis.start()
+        return [*options, "--redis", self._redis.address]
+
+    def down(self) -> None:
+        super().down()
+        if self._redis is not None:
+            self._redis.stop()
+
+
+def _one_thread_an_engine(profile: dict[str, Any]) -> dict[str, Any]:
+    # An engine's threads follow from the number of its replicas, unless the profile says them:
+    # then a change of that number would be a new version of the engine.
+    for names in MODEL_STAGES.values():
+        application(profile)["args"][names.field]["engine"]["threads"] = 1
+    return profile

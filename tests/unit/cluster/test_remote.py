@@ -1,0 +1,107 @@
+"""Verbs that speak to a service elsewhere: its URL and key, and what they send."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cluster.__main__ import app
+from cluster.commands.session import CommandError
+from tests.unit.cluster.servers import Answer, Asked, Served, serving
+
+_MOST_BYTES = 2_000
+_TENANT = {"id": "a", "plan": "default", "disabled": False, "created": None}
+_ANSWERS: dict[str, Answer] = {
+    "/v1/admin/tenants": (200, {"tenants": [_TENANT]}),
+    "/v1/admin/keys": (200, {"keys": []}),
+    "/v1/search": (200, {"results": [], "timings_ms": {}, "usage": {"candidates": 0}}),
+}
+
+
+def _answer(asked: Asked) -> Answer:
+    if asked.path.endswith("/documents/get"):
+        return 200, {"documents": [None] * len(asked.json()["ids"])}
+    if asked.path.endswith("/documents/delete"):
+        return 200, {"deleted": 0}
+    if len(asked.body) > _MOST_BYTES:
+        return 413, {"error": {"message": f"the body is larger than {_MOST_BYTES} bytes"}}
+    return _ANSWERS.get(asked.path, (200, {}))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No cluster in the working directory, and no service in the environment."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("WINNOW_STATE", "WINNOW_URL", "WINNOW_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def service() -> Iterator[Served]:
+    with serving(_answer) as served:
+        yield served
+
+
+def _run(*arguments: str, **environment: str) -> str:
+    done = CliRunner().invoke(app, arguments, env=environment)
+    if done.exception:
+        raise done.exception
+    return done.output
+
+
+@pytest.mark.parametrize(
+    "arguments", [["search", "c", "q"], ["tenants", "list"], ["keys", "list"], ["ingest", "c", "f"]]
+)
+def test_the_service_is_that_of_the_options_or_of_the_environment(
+    arguments: list[str], service: Served
+) -> None:
+    Path("f").write_text("A text.")
+    _run(*arguments, "--url", service.url, "--api-key", "k1")
+    assert {one.key for one in service.asked} == {"Bearer k1"}
+    service.asked.clear()
+    _run(*arguments, WINNOW_URL=service.url, WINNOW_API_KEY="k2")
+    assert {one.key for one in service.asked} == {"Bearer k2"}
+
+
+def test_smoke_asks_the_service_it_is_told_of(service: Served) -> None:
+    done = CliRunner().invoke(app, ["smoke", "--url", service.url, "--api-key", "k"])
+    assert done.exit_code == 1
+    assert "/v1/models" in {one.path for one in service.asked}
+
+
+def test_a_url_without_a_key_says_how_to_give_one(service: Served) -> None:
+    with pytest.raises(CommandError, match="give --api-key, or set WINNOW_API_KEY"):
+        _run("search", "c", "q", "--url", service.url)
+
+
+@pytest.mark.parametrize(
+    ("options", "top_k"),
+    [([], 50), (["--top-n", "60"], 60), (["--top-n", "3"], 50), (["--top-k", "7"], 7)],
+)
+def test_there_are_at_least_as_many_candidates_as_results(
+    options: list[str], top_k: int, service: Served
+) -> None:
+    _run("search", "c", "q", *options, "--url", service.url, "--api-key", "k")
+    assert service.asked[0].json()["top_k"] == top_k
+
+
+def test_documents_too_large_for_one_request_go_in_several(service: Served) -> None:
+    lines = [f'{{"id": "{n}", "text": "{"a " * 200}"}}' for n in range(20)]
+    Path("f.jsonl").write_text("\n".join(lines))
+    shown = _run("ingest", "c", "f.jsonl", "--url", service.url, "--api-key", "k")
+    assert "20 documents stored" in shown
+    stored = [
+        document["id"]
+        for one in service.asked
+        if one.path == "/v1/collections/c/documents" and len(one.body) <= _MOST_BYTES
+        for document in one.json()["documents"]
+    ]
+    assert stored == [str(n) for n in range(20)]
+
+
+def test_a_document_too_large_for_any_request_is_named(service: Served) -> None:
+    text = "a" * _MOST_BYTES
+    Path("f.jsonl").write_text(f'{{"id": "b", "text": "c"}}\n{{"id": "huge", "text": "{text}"}}')
+    with pytest.raises(CommandError, match=r"document 'huge': 413 the body is larger"):
+        _run("ingest", "c", "f.jsonl", "--url", service.url, "--api-key", "k")
