@@ -12,7 +12,7 @@ import httpx
 from loadtest.nodes.cluster import MOST, AutoscaledCluster
 
 _SEARCHES_PER_S = 8.0
-_PATIENCE_S = 120.0
+_PATIENCE_S = 180.0
 # Longer than a node takes to start, while the one replica falls behind.
 _DEADLINE_MS = 60_000
 
