@@ -44,7 +44,7 @@ demo: $(RUNS) ## start Winnow, ingest a corpus, run three searches
 	$(BIN)/winnow demo
 
 test: install ## run the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: install ## formatting, lint, types, import contracts
 	$(BIN)/ruff format --check .
