@@ -18,6 +18,7 @@ from cluster.profile import profile_names
 from deployments.autoscaling.policy import ScalingConfig
 from deployments.batching.batcher import BatchLimits
 from deployments.errors import WinnowError
+from deployments.index import SearchLimits
 from deployments.tenants.plans import Plans
 from deployments.web.dialects.admin import KeyRequest, TenantChange
 from deployments.web.schemas import SearchRequest
@@ -69,6 +70,7 @@ def test_every_metric_is_in_the_table() -> None:
     [
         (AppConfig, ["docs/profiles.md"]),
         (BatchLimits, ["docs/profiles.md"]),
+        (SearchLimits, ["docs/profiles.md"]),
         (Plans, ["docs/tenants.md"]),
         (ScalingConfig, ["docs/scaling.md"]),
         (ClusterSpec, ["docs/kubernetes.md", "docs/scaling.md"]),
