@@ -1,14 +1,20 @@
-"""The service behind the HTTP application, with a pipeline that notes what it was asked."""
+"""The service behind the HTTP application, with a pipeline that notes what it was asked.
+
+FastAPI takes most of a second to build the application's routes, so one is built a process: its
+parts lead to those of the TestService that was last asked for it.
+"""
 
 from collections.abc import Sequence
+from functools import cache
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import httpx
 import numpy as np
+from fastapi import FastAPI
 
-from deployments.pipeline.collections import Collections
-from deployments.pipeline.pipeline import Embedded, Pipeline, Ranked, Usage
+from deployments.pipeline.pipeline import Embedded, Ranked, Usage
 from deployments.request.context import Context
 from deployments.tenants.admission import Admission
 from deployments.tenants.api_keys import ALL_SCOPES, Scope, new_key, write_keys
@@ -56,6 +62,49 @@ class NotingPipeline:
         return Ranked([(index, 0.5) for index in range(len(documents))], Usage(len(documents)))
 
 
+class _Part:
+    """A part of the service that an application answers from now; while routes are built, what they
+    keep of it is a part too."""
+
+    def __init__(self, application: "_Application", path: str) -> None:
+        self._application = application
+        self._path = path
+
+    def __getattr__(self, name: str) -> Any:
+        service = self._application.service
+        if service is None:
+            return _Part(self._application, f"{self._path}.{name}")
+        return getattr(attrgetter(self._path)(service), name)
+
+
+class _Application:
+    """The HTTP application over the parts of whatever `service` is."""
+
+    def __init__(self, vocabulary: TokenVocabulary | None, truncate: Truncation) -> None:
+        self.service: TestService | None = None
+        self.app = build_http_app(
+            Service(
+                pipeline=self._part("pipeline"),
+                collections=self._part("collections"),
+                control=self._part("control"),
+                admission=self._part("admission"),
+                embed_model=EmbedModel("embedder", 2, None, ("hub/embedder",), truncate),
+                rerank_model=RerankModel("reranker", ("hub/reranker",)),
+                readiness=_ready,
+                clock=lambda: 0.0,
+                token_vocabulary=vocabulary,
+            )
+        )
+
+    def _part(self, path: str) -> Any:
+        return _Part(self, path)
+
+
+@cache
+def _application(vocabulary: TokenVocabulary | None, truncate: Truncation) -> _Application:
+    return _Application(vocabulary, truncate)
+
+
 class TestService:
     """A client with the first key of an application that runs in this process. Made by `open`."""
 
@@ -74,20 +123,16 @@ class TestService:
         self.control = control
         self.key = key
         self.pipeline = pipeline
+        self.collections = collections
         self.admission = Admission(limiter, lambda: 1, control.meter.record)
-        self.app = build_http_app(
-            Service(
-                pipeline=cast(Pipeline, pipeline),
-                collections=cast(Collections, collections),
-                control=control,
-                admission=self.admission,
-                embed_model=EmbedModel("embedder", 2, None, ("hub/embedder",), truncate),
-                rerank_model=RerankModel("reranker", ("hub/reranker",)),
-                readiness=_ready,
-                clock=lambda: 0.0,
-                token_vocabulary=vocabulary,
-            )
-        )
+        self._profile = (vocabulary, truncate)
+
+    @property
+    def app(self) -> FastAPI:
+        """The application, which answers from this service's parts until another is asked."""
+        application = _application(*self._profile)
+        application.service = self
+        return application.app
 
     @classmethod
     async def open(

@@ -1,5 +1,4 @@
-"""A cluster of several nodes, apart from the one that the other folders share: this folder's name
-comes before theirs, so that the two never stand at once."""
+"""A cluster of several nodes, apart from the one that the other folders share."""
 
 from collections.abc import Iterator
 
@@ -10,7 +9,9 @@ from loadtest.nodes.cluster import AutoscaledCluster, group
 
 @pytest.fixture(scope="package")
 def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AutoscaledCluster]:
+    """It is up, with the profile of `make nodes`."""
     large = group("pair", most=1, gpus=2) | {"labels": {"winnow/gpu": "large"}}
     stand = AutoscaledCluster(tmp_path_factory.mktemp("nodes"), [group("shared", most=2), large])
+    stand.up()
     yield stand
     stand.down()

@@ -18,8 +18,6 @@ _PATIENCE_S = 180.0
 @pytest.fixture
 def placed(stand: AutoscaledCluster) -> Iterator[dict[str, list[Node]]]:
     """A second Winnow beside the first: the nodes of its replicas, by deployment."""
-    if stand.state.running() is None:
-        stand.up()
     serve = stand.serve()
     first = serve.configurations()
     serve.deploy({"applications": [*first, _second(first[0])]})

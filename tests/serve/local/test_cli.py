@@ -11,7 +11,7 @@ import pytest
 from tests.serve.cluster import Cluster, post
 
 # Enough that an ingest of them is still going on when it is interrupted.
-_DOCUMENTS = 5_000
+_DOCUMENTS = 2_000
 
 
 def test_smoke_passes(local: Cluster) -> None:

@@ -48,7 +48,7 @@ def _raw(api: httpx.Client, *pieces: bytes, pause_s: float = 0.0) -> bytes:
             for piece in pieces:
                 connection.sendall(piece)
                 time.sleep(pause_s)
-            connection.settimeout(3)
+            connection.settimeout(1.5)
             while len(answer) < 65_536 and (piece := connection.recv(65_536)):
                 answer += piece
         except OSError:

@@ -94,7 +94,7 @@ def test_locust_sends_the_traffic_of_a_scenario(
     scenario.write_text(yaml.safe_dump(_SCENARIO | {"slo": "steady"}))
     before = api.get("/v1/collections").json()
     command = [sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--host", local.url]
-    command += ["--headless", "--users", "2", "--run-time", "15s", "--json"]
+    command += ["--headless", "--users", "2", "--run-time", "8s", "--json"]
     environment = local.environment() | {
         "WINNOW_API_KEY": local.api_key,
         "WINNOW_SCENARIO": str(scenario),

@@ -9,6 +9,7 @@ from httpx import ASGITransport, AsyncClient
 
 from deployments.request.origin import Origin
 from deployments.tenants.plans import Plans
+from deployments.tenants.rate_limits.limiter import Limiter, RateDecision
 from deployments.web.rate_limit_headers import duration
 from tests.unit.service import TestService
 
@@ -158,8 +159,23 @@ async def test_the_plan_gives_weight_and_lane(service: TestService) -> None:
     assert (refused.status_code, refused.json()["error"]["code"]) == (403, "lane_not_allowed")
 
 
+class UsedUp:
+    """A limiter that finds the whole limit taken when it is first asked."""
+
+    def __init__(self, limiter: Limiter) -> None:
+        self._limiter = limiter
+        self._asked = False
+
+    async def take(self, name: str, cost: int, per_min: int) -> RateDecision:
+        if not self._asked:
+            self._asked = True
+            await self._limiter.take(name, per_min, per_min)
+        return await self._limiter.take(name, cost, per_min)
+
+
 async def test_openais_client_waits_and_comes_again(service: TestService) -> None:
-    service.plan(requests_per_min=120)
+    service.plan(requests_per_min=120)  # the next one in half a second
+    service.admission.limiter = UsedUp(service.admission.limiter)
     transport = ASGITransport(service.app)
     client = openai.AsyncOpenAI(
         api_key=service.key,

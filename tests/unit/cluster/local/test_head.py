@@ -10,6 +10,7 @@ import psutil
 import pytest
 from ray.serve._private import constants
 
+from cluster.local import head
 from cluster.local.environment import CLUSTER_ID_VARIABLE, local_environment
 from cluster.local.head import is_alive, is_running, new_session_directory, processes, stop
 from cluster.local.state import RunningCluster
@@ -59,7 +60,8 @@ def test_every_file_of_haproxy_lies_in_the_session(environment: dict[str, str]) 
     assert elsewhere == []
 
 
-def test_stop_does_not_wait_for_zombies() -> None:
+def test_stop_does_not_wait_for_zombies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(head, "_PATIENCE_S", 120.0)
     parent = subprocess.Popen(
         [sys.executable, "-c", _PARENT_OF_A_ZOMBIE],
         env={CLUSTER_ID_VARIABLE: "zombies"},
@@ -81,7 +83,7 @@ def test_stop_does_not_wait_for_zombies() -> None:
     assert [process.pid for process in processes(cluster)] == [parent.pid]
     began = time.monotonic()
     assert stop(cluster) == 1
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
     assert not is_running(psutil.Process(parent.pid))
     assert not is_alive(cluster)
     assert not Path(cluster.session_directory).exists()

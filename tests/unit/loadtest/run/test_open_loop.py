@@ -25,7 +25,7 @@ class Server:
         self.keys.append(request.headers["authorization"])
         what = request.match_info["what"]
         if what == "slow":
-            await asyncio.sleep(0.4)
+            await asyncio.sleep(1)
         if what == "cut" or (what == "cut-once" and self._first_cut()):
             assert request.transport is not None
             request.transport.abort()
@@ -65,13 +65,13 @@ def request(what: str, at_s: float = 0, tenant: str = "a") -> Request:
 async def test_requests_leave_on_time_while_none_has_come_back() -> None:
     server = Server()
     async with serving(server) as url, OpenLoop(url, _KEYS) as loop:
-        began = time.monotonic()
         await loop.run(request("slow", n * 0.02, "ab"[n % 2]) for n in range(15))
         assert loop.sent == len(loop.outcomes) == 15
     last_sent = max(one.sent_s for one in loop.outcomes)
     first_ended = min(one.ended_s for one in loop.outcomes)
     assert last_sent < first_ended
-    assert [round(one.due_s - began, 1) for one in loop.outcomes][-1] == pytest.approx(0.3, abs=0.1)
+    due_s = [one.due_s for one in loop.outcomes]
+    assert max(due_s) - min(due_s) == pytest.approx(14 * 0.02)
     assert server.keys[:2] == ["Bearer key-of-a", "Bearer key-of-b"]
 
 

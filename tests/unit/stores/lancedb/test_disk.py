@@ -1,7 +1,6 @@
 """A disk that is full, and one whose power is cut. Both need a file system of their own, so they
 are skipped where none may be mounted."""
 
-import asyncio
 import fcntl
 import os
 import struct
@@ -111,7 +110,7 @@ async def test_acknowledged_writes_survive_power_cuts(disk: Disk) -> None:
     for life in range(3):
         disk.mount()
         writer = await start_writer(disk.point / "index", first=life * 1_000_000)
-        await asyncio.sleep(0.3 + 0.4 * life)
+        await writer.go_on(10 + 20 * life)
         disk.cut_power()
         writer.process.kill()
         acknowledged += await writer.acknowledged()
@@ -124,4 +123,4 @@ async def test_acknowledged_writes_survive_power_cuts(disk: Disk) -> None:
         assert len(found) == len(set(found)) == await count(store, NS)
         await store.close()
         disk.unmount()
-    assert len(acknowledged) > 30
+    assert len(acknowledged) > 60

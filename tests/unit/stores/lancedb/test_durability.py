@@ -51,20 +51,26 @@ def newest_manifest(directory: Path) -> Path:
     return min((directory / f"{table_name(NS)}.lance" / "_versions").glob("*.manifest"))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Writer:
     """Start a process that writes, and wait until it has acknowledged a record."""
 
     process: asyncio.subprocess.Process
-    first_line: bytes
+    read: bytes = b""
+
+    async def go_on(self, records: int) -> None:
+        """Until it has acknowledged so many more."""
+        assert self.process.stdout is not None
+        for _ in range(records):
+            self.read += await asyncio.wait_for(self.process.stdout.readline(), timeout=60)
 
     async def acknowledged(self) -> list[str]:
         """The ids it printed until it was killed."""
         assert self.process.stdout is not None
         rest = await self.process.stdout.read()
         await self.process.wait()
-        # A line cut by the kill was never read as an acknowledgement.
-        return [line for line in (self.first_line + rest).decode().split("\n")[:-1] if line]
+        # A line cut in two by the kill was not read whole by whoever waited for it.
+        return [line for line in (self.read + rest).decode().split("\n")[:-1] if line]
 
 
 async def start_writer(directory: Path, first: int) -> Writer:
@@ -78,8 +84,9 @@ async def start_writer(directory: Path, first: int) -> Writer:
         stderr=asyncio.subprocess.DEVNULL,
         cwd=REPOSITORY,
     )
-    assert process.stdout is not None
-    return Writer(process, await asyncio.wait_for(process.stdout.readline(), timeout=60))
+    writer = Writer(process)
+    await writer.go_on(1)
+    return writer
 
 
 async def test_acknowledged_writes_survive_kill_9(tmp_path: Path) -> None:
@@ -87,7 +94,8 @@ async def test_acknowledged_writes_survive_kill_9(tmp_path: Path) -> None:
     acknowledged: list[str] = []
     for life in range(3):
         writer = await start_writer(tmp_path, first=life * 1_000_000)
-        await asyncio.sleep(dice.uniform(0.2, 1.5))
+        await writer.go_on(dice.randrange(60))
+        await asyncio.sleep(dice.uniform(0, 0.05))
         writer.process.kill()
         acknowledged += await writer.acknowledged()
         store = await opened(tmp_path)
