@@ -10,7 +10,13 @@ from tests.unit.service import TestService
 
 READS = {
     ("POST", "/v1/embeddings"),
+    ("POST", "/embeddings"),
+    ("POST", "/infinity/embeddings"),
+    ("POST", "/openai/deployments/{model:path}/embeddings"),
     ("POST", "/v1/rerank"),
+    ("POST", "/rerank"),
+    ("POST", "/infinity/rerank"),
+    ("POST", "/v1/embed"),
     ("POST", "/v2/embed"),
     ("POST", "/v2/rerank"),
     ("POST", "/v1/search"),
