@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import httpx
+
 from loadtest.nodes.cluster import MOST, AutoscaledCluster
 
 _SEARCHES_PER_S = 8.0
