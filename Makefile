@@ -37,14 +37,14 @@ PLATFORM := implementation_name == 'cpython' and platform_machine == 'x86_64' an
 DEV := --extra dev --extra loadtest --extra docs
 
 .PHONY: demo test check install up down smoke lock loadtest locust bench overhead chaos overload clean \
-  simulate compare-policies check-simulator nodes
+  simulate compare-policies check-simulator nodes docs
 
 demo: $(RUNS) ## start Winnow, ingest a corpus, run three searches
 	$(BIN)/winnow up --profile $(PROFILE)
 	$(BIN)/winnow demo
 
 test: install ## run the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: install ## formatting, lint, types, import contracts
 	$(BIN)/ruff format --check .
@@ -95,6 +95,16 @@ nodes: install ## load on one stage, then the other, on nodes that come and go (
 overload: install ## more than a cluster can do, and noisy neighbours (about ten minutes)
 	$(BIN)/python -m loadtest.overload
 
+# The pages lie as in the repository, so that their links hold in both; the site has no source code,
+# so links to it become plain names there.
+SOURCE_LINKS := s@\[([^]]+)\]\((\.\./)*(deployments|cluster|k8s|loadtest)[a-z0-9_/-]*(\.py|\.yaml)?\)@\1@g
+
+docs: install ## build the documentation site into .site/html; a warning is an error
+	rm -rf .site && mkdir -p .site/source
+	cp --parents README.md CHANGELOG.md docs/*.md loadtest/results/*.* .site/source
+	sed -Ei '$(SOURCE_LINKS)' .site/source/*.md .site/source/docs/*.md
+	$(BIN)/zensical build --strict
+
 .bench/%: loadtest/bench/requirements-%.txt
 	$(PYTHON) -m venv --clear $@
 	$@/bin/pip install --disable-pip-version-check --quiet torch==2.13.0
@@ -123,4 +133,4 @@ lock: ## resolve the dependencies again (needs uv): what is locked stays, unless
 	  $(foreach lock,cpu cpu-dev cuda cuda-dev uv,requirements/$(lock).txt)
 
 clean: down
-	rm -rf $(VENV) .winnow .bench install.log
+	rm -rf $(VENV) .winnow .bench .site install.log
