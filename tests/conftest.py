@@ -13,6 +13,11 @@ _SERVE = Path(__file__).parent / "serve"
 _KEEP_TIME = ("autoscaler", "cut_off")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # xdist would begin with the largest groups.
+    config.option.loadscopereorder = False
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.getoption("loadgroup", False):
