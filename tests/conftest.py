@@ -1,32 +1,37 @@
-"""How xdist's two workers share the tests (`-n 2 --dist loadgroup`, as in `make test`).
+"""How xdist's two workers share the tests (`-n 2`, as in `make test`).
 
-One takes all that share a cluster and `chaos`, which must not stand beside another cluster's start;
-the other the quick tests, and then the clusters whose engines only keep time. Those are the last on
-that side, so that they stand beside the tests that wait for nothing but answers.
+One takes `chaos` and all that share a cluster; the other the quick tests, and then the clusters
+whose engines only keep time. Those come last on that side, so that they stand beside tests that
+wait for nothing but answers: what looks at the clock comes first on the other.
 """
 
-from pathlib import Path
+from typing import Any
 
 import pytest
 
-_SERVE = Path(__file__).parent / "serve"
-_KEEP_TIME = ("autoscaler", "cut_off")
+_KEEP_TIME = ("tests/serve/autoscaler/", "tests/serve/cut_off/")
+_TURNS = ("cluster", "quick", "nodes")
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from xdist.scheduler import LoadScopeScheduling  # only who runs in parallel needs it
+
+    class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            turn = _turn(nodeid)
+            return nodeid if turn == "quick" else turn
+
+    config.option.loadscopereorder = False  # or the largest groups would be the first
+    return Scheduling(config, log)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("loadgroup", False):
-        return
-    for item in items:
-        if group := _group(item):
-            item.add_marker(pytest.mark.xdist_group(group))
-    # xdist hands them out in this order.
-    turns = {"cluster": 0, None: 1, "nodes": 2}
-    items.sort(key=lambda item: turns[_group(item)])
+    if hasattr(config, "workerinput"):  # a worker of xdist's
+        items.sort(key=lambda item: _TURNS.index(_turn(item.nodeid)))
 
 
-def _group(item: pytest.Item) -> str | None:
-    if not item.path.is_relative_to(_SERVE):
-        return None
-    folder = item.path.relative_to(_SERVE).parts[0]
-    return "nodes" if folder in _KEEP_TIME else "cluster"
+def _turn(nodeid: str) -> str:
+    if nodeid.startswith(_KEEP_TIME):
+        return "nodes"
+    return "cluster" if nodeid.startswith("tests/serve/") else "quick"

@@ -40,7 +40,8 @@ def free_ingress_ranges() -> tuple[range, range]:
 
     Raises RuntimeError.
     """
-    for first in _INGRESS_BLOCKS:
+    # In any order, so that two clusters that start at the same time do not choose the same.
+    for first in random.sample(_INGRESS_BLOCKS, len(_INGRESS_BLOCKS)):
         http = range(first, first + _INGRESS_PORTS)
         grpc = range(first + _INGRESS_PORTS, first + 2 * _INGRESS_PORTS)
         if all(is_free(port) for port in (*http[:8], *grpc[:8])):
