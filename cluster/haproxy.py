@@ -20,7 +20,6 @@ import json
 import os
 import re
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -105,10 +104,11 @@ def binary() -> str:
 
 def keep_routes(files: Files) -> None:
     """Save a configuration that has routes; replace one without routes by the saved one."""
-    if NO_ROUTES not in files.configuration.read_text():
-        shutil.copyfile(files.configuration, files.routes)
+    configured = files.configuration.read_text()
+    if NO_ROUTES not in configured:
+        _replace(files.routes, configured)
     elif files.routes.exists():
-        shutil.copyfile(files.routes, files.configuration)
+        _replace(files.configuration, files.routes.read_text())
 
 
 def bound_headers(files: Files) -> None:
@@ -117,9 +117,14 @@ def bound_headers(files: Files) -> None:
     bound = f"    timeout http-request {within_s}s\n"
     text = files.configuration.read_text()
     if bound not in text:
-        bounded = files.configuration.with_suffix(".new")
-        bounded.write_text(_DEFAULTS.sub(rf"\g<0>{bound}", text))
-        bounded.replace(files.configuration)  # another watch may be reading it
+        _replace(files.configuration, _DEFAULTS.sub(rf"\g<0>{bound}", text))
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write a file in one step: a watch may be reading it."""
+    new = file.with_suffix(".new")
+    new.write_text(text)
+    new.replace(file)
 
 
 def _error() -> bytes:
