@@ -22,10 +22,8 @@ from deployments.text.tokenizer import EmbedEncoder, load_tokenizer
 
 class Embedder(ModelReplica):
     async def __init__(self, config: EmbedderConfig) -> None:  # type: ignore[misc] # Serve awaits it
-        def golden(engine: PoolingEngine, directory: Path) -> Answers:
-            return _golden(engine, config, directory)
-
-        await self.start("embed", config, lambda engine: engine.embed, golden)
+        engine, directory = await self.start("embed", config, lambda engine: engine.embed)
+        await self.keep_golden(_golden(engine, config, directory))
 
     async def embed(
         self, rows: TokenRows, timeout_s: float, origin: Origin, contract: str
