@@ -196,7 +196,8 @@ class Batcher(Generic[R, O]):
             return
         finally:
             self._running_cost -= cost
-            self.throughput.end(computed, saturated=self._is_full(len(rows), computed))
+            full = self._is_full(len(rows), computed)
+            self.throughput.end(computed, saturated=full, more_waits=bool(self._waiting))
         self._observe(rows, results, self._clock() - began_s)
         hand_out(batch, results)
 

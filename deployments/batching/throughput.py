@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from deployments.request.deadline import Clock
 
 # Busy seconds after which a measurement counts for 1/e.
-_MEMORY_S = 2.0
+_MEMORY_S = 1.0
+# An engine that was not kept busy for so long may have become faster: what else ran beside it has
+# ended, say. Nothing is refused by an older measurement.
+_VALID_S = 5.0
 
 
 @dataclass(slots=True)
@@ -40,6 +43,8 @@ class Throughput:
         self._clock = clock
         self._running = 0
         self._counted_until_s = 0.0
+        self._kept_busy_s = -math.inf
+        self._is_trusted = False
         self._all = _Window()
         self._saturated = _Window()
 
@@ -51,17 +56,23 @@ class Throughput:
     def begin(self) -> None:
         if not self._running:
             self._counted_until_s = self._clock()
+            self._is_trusted &= self._counted_until_s - self._kept_busy_s < _VALID_S
         self._running += 1
 
-    def end(self, cost: float, *, saturated: bool) -> None:
+    def end(self, cost: float, *, saturated: bool, more_waits: bool) -> None:
         """Count a batch that is done; `saturated` if the engine had about all it may be given."""
         now_s = self._clock()
         busy_s, self._counted_until_s = now_s - self._counted_until_s, now_s
         self._running -= 1
         self._all.add(cost, busy_s)
         if saturated:
+            if not self._is_trusted:
+                self._saturated = _Window()
             self._saturated.add(cost, busy_s)
+            self._is_trusted = True
+        if saturated or more_waits:
+            self._kept_busy_s = now_s
 
     def seconds_for(self, cost: float) -> float:
-        """0 as long as nothing was measured: what is not known to be late is not refused."""
-        return cost / self.per_s if self.per_s else 0.0
+        """0 as long as nothing was measured lately: what is not known to be late is not refused."""
+        return cost / self.per_s if self._is_trusted and self.per_s else 0.0

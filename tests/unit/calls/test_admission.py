@@ -28,11 +28,13 @@ _LIMITS = BatchLimits(max_batch_tokens=1024, max_batch_rows=256)
 
 
 class Replica:
-    """An engine that computes each batch in a fixed time and a time a token."""
+    """An engine that computes each batch in a fixed time and a time a token, `slower` times as
+    long."""
 
     def __init__(self, limits: BatchLimits) -> None:
         clock = asyncio.get_running_loop().time
         self.batcher: Batcher[TokenRows, ModelOutput] = Batcher(self._engine, clock, limits)
+        self.slower = 1.0
 
     async def compute(
         self, rows: TokenRows, left_s: float, origin: Origin, _: str
@@ -46,7 +48,7 @@ class Replica:
         return output.with_fingerprint("model")
 
     async def _engine(self, rows: TokenRows) -> ModelOutput:
-        await asyncio.sleep(0.005 + rows.total_tokens / _TOKENS_PER_S)
+        await asyncio.sleep(self.slower * (0.005 + rows.total_tokens / _TOKENS_PER_S))
         return ModelOutput.uncached(np.zeros(len(rows), np.float32))
 
 
@@ -111,6 +113,39 @@ def test_one_large_request_is_taken_after_many_small_ones() -> None:
             await service.ask(texts(1, 12)(rng))
         await asyncio.gather(*(service.ask(texts(1, 12)(rng)) for _ in range(8)))
         assert 10 < await service.ask(texts(2_048, 60)(rng)) < 27
+
+    virtual_time.run(main())
+
+
+def test_an_engine_that_was_slow_is_tried_anew_after_it_was_idle() -> None:
+    """Another process had its cores, and has ended."""
+
+    async def main() -> None:
+        service, rng = Service(), random.Random(1)
+        service.replica.slower = 5.0
+        await service.ask(texts(300, 60)(rng))
+        service.replica.slower = 1.0
+        await asyncio.sleep(10)
+        assert 5 < await service.ask(texts(1_500, 60)(rng)) < 15
+
+    virtual_time.run(main())
+
+
+def test_an_engine_that_was_slow_is_trusted_again_after_a_few_tries() -> None:
+    async def main() -> None:
+        service, rng = Service(), random.Random(1)
+        service.replica.slower = 5.0
+        await service.ask(texts(300, 60)(rng))
+        service.replica.slower = 1.0
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                await service.ask(texts(1_500, 60)(rng))
+                break
+            except Overloaded:
+                await asyncio.sleep(0.5)
+        assert tries < 12
 
     virtual_time.run(main())
 
