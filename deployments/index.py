@@ -131,10 +131,15 @@ class Index:
     ) -> SearchAnswers | WinnowError:
         """Each search's documents, best first. Returns Overloaded and DeadlineExceeded, because
         Serve logs a traceback of each error that is raised, which costs more than to refuse."""
+        rows = self._costs.estimate(searches)
         try:
-            found = await self._searches.submit(self._costs.estimate(searches), timeout_s, origin)
+            found = await self._searches.submit(rows, timeout_s, origin)
         except (Overloaded, DeadlineExceeded) as refusal:
+            if isinstance(refusal, Overloaded) and refusal.unit_s is not None:
+                refusal.unit_s *= float(rows.costs.mean())  # a caller counts searches
             return refusal
+        except StageUnavailable as away:  # the store: no other replica brings it back
+            return SearchAnswers((away,) * len(searches))
         room = _Room()
         return SearchAnswers(tuple(map(room.hold, found.answers)))
 
@@ -157,8 +162,8 @@ class Index:
     ) -> list[list[Hit] | WinnowError]:
         try:
             return [*await self._store.search(queries)]
-        except (Overloaded, StageUnavailable, DeadlineExceeded) as failure:
-            return [failure] * len(queries)  # the store's trouble, and no query's fault
+        except (Overloaded, StageUnavailable, DeadlineExceeded):
+            raise  # the store's trouble, and no query's fault
         except Exception:  # whoever caused it, the others shall not hear of it
             return await asyncio.gather(*map(self._search_alone, queries))
 

@@ -36,6 +36,7 @@ class Rate:
     def add(self, amount: float) -> int:
         """Add an amount. Return the second in which it is counted."""
         second = int(self._clock())
+        self._forget(second)
         self._seconds[second] = self._seconds.get(second, 0.0) + amount
         return second
 
@@ -46,10 +47,14 @@ class Rate:
 
     def per_s(self) -> float:
         now = self._clock()
-        while self._seconds and (oldest := next(iter(self._seconds))) < int(now) - self._window_s:
-            del self._seconds[oldest]
+        self._forget(int(now))
         seen_s = min(now - self._began, self._window_s + now % 1)
-        return sum(self._seconds.values()) / max(seen_s, 1.0)
+        # Amounts that were taken back may leave a rounding error below 0.
+        return max(0.0, sum(self._seconds.values())) / max(seen_s, 1.0)
+
+    def _forget(self, second: int) -> None:
+        while self._seconds and (oldest := next(iter(self._seconds))) < second - self._window_s:
+            del self._seconds[oldest]
 
 
 class Arrivals:

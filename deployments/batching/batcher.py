@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.batching.fair_queue import FairQueue
 from deployments.batching.throughput import Throughput
-from deployments.errors import DeadlineExceeded, Overloaded
+from deployments.errors import DeadlineExceeded, Overloaded, StageUnavailable
 from deployments.request.deadline import Clock, Deadline
 from deployments.request.origin import Lane, Origin
 from deployments.rows.row_slices import O, PendingRows, R, RowSlice, concatenate, fail, hand_out
@@ -93,6 +93,8 @@ class Batcher(Generic[R, O]):
         Raises Overloaded at once when the queue is full or the work cannot be done in `timeout_s`,
         DeadlineExceeded when that passes before the engine starts on the last of it.
         """
+        if not len(rows):
+            raise ValueError("a request has at least one row")
         cost = int(rows.costs.sum())
         self._admit(cost, timeout_s, origin)
         answer: asyncio.Future[O] = asyncio.get_running_loop().create_future()
@@ -177,8 +179,10 @@ class Batcher(Generic[R, O]):
     def _is_wanted(self, work: PendingRows[R, O]) -> bool:
         if work.answer.done():
             return False
+        # An idle engine tries, whatever is thought of its speed: that is how it is measured anew.
+        needs_s = self.throughput.seconds_for(work.left_cost) if self._running else 0.0
         try:
-            work.deadline.earlier(self.throughput.seconds_for(work.left_cost)).left_s()
+            work.deadline.earlier(needs_s).left_s()
         except DeadlineExceeded as late:
             work.answer.set_exception(late)
             return False
@@ -186,23 +190,31 @@ class Batcher(Generic[R, O]):
 
     async def _execute(self, batch: list[RowSlice[R, O]]) -> None:
         cost = sum(one.cost for one in batch)
-        rows = concatenate(batch)
-        began_s, computed = self._clock(), 0
+        began_s = self._clock()
         try:
+            rows = concatenate(batch)
             results = await self._compute(rows)
-            computed = cost
-        except Exception as failure:  # every caller of the batch must hear of it, whatever it is
-            fail(batch, failure)
-            return
-        finally:
+        except BaseException as failure:  # every caller of the batch must hear of it
             self._running_cost -= cost
-            full = self._is_full(len(rows), computed)
-            self.throughput.end(computed, saturated=full, more_waits=bool(self._waiting))
-        self._observe(rows, results, self._clock() - began_s)
+            self.throughput.fail()
+            fail(batch, _to_tell(failure))
+            if not isinstance(failure, Exception):
+                raise
+            return
+        self._running_cost -= cost
+        full = self._is_full(len(rows), cost)
+        self.throughput.end(cost, saturated=full, more_waits=bool(self._waiting))
         hand_out(batch, results)
+        self._observe(rows, results, self._clock() - began_s)
 
     def _is_full(self, rows: int, cost: int) -> bool:
         """Whether the engine had about as much as it may be given: in this batch, in all slots."""
         limits = self.limits
         full = cost > limits.max_batch_tokens // 2 or rows >= limits.max_batch_rows
         return full and len(self._running) >= limits.slots
+
+
+def _to_tell(failure: BaseException) -> Exception:
+    if isinstance(failure, Exception):
+        return failure
+    return StageUnavailable("this stage stopped computing the request: try again shortly")

@@ -56,8 +56,13 @@ class Throughput:
     def begin(self) -> None:
         if not self._running:
             self._counted_until_s = self._clock()
-            self._is_trusted &= self._counted_until_s - self._kept_busy_s < _VALID_S
+            self._is_trusted &= self._is_recent()
         self._running += 1
+
+    def fail(self) -> None:
+        """Count nothing of a batch that failed: its time says nothing of the engine."""
+        self._running -= 1
+        self._counted_until_s = self._clock()
 
     def end(self, cost: float, *, saturated: bool, more_waits: bool) -> None:
         """Count a batch that is done; `saturated` if the engine had about all it may be given."""
@@ -75,4 +80,8 @@ class Throughput:
 
     def seconds_for(self, cost: float) -> float:
         """0 as long as nothing was measured lately: what is not known to be late is not refused."""
-        return cost / self.per_s if self._is_trusted and self.per_s else 0.0
+        trusted = self._is_trusted and (self._running or self._is_recent())
+        return cost / self.per_s if trusted and self.per_s else 0.0
+
+    def _is_recent(self) -> bool:
+        return self._clock() - self._kept_busy_s < _VALID_S

@@ -58,7 +58,9 @@ class CallBatches(Generic[R, O]):
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def submit(self, rows: R, deadline: Deadline, origin: Origin) -> O:
-        """The results of `rows`; raises what the call raises."""
+        """The results of `rows`, at least one; raises what the call raises."""
+        if not len(rows):
+            raise ValueError("a request has at least one row")
         line = self._lines.setdefault(origin, _Line())
         answer: asyncio.Future[O] = asyncio.get_running_loop().create_future()
         line.waiting.append(PendingRows(rows, deadline, origin, answer))
@@ -70,7 +72,7 @@ class CallBatches(Generic[R, O]):
         cost = line.cost()
         may_go = line.under_way < self._calls_at_once or not in_time
         if cost >= self._call_cost or (line.waiting and may_go):
-            share = math.ceil(cost / math.ceil(cost / self._call_cost))
+            share = math.ceil(cost / max(1, math.ceil(cost / self._call_cost)))
             while line.waiting:
                 self._start(_take(line.waiting, share, self._call_cost), origin, line)
         self._set_timer(origin, line)

@@ -236,12 +236,13 @@ class Pipeline:
         """Raises Overloaded, before any work, if a stage that is needed would refuse it; `embed`
         and `rerank` are tokens, about."""
         deadline, origin = context.deadline, context.origin
-        if embed is not None:
-            self._embed.admit(embed, deadline, origin)
-        if retrieve:
-            self._retrieve.admit(deadline, origin)
+        # The stage with the most work first: each that admits takes room for the request.
         if rerank is not None:
             self._rerank.admit(rerank, deadline, origin)
+        if retrieve:
+            self._retrieve.admit(deadline, origin)
+        if embed is not None:
+            self._embed.admit(embed, deadline, origin)
 
     async def _embed_rows(self, encoding: Awaitable[TokenRows], context: Context) -> Embedded:
         rows = await self._tokenize(encoding, context)

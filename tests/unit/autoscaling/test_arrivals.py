@@ -61,3 +61,13 @@ def test_lanes_and_stages_are_counted_separately() -> None:
     stats = arrivals.to_stats()
     assert stats.pop("embed_bulk_tokens_per_s") == pytest.approx(700)
     assert set(stats.values()) == {0}
+
+
+def test_rounding_leaves_no_rate_below_zero() -> None:
+    arrivals = Arrivals(Clock())
+    rate = arrivals._rates["rerank", "interactive"]
+    rate.add(0.1)
+    second = rate.add(0.7)
+    rate.take_back(0.7, second)
+    rate.take_back(0.1, second)
+    assert arrivals.to_stats()["rerank_interactive_tokens_per_s"] == 0

@@ -240,3 +240,28 @@ async def test_what_waits_is_told_by_lane_and_the_oldest_outside_bulk() -> None:
     assert batcher.oldest_wait_s() == 3
     await asyncio.gather(running, *waiting)
     assert batcher.oldest_wait_s() == 0
+
+
+async def test_a_batch_that_fails_says_nothing_of_the_engines_speed() -> None:
+    now = [0.0]
+    fails = False
+
+    async def compute(rows: TokenRows) -> ModelOutput:
+        now[0] += 10.0 if fails else 0.01
+        if fails:
+            raise RuntimeError("the store is away")
+        return ModelOutput.uncached(np.zeros(len(rows), np.float32))
+
+    batcher = Batcher(compute, lambda: now[0], _LIMITS)
+    await batcher.submit(rows_of(16), 10, _ME)
+    measured = batcher.throughput.per_s
+    fails = True
+    with pytest.raises(RuntimeError):
+        await batcher.submit(rows_of(16), 20, _ME)
+    assert batcher.throughput.per_s == measured > 0
+
+
+async def test_no_rows_are_no_request() -> None:
+    batcher = Batcher(Engine().compute, time.monotonic, _LIMITS)
+    with pytest.raises(ValueError, match="at least one row"):
+        await batcher.submit(TokenRows.pack([]), 10, _ME)
