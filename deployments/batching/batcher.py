@@ -179,8 +179,9 @@ class Batcher(Generic[R, O]):
     def _is_wanted(self, work: PendingRows[R, O]) -> bool:
         if work.answer.done():
             return False
-        # An idle engine tries, whatever is thought of its speed: that is how it is measured anew.
-        needs_s = self.throughput.seconds_for(work.left_cost) if self._running else 0.0
+        # All that an engine has to do it tries, however slow it seems: so it is measured anew.
+        is_all = len(self._since) == 1 and not self._running
+        needs_s = 0.0 if is_all else self.throughput.seconds_for(work.left_cost)
         try:
             work.deadline.earlier(needs_s).left_s()
         except DeadlineExceeded as late:

@@ -265,3 +265,18 @@ async def test_no_rows_are_no_request() -> None:
     batcher = Batcher(Engine().compute, time.monotonic, _LIMITS)
     with pytest.raises(ValueError, match="at least one row"):
         await batcher.submit(TokenRows.pack([]), 10, _ME)
+
+
+async def test_an_idle_engine_tries_work_that_it_seemed_too_slow_for() -> None:
+    """However slow its last batch was: else it would never be measured again."""
+    now, takes_s = [0.0], 20.0
+
+    async def compute(rows: TokenRows) -> ModelOutput:
+        now[0] += takes_s
+        return ModelOutput.uncached(np.zeros(len(rows), np.float32))
+
+    batcher = Batcher(compute, lambda: now[0], _LIMITS)
+    await batcher.submit(rows_of(16), 60, _ME)
+    takes_s = 0.1
+    assert batcher.throughput.seconds_for(16) == pytest.approx(20)
+    assert len(await batcher.submit(rows_of(16), 5, _ME)) == 1

@@ -150,19 +150,6 @@ def test_an_engine_that_was_slow_is_trusted_again_after_a_few_tries() -> None:
     virtual_time.run(main())
 
 
-def test_an_idle_engine_tries_work_that_it_seemed_too_slow_for() -> None:
-    """However slow its first batch was: else it would never be measured again."""
-
-    async def main() -> None:
-        service, rng = Service(), random.Random(1)
-        service.replica.slower = 200.0
-        await service.ask(texts(20, 45)(rng), timeout_s=60)
-        service.replica.slower = 1.0
-        assert await service.ask(texts(20, 45)(rng), timeout_s=5) < 1
-
-    virtual_time.run(main())
-
-
 def test_work_that_cannot_be_done_in_time_is_refused_and_the_next_that_can_is_taken() -> None:
     async def main() -> None:
         service, rng = Service(), random.Random(1)
