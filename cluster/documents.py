@@ -41,7 +41,7 @@ def source_of(path: Path) -> str:
 
 
 def _id_of(path: Path) -> str:
-    """As `source_of`, but without the '..' that no id may have."""
+    """Return `source_of`, but without the '..' that no id may have."""
     source = source_of(path)
     return os.path.abspath(path) if source.startswith("../") else source
 

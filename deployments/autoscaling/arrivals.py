@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from typing import Literal, get_args
 
 from deployments.autoscaling.signals import Stats, arrivals_to_stats
-from deployments.ewma import Ewma
 from deployments.request.deadline import Clock
+from deployments.request.ewma import Ewma
 from deployments.request.origin import LANES, Lane
 
 Stage = Literal["embed", "rerank"]

@@ -209,7 +209,7 @@ class Batcher(Generic[R, O]):
         self._observe(rows, results, self._clock() - began_s)
 
     def _is_full(self, rows: int, cost: int) -> bool:
-        """Whether the engine had about as much as it may be given: in this batch, in all slots."""
+        """True if the engine had about as much as it may be given: in this batch, in all slots."""
         limits = self.limits
         full = cost > limits.max_batch_tokens // 2 or rows >= limits.max_batch_rows
         return full and len(self._running) >= limits.slots

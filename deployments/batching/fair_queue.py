@@ -1,4 +1,4 @@
-"""Whose turn it is: fair shares of one engine between tenants, lanes and requests.
+"""Fair queue: shares of one engine between tenants, lanes and requests.
 
 Three levels. Lanes are bands of priority, in which a lower lane still gets its floor. Inside a lane
 tenants share by weight, by start-time fair queuing (Goyal, Vin and Cheng, SIGCOMM 1996): a tenant's

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from cachetools import LRUCache
 
-from deployments.ewma import Ewma
+from deployments.request.ewma import Ewma
 from deployments.rows.searches import Searches
 from deployments.stores.base import IndexSearch, Namespace
 

@@ -1,4 +1,4 @@
-"""How much an engine computes in a second, as it was measured doing.
+"""Throughput of an engine, as it was measured.
 
 Cost over busy time: the time in which at least one batch was computed, counted once however many
 slots computed. Batches of several slots share an engine and may end together, so one batch's cost

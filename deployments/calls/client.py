@@ -85,7 +85,7 @@ class StageClient:
         it was lost."""
         response = getattr(self._handle, method).remote(*args)
         try:
-            return await within(deadline, response)
+            answer = await within(deadline, response)
         except (DeadlineExceeded, asyncio.CancelledError):
             response.cancel()
             raise
@@ -95,6 +95,9 @@ class StageClient:
             raise self._ours(failure) from None
         except grpc.RpcError as failure:
             raise self._transport(failure) from None
+        if isinstance(answer, WinnowError):
+            raise answer  # a refusal is returned, since Serve logs whatever is raised
+        return answer
 
     async def call_if_alive(self, method: str, *args: Any, deadline: Deadline) -> Any:
         """Try once on a replica that takes the call, for work that may not be done twice."""

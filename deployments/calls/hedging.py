@@ -12,8 +12,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
-from deployments.ewma import Ewma
 from deployments.request.deadline import Clock
+from deployments.request.ewma import Ewma
 
 T = TypeVar("T")
 

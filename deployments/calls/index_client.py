@@ -44,11 +44,9 @@ class IndexClient(StageClient):
 
     async def _search(self, rows: Searches, deadline: Deadline, origin: Origin) -> SearchAnswers:
         async def call() -> SearchAnswers:
-            answer: SearchAnswers | WinnowError = await self.call_once(
+            answer: SearchAnswers = await self.call_once(
                 "search", rows.searches, deadline.left_s(), origin, deadline=deadline
             )
-            if isinstance(answer, WinnowError):
-                raise answer
             return answer
 
         try:

@@ -15,7 +15,7 @@ from deployments.calls.client import StageClient
 from deployments.calls.hedging import Hedging
 from deployments.calls.load_shedding import LoadShedding
 from deployments.config import CallLimits
-from deployments.errors import Overloaded, StageUnavailable, WinnowError
+from deployments.errors import Overloaded, StageUnavailable
 from deployments.request.deadline import Deadline, within
 from deployments.request.origin import Origin
 from deployments.rows.model_output import ModelOutput
@@ -87,11 +87,9 @@ class ModelStageClient(StageClient):
     async def _call_stage(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> ModelOutput:
         async def call() -> ModelOutput:
             left_s = deadline.left_s()
-            answer: ModelOutput | WinnowError = await self.call_once(
+            answer: ModelOutput = await self.call_once(
                 self._method, rows, left_s, origin, self._contract, deadline=deadline
             )
-            if isinstance(answer, WinnowError):
-                raise answer
             return answer
 
         try:

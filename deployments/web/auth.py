@@ -1,4 +1,4 @@
-"""Who is calling, from the header `Authorization: Bearer KEY`, or Azure's `api-key: KEY`."""
+"""The caller, from the header `Authorization: Bearer KEY`, or Azure's `api-key: KEY`."""
 
 from typing import Annotated
 

@@ -128,7 +128,7 @@ def _from_http(request: Request, error: HTTPException) -> WinnowError:
 
 
 def _request_id(request: Request) -> str:
-    """What Serve answers as x-request-id: the caller's own or one it made."""
+    """The id that Serve answers as x-request-id: the caller's own or one it made."""
     given = request.headers.get("x-request-id", "")
     return given if WELL_FORMED_ID.fullmatch(given.encode()) else ""
 

@@ -1,4 +1,4 @@
-"""Whether a path was sent as its route is written, before anything was decoded.
+"""A check that a path was sent as its route is written, before anything was decoded.
 
 Starlette matches the decoded path, in which `%2F` is a slash like any other:
 `DELETE /v1/collections/c%2Fdocuments%2Fa`, which names a collection "c/documents/a", would delete

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of errors: the statuses a route may answer, and their body.
+"""Errors in the OpenAPI document: the statuses a route may answer, and their body.
 
 Each dialect has a body of its own; the statuses come from the tree in `errors`.
 """

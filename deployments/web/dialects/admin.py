@@ -31,7 +31,8 @@ class TenantRequest(Wire):
 
 
 class TenantChange(Wire):
-    """What is not given stays. No key of a disabled tenant opens anything; its documents stay."""
+    """A change of a tenant; a field that is not given stays. No key of a disabled tenant opens
+    anything; its documents stay."""
 
     plan: str | None = None
     disabled: bool | None = None
@@ -72,7 +73,7 @@ class RotateRequest(Wire):
 
 
 class KeyBody(BaseModel):
-    """What is known of a key; times in seconds since 1970."""
+    """A key without its secret; times in seconds since 1970."""
 
     id: str
     tenant: str

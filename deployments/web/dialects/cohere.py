@@ -57,7 +57,7 @@ class EmbedInput(VendorObject):
 
 
 class EmbedBody(VendorBody):
-    """What both versions have. Fields that are not listed are ignored, and named in the answer's
+    """Fields of both versions. Fields that are not listed are ignored, and named in the answer's
     header x-winnow-ignored-fields."""
 
     model: str | None = None
@@ -75,7 +75,7 @@ class EmbedV1Request(EmbedBody):
 
 
 class EmbedRequest(EmbedBody):
-    """What to embed is either in `texts` or in `inputs`."""
+    """Texts to embed, either in `texts` or in `inputs`."""
 
     texts: list[EmbedText] | None = Field(default=None, min_length=1, max_length=MAX_TEXTS)
     inputs: list[EmbedInput] | None = Field(default=None, min_length=1, max_length=MAX_TEXTS)
@@ -113,7 +113,7 @@ class EmbedFloatsResponse(BaseModel):
 
 
 class RerankRequest(VendorBody):
-    """Of documents that are objects, `rank_fields` are ranked ("text" where it is left out). Blank
+    """Documents to rank; of objects, `rank_fields` are ranked ("text" where it is left out). Blank
     documents come last, with a relevance of 0. Fields that are not listed are ignored, and named
     in the answer's header x-winnow-ignored-fields."""
 

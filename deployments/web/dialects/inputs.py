@@ -1,4 +1,4 @@
-"""What clients of /v1/embeddings send to be embedded: a text or several, each bare or as Jina's
+"""Inputs of /v1/embeddings as clients send them: a text or several, each bare or as Jina's
 object, or lists of OpenAI's token ids in place of texts."""
 
 from typing import Annotated, Any

@@ -139,7 +139,7 @@ def routes(service: Service, guarded: Guard) -> APIRouter:
 
 
 def _vendor(body: RerankRequest) -> str:
-    """Whose client it is, where the fields of its request tell."""
+    """The client's vendor, where the fields of its request tell."""
     given = body.model_fields_set
     if "raw_scores" in given:
         return "infinity"

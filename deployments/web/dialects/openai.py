@@ -102,7 +102,7 @@ class EmbeddingItem(BaseModel):
 
 
 class TokenDetails(BaseModel):
-    """As in OpenAI's other usage objects: how many tokens a cache spared the model."""
+    """Tokens that a cache spared the model, named as in OpenAI's other usage objects."""
 
     cached_tokens: int
 

@@ -38,7 +38,7 @@ class UsageItem(BaseModel):
 
 
 class UsageReport(BaseModel):
-    """Of the hours that `since` and `until` lie in and those between; seconds since 1970."""
+    """Usage of the hours that `since` and `until` lie in and those between; seconds since 1970."""
 
     since: int
     until: int
