@@ -42,7 +42,8 @@ RankFields = Annotated[list[str], Field(min_length=1)]
 
 def document_texts(documents: Sequence[Document], rank_fields: Sequence[str] | None) -> list[str]:
     """The text that is ranked of each document: a text itself; of an object the fields of
-    `rank_fields` in their order, one a line. Raises InvalidRequest for an object that has none of them."""
+    `rank_fields` in their order, one a line. Raises InvalidRequest for an object that has none of
+    them."""
     return [
         document if isinstance(document, str) else _object_text(index, document, rank_fields)
         for index, document in enumerate(documents)
