@@ -38,20 +38,15 @@ def check_engine(deployment: Mapping[str, Any], engine: EngineConfig) -> None:
             f"{name}: tensor_parallel_size is {size} and num_gpus {gpus:g}: make them equal, or"
             " tensor_parallel_size 1 on a share of a GPU or on none"
         )
-    if 0 < gpus < 1:
-        _check_share(name, engine, gpus)
-
-
-def _check_share(name: str, engine: EngineConfig, gpus: float) -> None:
-    if engine.gpu_memory_utilization > gpus:
+    if 0 < gpus < 1 and engine.gpu_memory_utilization > gpus:
         raise PlacementError(
             f"{name}: gpu_memory_utilization is {engine.gpu_memory_utilization:g} and its share of"
             f" the GPU {gpus:g} (num_gpus): it may be no more than that"
         )
-    if engine.kv_cache_memory_bytes is None:
+    if gpus and (gpus < 1 or engine.engines() > 1) and engine.kv_cache_memory_bytes is None:
         raise PlacementError(
-            f"{name}: on a share of a GPU it needs kv_cache_memory_bytes, or it would measure a GPU"
-            " that its neighbours are filling"
+            f"{name}: engines that share a GPU need kv_cache_memory_bytes, or each would measure a"
+            " GPU that the others are filling"
         )
 
 

@@ -22,8 +22,10 @@ from deployments.text.tokenizer import EmbedEncoder, load_tokenizer
 
 class Embedder(ModelReplica):
     async def __init__(self, config: EmbedderConfig) -> None:  # type: ignore[misc] # Serve awaits it
-        engine, directory = await self.start("embed", config, lambda engine: engine.embed)
-        await self.keep_golden(_golden(engine, config, directory))
+        def golden(engine: PoolingEngine, directory: Path) -> Answers:
+            return _golden(engine, config, directory)
+
+        await self.start("embed", config, lambda engine: engine.embed, golden)
 
     async def embed(
         self, rows: TokenRows, timeout_s: float, origin: Origin, contract: str

@@ -23,8 +23,10 @@ from deployments.text.tokenizer import RerankEncoder, load_tokenizer
 
 class Reranker(ModelReplica):
     async def __init__(self, config: RerankerConfig) -> None:  # type: ignore[misc] # Serve awaits it
-        engine, directory = await self.start("rerank", config, lambda engine: engine.score)
-        await self.keep_golden(_golden(engine, config, directory))
+        def golden(engine: PoolingEngine, directory: Path) -> Answers:
+            return _golden(engine, config, directory)
+
+        await self.start("rerank", config, lambda engine: engine.score, golden)
 
     async def rerank(
         self, rows: TokenRows, timeout_s: float, origin: Origin, contract: str

@@ -19,19 +19,24 @@ TOKENS_PER_S = 4_000
 
 
 class PacedEngine(FreeEngine):
-    """A FreeEngine that takes the time a real one would at `tokens_per_s`."""
+    """One engine that takes the time a real one would at `tokens_per_s`, a batch at a time."""
 
     def __init__(self, width: int, tokens_per_s: float = TOKENS_PER_S) -> None:
         super().__init__(width)
         self._tokens_per_s = tokens_per_s
+        self._busy = asyncio.Lock()
 
     async def embed(self, rows: TokenRows) -> ModelOutput:
-        await asyncio.sleep(rows.total_tokens / self._tokens_per_s)
+        await self._keep_time(rows)
         return await super().embed(rows)
 
     async def score(self, rows: TokenRows) -> ModelOutput:
-        await asyncio.sleep(rows.total_tokens / self._tokens_per_s)
+        await self._keep_time(rows)
         return ModelOutput.uncached(np.zeros(len(rows), np.float32))
+
+    async def _keep_time(self, rows: TokenRows) -> None:
+        async with self._busy:
+            await asyncio.sleep(rows.total_tokens / self._tokens_per_s)
 
 
 class PacedEmbedder(Embedder):

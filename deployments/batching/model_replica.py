@@ -42,15 +42,23 @@ class ModelReplica:
     """Call `start` first, then `submit`."""
 
     async def start(
-        self, stage: str, config: ModelConfig, method: Callable[[PoolingEngine], Compute]
-    ) -> tuple[PoolingEngine, Path]:
-        """Load the engine and put the queue before its `method`."""
+        self,
+        stage: str,
+        config: ModelConfig,
+        method: Callable[[PoolingEngine], Compute],
+        golden: Callable[[PoolingEngine, Path], Answers],
+    ) -> None:
+        """Load the engine, check its `golden` answers and put the queue before its `method`."""
         directory = locate(config.engine.model, config.engine.revision, weights=True)
         engine_config = config.engine.model_copy(update={"model": str(directory)})
         fingerprint = config.fingerprint(weights_digest(directory))
-        engine = await build_engine(engine_config)
+
+        async def check_copy(copy: PoolingEngine) -> None:
+            check_golden(config.golden, await golden(copy, directory)())
+
+        engine = await build_engine(engine_config, check_copy)
         self.attach(stage, config, fingerprint, engine, method)
-        return engine, directory
+        await self.keep_golden(golden(engine, directory))
 
     def attach(
         self,
@@ -77,7 +85,10 @@ class ModelReplica:
         await self._check_golden()
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
-        self._batcher.limits = BatchLimits.model_validate(user_config)
+        limits = BatchLimits.model_validate(user_config)
+        if self._config.engine.copies is not None:
+            limits = limits.model_copy(update={"slots": self._config.engine.engines()})
+        self._batcher.limits = limits
 
     async def submit(
         self, rows: TokenRows, timeout_s: float, origin: Origin, contract: str

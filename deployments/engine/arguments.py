@@ -24,7 +24,9 @@ def engine_arguments(config: EngineConfig) -> dict[str, Any]:
     """Return the keyword arguments for vLLM's EngineArgs and AsyncEngineArgs."""
     from vllm.config import PoolerConfig
 
-    arguments: dict[str, Any] = config.model_dump(exclude={"process", "pooling", "threads"})
+    arguments: dict[str, Any] = config.model_dump(
+        exclude={"process", "copies", "pooling", "threads"}
+    )
     if config.dtype == "auto":
         arguments["dtype"] = "bfloat16" if _computes_in_bfloat16() else "float32"
     if config.pooling is not None:

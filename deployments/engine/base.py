@@ -1,24 +1,30 @@
 """The `PoolingEngine` protocol, by which a replica runs its model, and an engine's settings.
 
 Knows no vLLM. The implementations beside it do: `inline` runs it in the replica's process,
-`separate` in a process of its own. Tests may implement the protocol otherwise.
+`separate` in a process of its own, `copies` in several. Tests may implement the protocol otherwise.
 """
 
-from typing import Any, Literal, Protocol
+import os
+from typing import Annotated, Any, Literal, Protocol, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
 
+# More engines of one model cost more memory than their barriers cost time.
+_MOST_AUTO_COPIES = 4
+
 
 class EngineConfig(BaseModel):
-    """The settings of one engine, by vLLM's names. Token counts include special tokens.
+    """The engine of a replica, by vLLM's names. Token counts include special tokens.
 
     `model` is a directory or a Hub id. `dtype` "auto" is bfloat16 where the processor supports it
     natively, else float32. `tensor_parallel_size` is the number of GPUs that the model is split
-    over, all of one node. `threads` is the number of CPU threads (None: one a core).
-    `hf_overrides` are changes to the model's own configuration.
+    over, all of one node. `threads` is the number of CPU threads (None: one a core, or its share).
+    `copies` is how many engines the replica has, each in a process of its own and with one batch
+    at a time; "auto" is one a core, at most four. Copies share `gpu_memory_utilization`, and each
+    has `kv_cache_memory_bytes`. `hf_overrides` are changes to the model's own configuration.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,7 +44,24 @@ class EngineConfig(BaseModel):
     enable_prefix_caching: bool | None = None
     block_size: int | None = None
     threads: int | None = Field(default=None, gt=0)
+    copies: Annotated[int, Field(gt=0)] | Literal["auto"] | None = None
     hf_overrides: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _copies_are_inline(self) -> Self:
+        if self.copies is not None and self.process != "inline":
+            raise ValueError("copies are processes already: they need 'process: inline'")
+        return self
+
+    def engines(self) -> int:
+        """How many there are."""
+        if self.copies == "auto":
+            return min(cores(), _MOST_AUTO_COPIES)
+        return self.copies or 1
+
+
+def cores() -> int:
+    return os.cpu_count() or 1
 
 
 class PoolingEngine(Protocol):

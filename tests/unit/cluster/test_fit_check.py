@@ -38,6 +38,7 @@ _SHARED = {"gpu_memory_utilization": 0.5, "kv_cache_memory_bytes": 1}
         (1, _engine()),
         (2, _engine(tensor_parallel_size=2)),
         (0.5, _engine(**_SHARED)),
+        (1, _engine(process="inline", copies=4, kv_cache_memory_bytes=1)),
     ],
 )
 def test_an_engine_that_fits_its_gpus_is_taken(gpus: float | None, engine: EngineConfig) -> None:
@@ -54,6 +55,7 @@ def test_an_engine_that_fits_its_gpus_is_taken(gpus: float | None, engine: Engin
         (_deployment(2), _engine(tensor_parallel_size=2, process="inline"), "process: separate"),
         (_deployment(0.5), _engine(kv_cache_memory_bytes=1), "gpu_memory_utilization is 0.9"),
         (_deployment(0.5), _engine(gpu_memory_utilization=0.4), "kv_cache_memory_bytes"),
+        (_deployment(1), _engine(process="inline", copies=2), "kv_cache_memory_bytes"),
         (_deployment(2, placement_group_bundles=[{"GPU": 1}]), _engine(), "placement group"),
     ],
 )

@@ -1,0 +1,53 @@
+"""The process of a copy whose engine needs no weights: what it is asked is in the tokens."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+
+from deployments.engine import child
+from deployments.engine.base import EngineConfig, PoolingEngine
+from deployments.rows.model_output import ModelOutput
+from deployments.rows.token_rows import TokenRows
+
+# A row that begins with it: ends the process; fails; takes a tenth of a second; takes for ever.
+POISON, FAULT, SLOW, STUCK = 1, 2, 3, 4
+
+
+class AddingEngine:
+    """The answer to a row is the sum of its ids, and its cached tokens are the process's id."""
+
+    async def embed(self, rows: TokenRows) -> ModelOutput:
+        for row in rows:
+            if row[0] == POISON:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if row[0] == FAULT:
+                raise ValueError("a fault of the engine")
+            time.sleep({SLOW: 0.1, STUCK: 600}.get(row[0], 0))
+        sums = np.array([sum(row) for row in rows], np.float32)
+        return ModelOutput(sums, np.full(len(rows), os.getpid(), np.int32))
+
+    async def score(self, rows: TokenRows) -> ModelOutput:
+        return await self.embed(rows)
+
+    async def check_health(self) -> None:
+        return
+
+    def close(self) -> None:
+        return
+
+
+def prepare() -> None:
+    """Nothing to import."""
+
+
+def load(config: EngineConfig) -> PoolingEngine:
+    if not Path(config.model).is_dir():
+        raise FileNotFoundError(f"no model in {config.model}")
+    return AddingEngine()
+
+
+if __name__ == "__main__":
+    child.main(prepare, load)
