@@ -61,6 +61,7 @@ class Arrivals:
     """Counts arriving tokens by stage and lane, and learns the tokens of a search candidate."""
 
     def __init__(self, clock: Clock) -> None:
+        self.clock = clock
         self._rates = {(stage, lane): Rate(clock) for stage in _STAGES for lane in LANES}
         self._tokens_per_candidate = Ewma(_EWMA_WEIGHT)
 

@@ -3,7 +3,6 @@
 Knows no engine and no text: how requests share calls, when to call again, and when not to call.
 """
 
-import time
 from typing import Any
 
 from ray.serve.handle import DeploymentHandle
@@ -30,7 +29,7 @@ class ModelStageClient(StageClient):
     """Calls the `method` of a deployment that computes rows with a model.
 
     `contract` names the model whose tokens are sent. All that the stage is asked for is counted in
-    `arrivals`.
+    `arrivals`, whose clock is that of the calls too.
     """
 
     def __init__(
@@ -49,8 +48,8 @@ class ModelStageClient(StageClient):
         self._arrivals = arrivals
         self._batches = CallBatches(self._call_stage, calls.at_once, calls.tokens)
         self._shedding = LoadShedding()
-        self._hedging = Hedging(time.monotonic)
-        self._status_hedging = Hedging(time.monotonic)
+        self._hedging = Hedging(arrivals.clock)
+        self._status_hedging = Hedging(arrivals.clock)
 
     def admit(self, tokens: float, deadline: Deadline, origin: Origin) -> None:
         """Raises Overloaded if work of about so many tokens is sure to be refused."""

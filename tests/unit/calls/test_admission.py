@@ -1,7 +1,4 @@
-"""An idle service takes again what it has just done: requests of many calls, in virtual time.
-
-They go through a Router's client of the stage and the stage's batcher, before an engine that keeps
-time."""
+"""An idle service takes again what it has just done: requests of many calls, in virtual time."""
 
 import asyncio
 import random
@@ -10,72 +7,16 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from deployments.autoscaling.arrivals import Arrivals
 from deployments.batching.batcher import Batcher, BatchLimits
-from deployments.calls.model_client import ModelStageClient
-from deployments.config import CallLimits
-from deployments.errors import DeadlineExceeded, Overloaded, WinnowError
-from deployments.request.deadline import Deadline
+from deployments.errors import Overloaded
 from deployments.request.origin import Lane, Origin
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
 from loadtest.simulate import virtual_time
-from tests.whole.app import handle
+from tests.unit.calls.virtual_stage import Pace, Service
 
-_TOKENS_PER_S = 7_000.0
-_WAY_S = 0.004
 _LIMITS = BatchLimits(max_batch_tokens=1024, max_batch_rows=256)
-
-
-class Replica:
-    """An engine that computes each batch in a fixed time and a time a token, `slower` times as
-    long."""
-
-    def __init__(self, limits: BatchLimits) -> None:
-        clock = asyncio.get_running_loop().time
-        self.batcher: Batcher[TokenRows, ModelOutput] = Batcher(self._engine, clock, limits)
-        self.slower = 1.0
-
-    async def compute(
-        self, rows: TokenRows, left_s: float, origin: Origin, _: str
-    ) -> ModelOutput | WinnowError:
-        await asyncio.sleep(_WAY_S)
-        try:
-            output = await self.batcher.submit(rows, left_s - _WAY_S, origin)
-        except (Overloaded, DeadlineExceeded) as refusal:
-            return refusal
-        await asyncio.sleep(_WAY_S)
-        return output.with_fingerprint("model")
-
-    async def _engine(self, rows: TokenRows) -> ModelOutput:
-        await asyncio.sleep(self.slower * (0.005 + rows.total_tokens / _TOKENS_PER_S))
-        return ModelOutput.uncached(np.zeros(len(rows), np.float32))
-
-
-class Service:
-    def __init__(self, limits: BatchLimits = _LIMITS) -> None:
-        self.clock = asyncio.get_running_loop().time
-        self.replica = Replica(limits)
-        self._client = ModelStageClient(
-            "embed",
-            handle(self.replica),
-            "compute",
-            "",
-            CallLimits(tokens=1024, at_once=4),
-            Arrivals(self.clock),
-        )
-
-    async def ask(
-        self, lengths: list[int], timeout_s: float = 30.0, lane: Lane = "default", tenant: str = "a"
-    ) -> float:
-        """Seconds that the answer took; raises what a Router would answer."""
-        widths = np.array(lengths, np.int32)
-        rows = TokenRows(np.zeros(int(widths.sum()), np.int32), widths)
-        began_s = self.clock()
-        deadline, origin = Deadline.after(timeout_s, self.clock), Origin(tenant, lane)
-        self._client.admit(rows.total_tokens, deadline, origin)
-        await self._client.compute(rows, deadline, origin)
-        return self.clock() - began_s
+_PACE = Pace(7_000, batch_s=0.005)
 
 
 def texts(count: int, tokens: int) -> Callable[[random.Random], list[int]]:
@@ -97,7 +38,7 @@ def test_an_idle_service_takes_what_it_has_just_done_ten_times_in_a_row(
     lane: Lane,
 ) -> None:
     async def main() -> None:
-        service, rng = Service(), random.Random(1)
+        service, rng = Service(_LIMITS, _PACE), random.Random(1)
         for _ in range(3):
             await service.ask(first(rng), lane=lane)
         for _ in range(10):
@@ -108,7 +49,7 @@ def test_an_idle_service_takes_what_it_has_just_done_ten_times_in_a_row(
 
 def test_one_large_request_is_taken_after_many_small_ones() -> None:
     async def main() -> None:
-        service, rng = Service(), random.Random(1)
+        service, rng = Service(_LIMITS, _PACE), random.Random(1)
         for _ in range(200):
             await service.ask(texts(1, 12)(rng))
         await asyncio.gather(*(service.ask(texts(1, 12)(rng)) for _ in range(8)))
@@ -121,10 +62,10 @@ def test_an_engine_that_was_slow_is_tried_anew_after_it_was_idle() -> None:
     """Another process had its cores, and has ended."""
 
     async def main() -> None:
-        service, rng = Service(), random.Random(1)
-        service.replica.slower = 5.0
+        service, rng = Service(_LIMITS, _PACE), random.Random(1)
+        service.engine.slower = 5.0
         await service.ask(texts(300, 60)(rng))
-        service.replica.slower = 1.0
+        service.engine.slower = 1.0
         await asyncio.sleep(10)
         assert 5 < await service.ask(texts(1_500, 60)(rng)) < 15
 
@@ -133,10 +74,10 @@ def test_an_engine_that_was_slow_is_tried_anew_after_it_was_idle() -> None:
 
 def test_an_engine_that_was_slow_is_trusted_again_after_a_few_tries() -> None:
     async def main() -> None:
-        service, rng = Service(), random.Random(1)
-        service.replica.slower = 5.0
+        service, rng = Service(_LIMITS, _PACE), random.Random(1)
+        service.engine.slower = 5.0
         await service.ask(texts(300, 60)(rng))
-        service.replica.slower = 1.0
+        service.engine.slower = 1.0
         tries = 0
         while True:
             tries += 1
@@ -152,7 +93,7 @@ def test_an_engine_that_was_slow_is_trusted_again_after_a_few_tries() -> None:
 
 def test_work_that_cannot_be_done_in_time_is_refused_and_the_next_that_can_is_taken() -> None:
     async def main() -> None:
-        service, rng = Service(), random.Random(1)
+        service, rng = Service(_LIMITS, _PACE), random.Random(1)
         await service.ask(texts(1_000, 60)(rng))
         began_s = service.clock()
         with pytest.raises(Overloaded):

@@ -1,5 +1,4 @@
-"""More work than a stage can do, in virtual time: a Router's client of the stage and the stage's
-batcher, as they are, before an engine that only keeps time."""
+"""More work than a stage can do, in virtual time."""
 
 import asyncio
 import random
@@ -8,49 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from deployments.autoscaling.arrivals import Arrivals
-from deployments.batching.batcher import Batcher, BatchLimits
-from deployments.calls.model_client import ModelStageClient
-from deployments.config import CallLimits
+from deployments.batching.batcher import BatchLimits
 from deployments.errors import DeadlineExceeded, Overloaded
-from deployments.request.deadline import Deadline
-from deployments.request.origin import Origin
-from deployments.rows.model_output import ModelOutput
-from deployments.rows.token_rows import TokenRows
 from loadtest.simulate import virtual_time
-from tests.whole.app import handle
+from tests.unit.calls.virtual_stage import Pace, Service
 
 _TOKENS_PER_S = 5_000.0
 _ROWS, _ROW_TOKENS = 8, 30
 _TOKENS = _ROWS * _ROW_TOKENS
 _PER_S = _TOKENS_PER_S / _TOKENS
-_WAY_S = 0.005
-
-
-class Replica:
-    """Its engine's pace varies by a tenth."""
-
-    def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)
-        clock = asyncio.get_running_loop().time
-        self.batcher = Batcher(self._engine, clock, BatchLimits(max_batch_tokens=2048))
-        self.calls = 0
-        self.computed_tokens = 0
-        self.most_queued = 0.0
-
-    async def compute(self, rows: TokenRows, left_s: float, origin: Origin, _: str) -> ModelOutput:
-        self.calls += 1
-        await asyncio.sleep(_WAY_S)
-        computed = await self.batcher.submit(rows, left_s - _WAY_S, origin)
-        await asyncio.sleep(_WAY_S)
-        return computed.with_fingerprint("model")
-
-    async def _engine(self, rows: TokenRows) -> ModelOutput:
-        self.computed_tokens += rows.total_tokens
-        self.most_queued = max(self.most_queued, self.batcher.queued_cost)
-        seconds = rows.total_tokens / _TOKENS_PER_S
-        await asyncio.sleep(seconds * self._random.uniform(0.9, 1.1))
-        return ModelOutput.uncached(np.zeros(len(rows), np.float32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,27 +30,17 @@ class Told:
 
 
 class Stand:
-    def __init__(self, seed: int = 0) -> None:
-        self.replica = Replica(seed)
+    def __init__(self, batch_tokens: int = 2048) -> None:
+        limits = BatchLimits(max_batch_tokens=batch_tokens)
+        self.service = Service(limits, Pace(_TOKENS_PER_S, noise=0.1))
         self.told: list[Told] = []
-        self._client = ModelStageClient(
-            "embed",
-            handle(self.replica),
-            "compute",
-            "",
-            CallLimits(tokens=1024, at_once=4),
-            Arrivals(asyncio.get_running_loop().time),
-        )
-        self._clock = asyncio.get_running_loop().time
-        self._random = random.Random(seed)
+        self._clock = self.service.clock
+        self._random = random.Random(0)
 
     async def ask(self, tenant: str, timeout_s: float) -> Told:
-        rows = TokenRows(np.zeros(_TOKENS, np.int32), np.full(_ROWS, _ROW_TOKENS, np.int32))
         began_s, error, retry_after_s = self._clock(), None, None
-        deadline, origin = Deadline.after(timeout_s, self._clock), Origin(tenant)
         try:
-            self._client.admit(_TOKENS, deadline, origin)
-            await self._client.compute(rows, deadline, origin)
+            await self.service.ask([_ROW_TOKENS] * _ROWS, timeout_s, tenant=tenant)
         except (Overloaded, DeadlineExceeded) as failure:
             error, retry_after_s = type(failure), failure.retry_after_s
         told = Told(tenant, began_s, self._clock() - began_s, error, retry_after_s)
@@ -118,8 +73,10 @@ def test_at_five_times_the_load_as_much_is_done_and_the_rest_is_refused_at_once(
         assert max(one.took_s for one in served) < timeout_s
         assert np.percentile([one.took_s for one in refused], 99) < 0.05
         assert all(one.retry_after_s is not None and one.retry_after_s < 31 for one in refused)
-        assert stand.replica.most_queued <= (timeout_s + 0.5) * _TOKENS_PER_S
-        assert stand.replica.calls < len(refused) / 2, "most of them were not even asked of it"
+        assert stand.service.replica.most_queued <= (timeout_s + 0.5) * _TOKENS_PER_S
+        assert stand.service.replica.calls < len(refused) / 2, (
+            "most of them were not even asked of it"
+        )
 
     virtual_time.run(main())
 
@@ -150,8 +107,7 @@ def test_who_keeps_to_its_share_waits_no_longer_beside_a_flood_than_two_batches_
 
     def p99_s(noisy_per_s: float) -> float:
         async def main() -> float:
-            stand = Stand()
-            stand.replica.batcher.limits = BatchLimits(max_batch_tokens=batch_tokens)
+            stand = Stand(batch_tokens)
             async with asyncio.TaskGroup() as group:
                 for quiet in ("b", "c"):
                     group.create_task(stand.send(quiet, 0.5 * _PER_S / 3, 120, 2.0))
