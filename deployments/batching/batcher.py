@@ -23,7 +23,7 @@ from deployments.request.origin import Lane, Origin
 from deployments.rows.row_slices import O, PendingRows, R, RowSlice, concatenate, fail, hand_out
 
 # Of the time that is left; the rest is for what an estimate does not see, such as the way back.
-_TIME_TO_USE = 0.9
+TIME_TO_USE = 0.9
 # A tenant may save up so much of the engine's time.
 _CREDIT_S = 1.0
 
@@ -116,7 +116,7 @@ class Batcher(Generic[R, O]):
         # The last row waits for the whole of its batch.
         batch = min(self.queued_cost, self.limits.max_batch_tokens)
         wait_s = self.throughput.seconds_for(until_done + self._running_cost + batch)
-        late_s = wait_s - _TIME_TO_USE * timeout_s
+        late_s = wait_s - TIME_TO_USE * timeout_s
         if late_s > 0:
             raise Overloaded(
                 f"this stage would need about {wait_s:.1f} s for this and {timeout_s:.1f} s are"

@@ -3,6 +3,7 @@
 Knows no engine and no text: how requests share calls, when to call again, and when not to call.
 """
 
+import asyncio
 from typing import Any
 
 from ray.serve.handle import DeploymentHandle
@@ -14,7 +15,7 @@ from deployments.calls.client import StageClient
 from deployments.calls.hedging import Hedging
 from deployments.calls.load_shedding import LoadShedding
 from deployments.config import CallLimits
-from deployments.errors import Overloaded, StageUnavailable
+from deployments.errors import DeadlineExceeded, Overloaded, StageUnavailable
 from deployments.request.deadline import Deadline, within
 from deployments.request.origin import Origin
 from deployments.rows.model_output import ModelOutput
@@ -47,6 +48,7 @@ class ModelStageClient(StageClient):
         self._contract = contract
         self._arrivals = arrivals
         self._batches = CallBatches(self._call_stage, calls.at_once, calls.tokens)
+        self._call_tokens = calls.tokens
         self._shedding = LoadShedding()
         self._hedging = Hedging(arrivals.clock)
         self._status_hedging = Hedging(arrivals.clock)
@@ -76,7 +78,15 @@ class ModelStageClient(StageClient):
     async def _compute_once(
         self, rows: TokenRows, deadline: Deadline, origin: Origin
     ) -> ModelOutput:
-        output = await within(deadline, self._batches.submit(rows, deadline, origin))
+        try:
+            output = await within(deadline, self._batches.submit(rows, deadline, origin))
+        except Overloaded:
+            # Its calls that were taken before one was refused.
+            self._shedding.give_up(max(0, rows.total_tokens - self._call_tokens), origin)
+            raise
+        except (DeadlineExceeded, asyncio.CancelledError):
+            self._shedding.give_up(rows.total_tokens, origin)
+            raise
         if not output.fingerprint:
             raise _TwoModels(
                 f"the {self._stage} stage is changing to another model: try again shortly"

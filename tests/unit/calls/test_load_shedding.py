@@ -59,10 +59,26 @@ def test_it_is_soon_forgotten() -> None:
     assert stand.passes(2), "a quarter of the time it had"
 
 
+def test_what_is_given_up_leaves_its_room() -> None:
+    stand = Stand()
+    stand.refusals.give_up(100, Origin("other"))
+    stand.refusals.give_up(100, _ME)
+    assert [stand.passes(timeout_s) for timeout_s in (1.4, 1.5)] == [False, True]
+
+
+def test_what_costs_less_than_what_was_refused_needs_less_time() -> None:
+    stand = Stand()
+    stand.refusals.check(10, stand.deadline(1.6), _ME)
+    with pytest.raises(Overloaded):
+        stand.refusals.check(10, stand.deadline(1.5), _ME)
+    with pytest.raises(Overloaded):
+        stand.refusals.check(400, stand.deadline(5), _ME)
+
+
 def test_what_is_let_in_takes_the_room() -> None:
     stand = Stand()
     assert stand.passes(2.6)
-    assert [stand.passes(timeout_s) for timeout_s in (2.6, 3.4, 3.6)] == [False, False, True]
+    assert [stand.passes(timeout_s) for timeout_s in (2.6, 3.4, 3.7)] == [False, False, True]
 
 
 @pytest.mark.parametrize("other", [Origin("other"), Origin("me", "bulk")])
@@ -107,7 +123,7 @@ def test_tenants_without_end_are_forgotten() -> None:
 
 def test_who_is_refused_after_others_were_let_in_is_told_to_come_after_them() -> None:
     stand = Stand()
-    assert [stand.passes(timeout_s) for timeout_s in (2.6, 3.6)] == [True, True]
+    assert [stand.passes(timeout_s) for timeout_s in (2.6, 3.7)] == [True, True]
     with pytest.raises(Overloaded) as refused:
         stand.refusals.check(100, stand.deadline(4), _ME)
-    assert refused.value.retry_after_s == pytest.approx(0.5)
+    assert refused.value.retry_after_s == pytest.approx(0.7)
