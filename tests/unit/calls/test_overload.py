@@ -68,15 +68,14 @@ def test_at_five_times_the_load_as_much_is_done_and_the_rest_is_refused_at_once(
         stand = Stand()
         await stand.send("a", 5 * _PER_S, 35, timeout_s)
         served, refused = of(stand, None), of(stand, Overloaded)
+        replica = stand.service.replica
         assert len(served) / 30 > 0.9 * _PER_S
         assert len(of(stand, DeadlineExceeded)) < 0.01 * len(served)
         assert max(one.took_s for one in served) < timeout_s
         assert np.percentile([one.took_s for one in refused], 99) < 0.05
         assert all(one.retry_after_s is not None and one.retry_after_s < 31 for one in refused)
-        assert stand.service.replica.most_queued <= (timeout_s + 0.5) * _TOKENS_PER_S
-        assert stand.service.replica.calls < len(refused) / 2, (
-            "most of them were not even asked of it"
-        )
+        assert replica.most_queued <= (timeout_s + 0.5) * _TOKENS_PER_S
+        assert replica.calls < len(refused) / 2, "most of them were not even asked of it"
 
     virtual_time.run(main())
 
