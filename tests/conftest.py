@@ -1,8 +1,8 @@
 """How xdist's two workers share the tests (`-n 2`, as in `make test`).
 
-One takes `chaos` and all that share a cluster; the other the quick tests, and then the clusters
-whose engines only keep time. Those come last on that side, so that they stand beside tests that
-wait for nothing but answers: what looks at the clock comes first on the other.
+One takes `chaos` and all that share a cluster; the other the quick tests. The clusters whose
+engines only keep time come last, each on the side that is free, so that they stand beside tests
+that wait for nothing but answers: what looks at the clock comes first on the other.
 """
 
 from typing import Any
@@ -20,6 +20,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             turn = _turn(nodeid)
+            if turn == "nodes":
+                return nodeid.partition("::")[0].rpartition("/")[0]
             return nodeid if turn == "quick" else turn
 
     config.option.loadscopereorder = False  # or the largest groups would be the first
