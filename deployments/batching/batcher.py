@@ -27,8 +27,8 @@ from deployments.rows.row_slices import O, PendingRows, R, RowSlice, concatenate
 _TIME_TO_USE = 0.9
 # A tenant may save up so much of the engine's time.
 _CREDIT_S = 1.0
-# The least part of a full batch that is worth a slot of its own: smaller ones cost more to hand over
-# than another slot saves.
+# The least part of a full batch that is worth a slot of its own: less costs more to hand over than
+# the slot saves.
 _LEAST_SPREAD = 0.25
 
 
@@ -183,7 +183,8 @@ class Batcher(Generic[R, O]):
         if self.limits.max_batch_ms is None or not self.throughput.per_s:
             return full
         free = self.limits.slots - len(self._running)
-        return max(1, min(full, max(ceil(self.queued_cost / free), int(_LEAST_SPREAD * full))))
+        parts = min(free, max(1, int(self.queued_cost / (_LEAST_SPREAD * full))))
+        return max(1, min(full, ceil(self.queued_cost / parts)))
 
     def _take(self, work: PendingRows[R, O], count: int) -> RowSlice[R, O]:
         taken = work.take(count)

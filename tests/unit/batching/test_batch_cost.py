@@ -16,7 +16,7 @@ _LIMITS = BatchLimits(max_batch_tokens=8192, max_batch_rows=10_000, max_batch_ms
 
 
 class Engines:
-    """Slots that compute at `tokens_per_s` each, and the sizes of the batches that they were given."""
+    """Slots that compute at `tokens_per_s` each, and the sizes of their batches."""
 
     def __init__(self, tokens_per_s: float, overhead_s: float) -> None:
         self.batches: list[int] = []
