@@ -63,6 +63,7 @@ class EngineConfig(BaseModel):
 
 
 def cores() -> int:
+    """Return the number of this machine's cores."""
     return os.cpu_count() or 1
 
 
