@@ -169,22 +169,27 @@ class Batcher(Generic[R, O]):
         self._waiting.end_turn()
         return batch
 
-    def _batch_cost(self) -> int:
-        """The cost of a full batch."""
+    def _cost_in_time(self) -> float | None:
+        """The cost that a slot computes in `max_batch_ms`; None without such a limit, and as long
+        as nothing was measured."""
         limits, per_s = self.limits, self.throughput.per_s
         if limits.max_batch_ms is None or not per_s:
-            return limits.max_batch_tokens
-        in_time = per_s / limits.slots * limits.max_batch_ms / 1000
-        return max(1, min(limits.max_batch_tokens, int(in_time)))
+            return None
+        return per_s / limits.slots * limits.max_batch_ms / 1000
+
+    def _batch_cost(self) -> int:
+        """The cost of a full batch."""
+        in_time, most = self._cost_in_time(), self.limits.max_batch_tokens
+        return most if in_time is None else max(1, min(most, int(in_time)))
 
     def _share_of_slot(self) -> int:
         """The cost of the next batch: what waits is spread over the slots that are free."""
         full = self._batch_cost()
-        if self.limits.max_batch_ms is None or not self.throughput.per_s:
+        if self._cost_in_time() is None:
             return full
         free = self.limits.slots - len(self._running)
         parts = min(free, max(1, int(self.queued_cost / (_LEAST_SPREAD * full))))
-        return max(1, min(full, ceil(self.queued_cost / parts)))
+        return min(full, ceil(self.queued_cost / parts))
 
     def _take(self, work: PendingRows[R, O], count: int) -> RowSlice[R, O]:
         taken = work.take(count)

@@ -34,7 +34,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What came of a step: its figures, however it ended, and the `reason` why it is not done."""
+    """The outcome of a step: its figures, however it ended, and the `reason` why it is not done."""
 
     step: str
     status: Status

@@ -35,7 +35,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What came of a load. `sent` counts the warm-up; `problem` is the first failure's message."""
+    """The outcome of a load: `sent` counts the warm-up, `problem` is the first failure's."""
 
     sent: int
     requests_per_s: float

@@ -15,6 +15,15 @@ class Gpu:
     used_bytes: int
 
 
+def taken_gib(before: Gpu | None) -> dict[str, float]:
+    """Return the memory that was taken since `before`, as the figure `gpu_gib`; none without a
+    GPU."""
+    after = gpu()
+    if before is None or after is None:
+        return {}
+    return {"gpu_gib": (after.used_bytes - before.used_bytes) / 2**30}
+
+
 def gpu() -> Gpu | None:
     """Return the GPU; None if there is none."""
     program = shutil.which("nvidia-smi")

@@ -21,7 +21,7 @@ from loadtest.gpu.correctness import (
     correct_vectors,
     pairs_encoder,
 )
-from loadtest.gpu.device import gpu
+from loadtest.gpu.device import gpu, taken_gib
 from loadtest.gpu.emitter import Emitter, Figures
 from loadtest.gpu.figures import rerank_name, text_name
 from loadtest.gpu.limit import card, flop
@@ -77,9 +77,12 @@ async def fp8(settings: Settings, emitter: Emitter) -> None:
 class _Bench:
     """A loaded engine, and the figures of what it computes."""
 
-    def __init__(self, settings: Settings, emitter: Emitter, engine: PoolingEngine) -> None:
+    def __init__(
+        self, settings: Settings, emitter: Emitter, engine: PoolingEngine, known: str | None
+    ) -> None:
+        """`known` is the card's name in `GPUS`: without it the limit is not known, as on a CPU."""
         self.engine = engine
-        self._settings, self._emitter = settings, emitter
+        self._settings, self._emitter, self._known = settings, emitter, known
 
     async def texts(
         self, name: str, tokens: int, batch_tokens: int | None = None, at_once: int = _SLOTS
@@ -94,14 +97,11 @@ class _Bench:
         async def part() -> Figures:
             found = await measure(compute, batches, at_once, self._settings.seconds)
             flop_per_s = flop(self._settings.shape, found.rows) / found.seconds
-            device = gpu()
-            known = card(device.name if device else None)
             return {
                 "rows_per_s": found.rows_per_s,
                 "tokens_per_s": found.tokens_per_s,
                 "tflop_per_s": flop_per_s / 1e12,
-                # None where the limit is not known: on a CPU, or another card.
-                "mfu": flop_per_s / GPUS[known] if known else None,
+                "mfu": flop_per_s / GPUS[self._known] if self._known else None,
                 "cached": found.cached_share,
                 "at_once": at_once,
             }
@@ -118,10 +118,8 @@ async def _started(
     engine = await build_engine(config)
     try:
         figures: Figures = {"start_s": time.perf_counter() - began_s, "eager": config.enforce_eager}
-        if before and (after := gpu()):
-            figures["gpu_gib"] = (after.used_bytes - before.used_bytes) / 2**30
-        emitter.emit(f"start of {name}", figures)
-        yield _Bench(settings, emitter, engine)
+        emitter.emit(f"start of {name}", figures | taken_gib(before))
+        yield _Bench(settings, emitter, engine, card(before.name if before else None))
     finally:
         engine.close()
 

@@ -24,7 +24,9 @@ def rerank_name(candidates: int, cached: bool) -> str:
 
 def derived(records: Sequence[Record], settings: Settings, card: str | None) -> dict[str, Any]:
     """Return both, as far as what they need was measured; a plan's only of a card that is known."""
-    rows = {row["name"]: row["rows_per_s"] for one in records for row in one.rows if _rate(row)}
+    rows = {
+        row["name"]: row["rows_per_s"] for one in records for row in one.rows if "rows_per_s" in row
+    }
     texts, pairs = text_name(TEXT_TOKENS), rerank_name(settings.candidates, cached=True)
     of_engine = {
         name: rows[name] / rows[engine]
@@ -44,7 +46,3 @@ def derived(records: Sequence[Record], settings: Settings, card: str | None) -> 
         if card is not None and name in rows
     }
     return {"service_of_engine": of_engine, "plan": plan}
-
-
-def _rate(row: dict[str, Any]) -> bool:
-    return "rows_per_s" in row

@@ -1,4 +1,4 @@
-"""What cannot be imported, all of it at once: `python -m loadtest.gpu.imports`.
+"""Import errors, all of them at once: `python -m loadtest.gpu.imports`.
 
 Every module of others that our sources name is tried, whatever else is missing, and then our own
 entries. Needs nothing but Python itself.

@@ -23,7 +23,7 @@ _WARM_UP = 2
 
 @dataclass(slots=True)
 class Rate:
-    """What was computed in `seconds`; `rows` has each row's length, and its tokens from a cache."""
+    """Rows computed in `seconds`: of each its length, and its tokens from a cache."""
 
     rows: list[tuple[int, int]]
     seconds: float

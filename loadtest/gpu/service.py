@@ -17,7 +17,7 @@ from cluster import haproxy
 from cluster.profile import application, load_profile
 from cluster.stages import MODEL_STAGES
 from loadtest.gpu.client import Load, drive
-from loadtest.gpu.device import gpu
+from loadtest.gpu.device import gpu, taken_gib
 from loadtest.gpu.emitter import Emitter, Figures
 from loadtest.gpu.figures import EMBEDDINGS, SEARCHES
 from loadtest.gpu.settings import DOCUMENT_TOKENS, TEXT_TOKENS, Settings
@@ -85,9 +85,7 @@ def _start(cluster: LocalCluster) -> Figures:
     """Start it; return the time, and the memory of the GPU and of each deployment's processes."""
     before, began_s = gpu(), time.monotonic()
     cluster.up()
-    figures: Figures = {"start_s": time.monotonic() - began_s}
-    if before and (after := gpu()):
-        figures["gpu_gib"] = (after.used_bytes - before.used_bytes) / 2**30
+    figures: Figures = {"start_s": time.monotonic() - began_s} | taken_gib(before)
     for name in _DEPLOYMENTS:
         replicas = [psutil.Process(pid) for pid in cluster.replicas(name)]
         family = [*replicas, *(child for one in replicas for child in one.children(recursive=True))]
