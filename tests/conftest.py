@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 _KEEP_TIME = ("tests/serve/autoscaler/", "tests/serve/cut_off/")
+_ENGINES = "tests/engine/"
 _TURNS = ("cluster", "quick", "nodes")
 
 
@@ -20,8 +21,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             turn = _turn(nodeid)
+            module = nodeid.partition("::")[0]
             if turn == "nodes":
-                return nodeid.partition("::")[0].rpartition("/")[0]
+                return module.rpartition("/")[0]
+            if module.startswith(_ENGINES):
+                return module  # or both workers would start what a module's tests share
             return nodeid if turn == "quick" else turn
 
     config.option.loadscopereorder = False  # or the largest groups would be the first
