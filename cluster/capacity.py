@@ -69,6 +69,25 @@ class Engine(BaseModel):
     gpus: float = Field(ge=0)
 
 
+class WholeGpu(BaseModel):
+    """The measured throughput of a model that has a GPU for itself (loadtest/gpu).
+
+    Its tokens are a load's: those of a rerank's query and document, without the template's.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    gpu: str
+    tokens_per_s: float = Field(gt=0)
+
+    def share(self, model: str, gpu: str, gpus: float) -> float | None:
+        """Return the throughput on a share of it; None for another model, or card, or for more."""
+        if (self.model, self.gpu) != (model, gpu) or not 0 < gpus <= 1:
+            return None
+        return gpus * self.tokens_per_s
+
+
 class TracedRequest(BaseModel):
     """A line of a trace, as loadtest/traffic.py writes it."""
 

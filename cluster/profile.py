@@ -20,6 +20,7 @@ from cluster.stages import MODEL_STAGES
 from cluster.validation import field_names, mistakes
 from deployments.autoscaling.policy import ScalingConfig
 from deployments.batching.batcher import BatchLimits
+from deployments.engine.base import EngineConfig, cores
 from deployments.tenants.plans import Plans
 
 Resolve = Callable[[str], str]
@@ -155,7 +156,8 @@ def localise(
         engine = args[names.field]["engine"]
         engine["model"] = _absolute(resolve(engine["model"]))
         if engine["process"] == "inline":
-            engine.setdefault("threads", _threads(app, names.deployment))
+            engines = EngineConfig.model_validate(engine).engines()
+            engine.setdefault("threads", _threads(app, names.deployment, engines))
     for *parents, field in _PATHS:
         section = args
         for name in parents:
@@ -168,12 +170,13 @@ def localise(
     return local
 
 
-def _threads(app: dict[str, Any], deployment: str) -> int:
-    """Divide this machine's cores among the most replicas that the deployment may have."""
+def _threads(app: dict[str, Any], deployment: str, engines: int) -> int:
+    """Divide this machine's cores among the engines of the most replicas that the deployment may
+    have."""
     [found] = [one for one in app["deployments"] if one["name"] == deployment]
     scaling = found.get("autoscaling_config", {})
     replicas = int(scaling.get("max_replicas") or found["num_replicas"])
-    return max(1, (os.cpu_count() or 1) // replicas)
+    return max(1, cores() // (replicas * engines))
 
 
 def _absolute(model: str) -> str:

@@ -14,7 +14,8 @@ def winnow(state: Path, *arguments: str, quiet: bool = False) -> None:
     Raises RuntimeError if it exits with another code than 0.
     """
     # Replicas import modules of loadtest and tests, which are not installed.
-    environment = os.environ | {"WINNOW_STATE": str(state), "PYTHONPATH": str(_ROOT)}
+    path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
+    environment = os.environ | {"WINNOW_STATE": str(state), "PYTHONPATH": path}
     done = subprocess.run(
         [sys.executable, "-m", "cluster", *arguments],
         env=environment,

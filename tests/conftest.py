@@ -1,8 +1,8 @@
 """How xdist's two workers share the tests (`-n 2`, as in `make test`).
 
-One takes `chaos` and all that share a cluster; the other the quick tests, and then the clusters
-whose engines only keep time. Those come last on that side, so that they stand beside tests that
-wait for nothing but answers: what looks at the clock comes first on the other.
+One takes `chaos` and all that share a cluster; the other the quick tests. The clusters whose
+engines only keep time come last, each on the side that is free, so that they stand beside tests
+that wait for nothing but answers: what looks at the clock comes first on the other.
 """
 
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 _KEEP_TIME = ("tests/serve/autoscaler/", "tests/serve/cut_off/")
+_ENGINES = "tests/engine/"
 _TURNS = ("cluster", "quick", "nodes")
 
 
@@ -20,6 +21,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             turn = _turn(nodeid)
+            module = nodeid.partition("::")[0]
+            if turn == "nodes":
+                return module.rpartition("/")[0]
+            if module.startswith(_ENGINES):
+                return module  # or both workers would start what a module's tests share
             return nodeid if turn == "quick" else turn
 
     config.option.loadscopereorder = False  # or the largest groups would be the first

@@ -14,6 +14,7 @@ from cluster.capacity import (
     Engine,
     Load,
     TracedRequest,
+    WholeGpu,
     assumed_tokens_per_s,
     load_of,
     parameters,
@@ -40,7 +41,12 @@ def plan_command(  # noqa: PLR0913 # one parameter an option
     embedder: Annotated[str | None, typer.Option(help="Another model to embed with.")] = None,
     gpu: Annotated[str, typer.Option(help=f"One of {', '.join(GPUS)}.")] = "H100",
     measured: Annotated[
-        Path | None, typer.Option(help="Service times, from 'python -m loadtest.simulate measure'.")
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="What 'python -m loadtest.gpu' or 'python -m loadtest.simulate measure' wrote.",
+        ),
     ] = None,
     trace: Annotated[
         Path | None, typer.Option(help="A trace of JSON lines; plan for its busiest minute.")
@@ -88,24 +94,36 @@ def _engines(
         model = others[stage] or app["args"][names.field]["name"]
         [one] = [d for d in app["deployments"] if d["name"] == names.deployment]
         gpus = float(one.get("ray_actor_options", {}).get("num_gpus", 0))
-        if stage in times:
-            speed = _measured_tokens_per_s(times[stage])
-        else:
-            size = parameters(model)
-            if size is None or not gpus:
-                raise CommandError(
-                    f"how fast '{model}' is on this profile's hardware cannot be assumed:"
-                    " give --measured"
-                )
-            speed = assumed_tokens_per_s(size, gpu, gpus)
-        found[stage] = Engine(model=model, tokens_per_s=speed, measured=stage in times, gpus=gpus)
+        speed = _measured_tokens_per_s(stage, model, gpu, gpus, times)
+        found[stage] = Engine(
+            model=model,
+            tokens_per_s=speed or _assumed_tokens_per_s(model, gpu, gpus),
+            measured=speed is not None,
+            gpus=gpus,
+        )
     return found
 
 
-def _measured_tokens_per_s(times: dict[str, Any]) -> float:
-    """Throughput in full batches of rows of `_ROW_TOKENS`."""
-    token_s = times["token_s"] + times["square_s"] * _ROW_TOKENS
-    return float(_BATCH_TOKENS / (times["batch_s"] + token_s * _BATCH_TOKENS))
+def _measured_tokens_per_s(
+    stage: ModelStage, model: str, gpu: str, gpus: float, times: dict[str, Any]
+) -> float | None:
+    """Return the throughput by service times, of full batches of rows of `_ROW_TOKENS`, or by that
+    of a whole GPU; None if neither is there."""
+    if own := times.get(stage):
+        token_s = own["token_s"] + own["square_s"] * _ROW_TOKENS
+        return float(_BATCH_TOKENS / (own["batch_s"] + token_s * _BATCH_TOKENS))
+    if whole := times.get("plan", {}).get(stage):
+        return WholeGpu.model_validate(whole).share(model, gpu, gpus)
+    return None
+
+
+def _assumed_tokens_per_s(model: str, gpu: str, gpus: float) -> float:
+    size = parameters(model)
+    if size is None or not gpus:
+        raise CommandError(
+            f"how fast '{model}' is on this profile's hardware cannot be assumed: give --measured"
+        )
+    return assumed_tokens_per_s(size, gpu, gpus)
 
 
 def _show(made: Capacity, load: Load, objective_ms: float, price: float | None) -> None:

@@ -1,5 +1,6 @@
 """Environment variables of every Ray process of a cluster on this machine."""
 
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ def local_environment(
         "RAY_AUTH_TOKEN_PATH": token_path,
         # With 0, Ray's own servers listen on the loopback interface alone.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-        haproxy.BINARY_VARIABLE: str(Path(sys.executable).parent / haproxy.PROGRAM),
+        haproxy.BINARY_VARIABLE: program(haproxy.PROGRAM),
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
         # Two busy engines would spin at barriers, each on cores that the other waits for.
         "OMP_WAIT_POLICY": "passive",
@@ -56,3 +57,10 @@ def local_environment(
 def redis_environment(redis: str, cluster_id: str) -> dict[str, str]:
     """Return the variables of a head whose GCS keeps its state in a Redis, in its own namespace."""
     return {"RAY_REDIS_ADDRESS": redis, "RAY_external_storage_namespace": cluster_id}
+
+
+def program(name: str) -> str:
+    """Return the path of a package's program: beside this interpreter, or else on PATH, as where
+    packages are carried to a machine instead of installed."""
+    beside = Path(sys.executable).parent / name
+    return str(beside) if beside.exists() else shutil.which(name) or str(beside)

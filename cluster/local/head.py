@@ -22,6 +22,7 @@ from cluster.environment import packing_environment
 from cluster.local.environment import (
     CLUSTER_ID_VARIABLE,
     local_environment,
+    program,
     redis_environment,
 )
 from cluster.local.local_nodes import HEAD_ROLE, autoscaler_environment, autoscaling_config
@@ -95,7 +96,7 @@ def _spawn(
 def _command(session_directory: str, dashboard: int, ports: Sequence[int]) -> list[str]:
     gcs, client, agent, agent_grpc, runtime_env, metrics = ports
     return [
-        str(Path(sys.executable).parent / "ray"),
+        program("ray"),
         *("start", "--head", "--disable-usage-stats", "--node-ip-address=127.0.0.1"),
         *(f"--port={gcs}", f"--ray-client-server-port={client}"),
         *(f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1"),

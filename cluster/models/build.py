@@ -53,9 +53,9 @@ def _convert(artefact: Artefact, package: Path, directory: Path) -> None:
 
             convert_onnx_int8(package, directory, heads)
         case TinyQwen3(seed=seed):
-            from cluster.models.tiny_qwen3 import make_tiny_qwen3
+            from cluster.models.random_qwen3 import make_random_qwen3
 
-            make_tiny_qwen3(package, directory, seed, embedder=artefact.task == "embed")
+            make_random_qwen3(package, directory, seed, embedder=artefact.task == "embed")
         case WikipediaSummaries(file=file):
             from cluster.models.wikipedia import convert_summaries
 

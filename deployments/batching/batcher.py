@@ -11,6 +11,7 @@ store: only rows, a coroutine that computes them, and a clock.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from math import ceil
 from typing import Generic
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -26,20 +27,26 @@ from deployments.rows.row_slices import O, PendingRows, R, RowSlice, concatenate
 TIME_TO_USE = 0.9
 # A tenant may save up so much of the engine's time.
 _CREDIT_S = 1.0
+# The least part of a full batch that is worth a slot of its own: less costs more to hand over than
+# the slot saves.
+_LEAST_SPREAD = 0.25
 
 
 class BatchLimits(BaseModel):
     """Limits that may change while the replica runs.
 
-    A batch holds at most `max_batch_tokens`, unless one row alone is longer. One request gives
-    about `turn_tokens` to it before the next has its turn. `slots` batches are computed at a time.
-    New work is refused that would have more than `max_queued_tokens` done before it.
+    A batch holds at most `max_batch_tokens`, unless one row alone is longer, and about what a slot
+    was measured to compute in `max_batch_ms`, so that nothing waits long for a batch of others.
+    One request gives about `turn_tokens` to it before the next has its turn. `slots` batches are
+    computed at a time. New work is refused that would have more than `max_queued_tokens` done
+    before it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     max_batch_tokens: int = Field(default=8192, gt=0)
     max_batch_rows: int = Field(default=256, gt=0)
+    max_batch_ms: float | None = Field(default=None, gt=0)
     turn_tokens: int = Field(default=1024, gt=0)
     max_queued_tokens: int = Field(default=2_000_000, gt=0)
     slots: int = Field(default=1, gt=0)
@@ -114,7 +121,7 @@ class Batcher(Generic[R, O]):
         if until_done + self._running_cost <= cost:
             return  # an idle engine takes whatever comes
         # The last row waits for the whole of its batch.
-        batch = min(self.queued_cost, self.limits.max_batch_tokens)
+        batch = min(self.queued_cost, self._batch_cost())
         wait_s = self.throughput.seconds_for(until_done + self._running_cost + batch)
         late_s = wait_s - TIME_TO_USE * timeout_s
         if late_s > 0:
@@ -144,7 +151,7 @@ class Batcher(Generic[R, O]):
 
     def _take_batch(self) -> list[RowSlice[R, O]]:
         batch: list[RowSlice[R, O]] = []
-        rows, cost = self.limits.max_batch_rows, self.limits.max_batch_tokens
+        rows, cost = self.limits.max_batch_rows, self._share_of_slot()
         while rows and cost > 0 and self._waiting:
             work = self._waiting.head()
             if not self._is_wanted(work):
@@ -161,6 +168,28 @@ class Batcher(Generic[R, O]):
             cost -= batch[-1].cost
         self._waiting.end_turn()
         return batch
+
+    def _cost_in_time(self) -> float | None:
+        """The cost that a slot computes in `max_batch_ms`; None without such a limit, and as long
+        as nothing was measured."""
+        limits, per_s = self.limits, self.throughput.per_s
+        if limits.max_batch_ms is None or not per_s:
+            return None
+        return per_s / limits.slots * limits.max_batch_ms / 1000
+
+    def _batch_cost(self) -> int:
+        """The cost of a full batch."""
+        in_time, most = self._cost_in_time(), self.limits.max_batch_tokens
+        return most if in_time is None else max(1, min(most, int(in_time)))
+
+    def _share_of_slot(self) -> int:
+        """The cost of the next batch: what waits is spread over the slots that are free."""
+        full = self._batch_cost()
+        if self._cost_in_time() is None:
+            return full
+        free = self.limits.slots - len(self._running)
+        parts = min(free, max(1, int(self.queued_cost / (_LEAST_SPREAD * full))))
+        return min(full, ceil(self.queued_cost / parts))
 
     def _take(self, work: PendingRows[R, O], count: int) -> RowSlice[R, O]:
         taken = work.take(count)
@@ -211,7 +240,7 @@ class Batcher(Generic[R, O]):
     def _is_full(self, rows: int, cost: int) -> bool:
         """True if the engine had about as much as it may be given: in this batch, in all slots."""
         limits = self.limits
-        full = cost > limits.max_batch_tokens // 2 or rows >= limits.max_batch_rows
+        full = cost > self._batch_cost() // 2 or rows >= limits.max_batch_rows
         return full and len(self._running) >= limits.slots
 
 

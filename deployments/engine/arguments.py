@@ -34,8 +34,8 @@ def engine_arguments(config: EngineConfig) -> dict[str, Any]:
         arguments["pooler_config"] = PoolerConfig(
             task="embed", seq_pooling_type=config.pooling, use_activation=True
         )
-    # Left out, vLLM chooses them for the platform.
-    for name in ("enable_prefix_caching", "block_size", "kv_cache_memory_bytes"):
+    # Left out, vLLM chooses them for the platform and the checkpoint.
+    for name in ("enable_prefix_caching", "block_size", "kv_cache_memory_bytes", "quantization"):
         if arguments[name] is None:
             del arguments[name]
     if config.tensor_parallel_size > 1:

@@ -24,7 +24,8 @@ class EngineConfig(BaseModel):
     over, all of one node. `threads` is the number of CPU threads (None: one a core, or its share).
     `copies` is how many engines the replica has, each in a process of its own and with one batch
     at a time; "auto" is one a core, at most four. Copies share `gpu_memory_utilization`, and each
-    has `kv_cache_memory_bytes`. `hf_overrides` are changes to the model's own configuration.
+    has `kv_cache_memory_bytes`. `quantization` is done while the weights are loaded (None: they are
+    as the checkpoint has them). `hf_overrides` are changes to the model's own configuration.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -34,6 +35,7 @@ class EngineConfig(BaseModel):
     process: Literal["inline", "separate"]
     dtype: Literal["auto", "float32", "bfloat16", "float16"]
     pooling: Literal["MEAN", "LAST", "CLS"] | None = None
+    quantization: str | None = None
     max_model_len: int = Field(gt=0)
     max_num_batched_tokens: int = Field(gt=0)
     max_num_seqs: int = Field(gt=0)
@@ -61,6 +63,7 @@ class EngineConfig(BaseModel):
 
 
 def cores() -> int:
+    """Return the number of this machine's cores."""
     return os.cpu_count() or 1
 
 

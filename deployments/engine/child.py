@@ -1,4 +1,4 @@
-"""What runs beside a replica: a fork server, and the processes of its engine's copies.
+"""The processes beside a replica: a fork server, and its engine's copies.
 
     python -m deployments.engine.child DESCRIPTOR SETTINGS
 

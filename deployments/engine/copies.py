@@ -74,7 +74,7 @@ class EngineCopies:
 
     @property
     def pids(self) -> set[int]:
-        """Of the copies that live."""
+        """Process ids of the copies that live."""
         return {copy.pid for copy in self._copies}
 
     async def embed(self, rows: TokenRows) -> ModelOutput:

@@ -23,7 +23,7 @@ from deployments.engine.arguments import (
     score_params,
     to_model_output,
 )
-from deployments.engine.base import EngineConfig
+from deployments.engine.base import EngineConfig, cores
 from deployments.errors import StageUnavailable
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
@@ -85,7 +85,7 @@ def _outer_id(internal_id: str) -> str:
 
 
 def _load(config: EngineConfig) -> "LLMEngine":
-    threads = config.threads or os.cpu_count() or 1
+    threads = config.threads or cores()
     # OpenMP reads it at its start; Ray sets it to 1 for an actor with few CPUs.
     os.environ["OMP_NUM_THREADS"] = str(threads)
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"

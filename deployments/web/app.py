@@ -9,10 +9,9 @@ from contextlib import asynccontextmanager
 from fastapi import APIRouter, Depends, FastAPI, Response
 from fastapi_offline import FastAPIOffline
 
-from deployments.web.auth import bearer
 from deployments.web.dialects import admin, cohere, jina, openai, usage, winnow
 from deployments.web.error_handlers import add_error_handlers
-from deployments.web.guarded_route import deadline_query, guard
+from deployments.web.guarded_route import DOCUMENTED, guard
 from deployments.web.openapi_errors import Responses, declare_no_422, error_responses
 from deployments.web.schemas import Readiness
 from deployments.web.service import Service
@@ -64,9 +63,8 @@ def build_http_app(service: Service) -> FastAPI:
 
 
 def _include(app: FastAPI, router: APIRouter, errors: Responses) -> None:
-    # The dependencies are for the documentation: by then the route has looked at both.
-    both = [Depends(bearer), Depends(deadline_query)]
-    app.include_router(router, dependencies=both, responses=errors)
+    documented = [Depends(one) for one in DOCUMENTED]
+    app.include_router(router, dependencies=documented, responses=errors)
 
 
 def _add_probes(app: FastAPI, service: Service) -> None:

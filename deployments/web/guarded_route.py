@@ -3,10 +3,12 @@
 Before the handler: the key, its scope, the path, the plan's limits, the query, the body; after it:
 usage and rate-limit headers. The deadline of the query covers all of that. Knows no dialect."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter, ValidationError
 
@@ -14,7 +16,7 @@ from deployments.errors import InvalidRequest
 from deployments.request.deadline import Clock, Deadline, within
 from deployments.tenants.admission import Admission, Admitted
 from deployments.tenants.api_keys import KeyRing, Scope
-from deployments.web.auth import authenticate
+from deployments.web.auth import authenticate, bearer
 from deployments.web.body import BoundedRequest
 from deployments.web.exact_path import require_exact_path
 from deployments.web.rate_limit_headers import limit_headers
@@ -32,6 +34,11 @@ async def deadline_query(deadline_ms: Annotated[DeadlineMs | None, Query()] = No
     from the arrival of the request."""
 
 
+# Dependencies that every route declares for the OpenAPI document. A guarded route has looked at
+# both before FastAPI would, at a cost to every request.
+DOCUMENTED = (bearer, deadline_query)
+
+
 def guard(keys: KeyRing, admission: Admission, clock: Clock) -> Guard:
     """Return a function from a scope to the class of the routes that need a key with that scope.
 
@@ -44,7 +51,10 @@ def guard(keys: KeyRing, admission: Admission, clock: Clock) -> Guard:
             needs = scope
 
             def get_route_handler(self) -> Handle:
+                documented = self.dependant
+                self.dependant = _without(DOCUMENTED, documented)
                 handle = super().get_route_handler()
+                self.dependant = documented
                 template = self.path_format
 
                 async def guarded(request: Request) -> Response:
@@ -59,6 +69,11 @@ def guard(keys: KeyRing, admission: Admission, clock: Clock) -> Guard:
         return GuardedRoute
 
     return of
+
+
+def _without(calls: Sequence[object], dependant: Dependant) -> Dependant:
+    left = [one for one in dependant.dependencies if one.call not in calls]
+    return replace(dependant, dependencies=left)
 
 
 async def _answer(request: Request, call: Admitted, handle: Handle, clock: Clock) -> Response:

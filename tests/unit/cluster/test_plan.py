@@ -108,6 +108,24 @@ def test_what_was_measured_and_what_was_assumed_is_said(tmp_path: Path) -> None:
     assert re.search(r"rerank .* 1,000 measured", shown)
 
 
+def _whole_gpu(tmp_path: Path) -> str:
+    """What `python -m loadtest.gpu` writes."""
+    figure = {"model": "Qwen3-Reranker-0.6B", "gpu": "H100", "tokens_per_s": 9_000}
+    (tmp_path / "gpu.json").write_text(json.dumps({"steps": [], "plan": {"rerank": figure}}))
+    return str(tmp_path / "gpu.json")
+
+
+def test_a_replica_gets_its_share_of_a_measured_gpu(tmp_path: Path) -> None:
+    shown = _plan("--measured", _whole_gpu(tmp_path))
+    assert re.search(r"embed .* assumed", shown)
+    assert re.search(r"rerank .* 4,500 measured", shown)
+
+
+@pytest.mark.parametrize("other", [["--gpu", "L4"], ["--reranker", "Qwen3-Reranker-4B"]])
+def test_of_another_card_or_model_nothing_was_measured(other: list[str], tmp_path: Path) -> None:
+    assert "measured" not in _plan("--measured", _whole_gpu(tmp_path), *other)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

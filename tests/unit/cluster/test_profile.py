@@ -77,6 +77,15 @@ def test_replicas_of_a_stage_share_the_cores(
     assert [args[stage]["engine"]["threads"] for stage in ("embedder", "reranker")] == [threads] * 2
 
 
+@pytest.mark.parametrize(("copies", "threads"), [(2, 4), ("auto", 2), (16, 1)])
+def test_copies_of_an_engine_share_the_cores(
+    copies: int | str, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    args = _localised(_local(copies=copies), tmp_path)
+    assert args["embedder"]["engine"]["threads"] == threads
+
+
 def test_a_number_of_threads_that_is_given_stays(tmp_path: Path) -> None:
     assert _localised(_local(threads=3), tmp_path)["embedder"]["engine"]["threads"] == 3
 

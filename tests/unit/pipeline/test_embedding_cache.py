@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from deployments.errors import Overloaded
+from deployments.pipeline import embedding_cache
 from deployments.pipeline.embedding_cache import CachedEmbedStage
 from deployments.request.deadline import Deadline
 from deployments.request.origin import Origin
@@ -21,12 +22,14 @@ _ME = Origin("me", "interactive")
 class Memory:
     def __init__(self) -> None:
         self.held: dict[bytes, NDArray[np.float32]] = {}
+        self.writes = 0
 
     def get(self, keys: Sequence[bytes]) -> list[NDArray[np.float32] | None]:
         return [self.held.get(key) for key in keys]
 
     def put(self, vectors: Mapping[bytes, NDArray[np.float32]]) -> None:
         self.held.update(vectors)
+        self.writes += 1
 
 
 class Stage:
@@ -61,8 +64,9 @@ class Bench:
 
 
 @pytest.fixture
-async def bench() -> Bench:
+async def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
     """It has learned which model answers."""
+    monkeypatch.setattr(embedding_cache, "_WRITE_EVERY_S", 0.02)
     bench = Bench()
     await bench.ask([99])
     bench.stage.seen.clear()
@@ -78,6 +82,16 @@ async def test_only_what_is_new_is_embedded(bench: Bench) -> None:
     assert answer.fingerprint == "model-1"
     assert bench.stage.seen == [[[1, 2], [3]], [[4]]]
     assert bench.spared == [0, 4]
+
+
+async def test_vectors_are_written_together_and_found_before(bench: Bench) -> None:
+    await asyncio.gather(*(bench.ask([number]) for number in range(5)))
+    assert not bench.memory.held
+    assert (await bench.ask([4])).cached_tokens.tolist() == [1]
+    await asyncio.sleep(0.1)
+    assert (len(bench.memory.held), bench.memory.writes) == (5, 1)
+    assert (await bench.ask([4])).cached_tokens.tolist() == [1]
+    assert len(bench.stage.seen) == 5
 
 
 async def test_equal_texts_at_once_are_embedded_once(bench: Bench) -> None:

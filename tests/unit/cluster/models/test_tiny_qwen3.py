@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cluster.models.catalog import TinyQwen3, load_catalog
 from cluster.models.manifest import file_sha256
-from cluster.models.tiny_qwen3 import make_tiny_qwen3
+from cluster.models.random_qwen3 import make_random_qwen3
 
 _NO, _YES, _END_OF_TEXT = 2152, 9693, 151643
 
@@ -34,7 +34,7 @@ def test_the_same_seed_gives_the_same_weights(tmp_path: Path, tiny_reranker: Pat
     hashes = {file_sha256(tiny_reranker / "model.safetensors")}
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
-        make_tiny_qwen3(tiny_reranker, tmp_path / name, build.seed, embedder=False)
+        make_random_qwen3(tiny_reranker, tmp_path / name, build.seed, embedder=False)
         hashes.add(file_sha256(tmp_path / name / "model.safetensors"))
     assert len(hashes) == 1
 

@@ -1,7 +1,8 @@
-"""Make Qwen3 models of 20 MB with random weights and the real tokenizer.
+"""Make Qwen3 models with random weights and the real tokenizer.
 
-They take every step of a Qwen3-Embedding or Qwen3-Reranker, from prompt to pooling, on machines too
-small for a real one. Their outputs are reproducible and mean nothing.
+The tiny ones, of 20 MB, take every step of a Qwen3-Embedding or Qwen3-Reranker, from prompt to
+pooling, on machines too small for a real one; those in the shape of a real one cost as much as it.
+Their outputs are reproducible and mean nothing.
 """
 
 import json
@@ -13,45 +14,42 @@ from tokenizers import Tokenizer
 from tokenizers.processors import ByteLevel, Sequence, TemplateProcessing
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from cluster.models.qwen3_shape import TINY, Shape
 from cluster.models.tokenizer import write_tokenizer
-
-_HIDDEN = 64
-
-# With Qwen3's own 0.02, the logits of yes and no differ by less than 0.1 for any input.
-_WEIGHT_SCALE = 0.2
 
 _END_OF_TEXT = "<|endoftext|>"
 
 
-def make_tiny_qwen3(package: Path, directory: Path, seed: int, embedder: bool) -> None:
+def make_random_qwen3(
+    package: Path, directory: Path, seed: int, embedder: bool, shape: Shape = TINY
+) -> None:
     """Write the model of a seed to `directory`, with the tokenizer in `package`.
 
     Both kinds are causal language models with tied embeddings, as the originals. An embedder also
     gets the files by which sentence-transformers and vLLM recognise one.
     """
     tokenizer = write_tokenizer(package, directory)
-    config = _config(tokenizer)
+    config = _config(tokenizer, shape)
     config.save_pretrained(directory)
-    weights = _weights(config, seed)
+    weights = _weights(config, seed, shape.weight_scale)
     save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
     if embedder:
         _append_end_of_text(tokenizer)
         tokenizer.save(str(directory / "tokenizer.json"))
-        _write_modules(directory)
+        _write_modules(directory, shape.hidden)
 
 
-def _config(tokenizer: Tokenizer) -> Qwen3Config:
+def _config(tokenizer: Tokenizer, shape: Shape) -> Qwen3Config:
     return Qwen3Config(
         architectures=["Qwen3ForCausalLM"],
         dtype="bfloat16",
         vocab_size=tokenizer.get_vocab_size(),
-        hidden_size=_HIDDEN,
-        intermediate_size=2 * _HIDDEN,
-        num_hidden_layers=2,
-        # As in Qwen3, heads share keys and together are wider than the hidden state.
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=32,
+        hidden_size=shape.hidden,
+        intermediate_size=shape.intermediate,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.key_value_heads,
+        head_dim=shape.head_dim,
         max_position_embeddings=32_768,
         rope_parameters={"rope_type": "default", "rope_theta": 1_000_000},
         tie_word_embeddings=True,
@@ -60,7 +58,7 @@ def _config(tokenizer: Tokenizer) -> Qwen3Config:
     )
 
 
-def _weights(config: Qwen3Config, seed: int) -> dict[str, torch.Tensor]:
+def _weights(config: Qwen3Config, seed: int, scale: float) -> dict[str, torch.Tensor]:
     """Draw normal matrices; norms are ones. All bfloat16, whatever transformers initialises."""
     with torch.device("meta"):
         # The constructors of transformers' models are not annotated.
@@ -73,7 +71,7 @@ def _weights(config: Qwen3Config, seed: int) -> dict[str, torch.Tensor]:
             weights[name] = torch.ones(shape.shape, dtype=torch.bfloat16)
         else:
             normal = torch.randn(shape.shape, generator=generator)
-            weights[name] = (normal * _WEIGHT_SCALE).to(torch.bfloat16)
+            weights[name] = (normal * scale).to(torch.bfloat16)
     return weights
 
 
@@ -91,7 +89,7 @@ def _append_end_of_text(tokenizer: Tokenizer) -> None:
     )
 
 
-def _write_modules(directory: Path) -> None:
+def _write_modules(directory: Path, dimensions: int) -> None:
     """Write the files that tell sentence-transformers of last-token pooling and normalisation."""
     parts = [("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize")]
     modules = [
@@ -103,7 +101,7 @@ def _write_modules(directory: Path) -> None:
         }
         for index, (kind, path) in enumerate(parts)
     ]
-    pooling = {"word_embedding_dimension": _HIDDEN, "pooling_mode_lasttoken": True}
+    pooling = {"word_embedding_dimension": dimensions, "pooling_mode_lasttoken": True}
     (directory / "1_Pooling").mkdir()
     _write_json(directory / "modules.json", modules)
     _write_json(directory / "1_Pooling" / "config.json", pooling)
