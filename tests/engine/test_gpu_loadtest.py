@@ -10,7 +10,7 @@ import pytest
 
 from tests.models import model_directory
 
-_STEPS = ("embed", "rerank", "copies")
+_STEPS = ("embed", "rerank")
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,6 @@ def test_every_measurement_has_its_rate_and_no_limit_of_an_unknown_device(
     assert list(rates) == [
         *("texts of 32 tokens", "texts of 128 tokens", "texts of 128 tokens, batches of 256"),
         *("reranks of 10, prefix cache on", "reranks of 10, prefix cache off"),
-        *("2 copies, texts of 32 tokens", "2 copies, texts of 128 tokens"),
     ]
     for row in rates.values():
         assert row["tokens_per_s"] > row["rows_per_s"] > 0

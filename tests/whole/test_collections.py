@@ -171,7 +171,7 @@ def test_any_order_of_changes_leaves_what_a_dictionary_would_hold(
     run_state_machine_as_test(
         Collections,
         settings=settings(
-            max_examples=40,
+            max_examples=20,
             stateful_step_count=50,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow],

@@ -60,7 +60,7 @@ def test_every_answer_is_declared(
             continue
 
         @given(case=operation.as_strategy(generation_mode=mode))
-        @settings(_SETTINGS, max_examples=10 if operation.path.startswith(_OTHER_PATHS) else 50)
+        @settings(_SETTINGS, max_examples=5 if operation.path.startswith(_OTHER_PATHS) else 20)
         def ask(case: AnyCase) -> None:
             # A query parameter that nobody asked for is passed over, as is usual in HTTP.
             assume(set(case.query or {}) <= {parameter.name for parameter in case.operation.query})
