@@ -96,6 +96,13 @@ class LocalCluster:
         [found] = [one for one in self.deployed().deployments if one.name == deployment]
         return list(found.pids)
 
+    def engines(self, deployment: str) -> list[int]:
+        """Process ids of its replicas' engines, which a fork server of each replica has forked."""
+        servers = [
+            child for pid in self.replicas(deployment) for child in psutil.Process(pid).children()
+        ]
+        return [engine.pid for server in servers for engine in server.children()]
+
     def controller(self) -> list[int]:
         """Process ids of Serve's controller."""
         return self._pids("ray::ServeController")

@@ -1,5 +1,6 @@
 """The chaos runner's own cluster: two replicas a stage, and a Redis that keeps Ray's state."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ class ReplicatedCluster(LocalCluster):
     """
 
     def __init__(self, directory: Path) -> None:
-        super().__init__(directory, _one_thread_an_engine(load_profile("local")))
+        super().__init__(directory, _cores_divided(load_profile("local")))
         self.resize(REPLICAS)
         binary = redis_binary()
         self._redis = RedisServer(binary, self.state.directory) if binary else None
@@ -40,9 +41,10 @@ class ReplicatedCluster(LocalCluster):
             self._redis.stop()
 
 
-def _one_thread_an_engine(profile: dict[str, Any]) -> dict[str, Any]:
-    # An engine's threads follow from the number of its replicas, unless the profile says them:
-    # then a change of that number would be a new version of the engine.
+def _cores_divided(profile: dict[str, Any]) -> dict[str, Any]:
+    """Give a replica's engines its part of the cores, one each, however many replicas there are: a
+    change of that number is to be no new version of the engines."""
     for names in MODEL_STAGES.values():
-        application(profile)["args"][names.field]["engine"]["threads"] = 1
+        engine = application(profile)["args"][names.field]["engine"]
+        engine |= {"threads": 1, "copies": max(1, (os.cpu_count() or 1) // REPLICAS)}
     return profile

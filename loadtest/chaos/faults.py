@@ -34,12 +34,13 @@ def _signalled(name: str, find: Find, number: signal.Signals) -> Fault:
     """Send a signal to the first process found; repaired when another has taken its place."""
 
     def strike(cluster: LocalCluster) -> IsRepaired:
-        victim = find(cluster)[0]
+        before = find(cluster)
+        victim = before[0]
         os.kill(victim, number)
 
         def is_repaired() -> bool:
             found = find(cluster)
-            return bool(found) and victim not in found and cluster.is_whole()
+            return len(found) >= len(before) and victim not in found and cluster.is_whole()
 
         return is_repaired
 
@@ -68,6 +69,10 @@ def _replica(deployment: str) -> Find:
     return lambda cluster: cluster.replicas(deployment)
 
 
+def _engine(deployment: str) -> Find:
+    return lambda cluster: cluster.engines(deployment)
+
+
 NONE = Fault("none", lambda _: lambda: True)
 GCS = _signalled("kill -9 of the GCS", LocalCluster.gcs, signal.SIGKILL)
 FEWER = _changed("one replica a stage fewer", _resized(REPLICAS - 1))
@@ -81,6 +86,7 @@ ALL = (
         _signalled(f"kill -9 of one {one}", _replica(one), signal.SIGKILL)
         for one in ("Router", "Embedder", "Reranker")
     ),
+    _signalled("kill -9 of an Embedder's engine", _engine("Embedder"), signal.SIGKILL),
     _signalled("kill -9 of the Index", _replica("Index"), signal.SIGKILL),
     _signalled("kill -9 of HAProxy", LocalCluster.haproxy, signal.SIGKILL),
     _signalled("kill -9 of Serve's controller", LocalCluster.controller, signal.SIGKILL),

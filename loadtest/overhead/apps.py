@@ -18,7 +18,7 @@ from ray.serve.handle import DeploymentHandle
 from cluster.config import AppConfig
 from deployments.config import EmbedderConfig, RerankerConfig
 from deployments.embedder import Embedder
-from deployments.engine.base import PoolingEngine
+from deployments.engine.base import EngineConfig, PoolingEngine
 from deployments.reranker import Reranker
 from deployments.router import Router
 from deployments.rows.model_output import ModelOutput
@@ -93,14 +93,19 @@ def graph(
 ) -> Application:
     """Bind the graph of cluster.app:build with other engines and a free index.
 
-    `embedder_options` are further arguments of the embedder, after its configuration.
+    There is one engine a replica, and no copies. `embedder_options` are further arguments of the
+    embedder, after its configuration.
     """
-    embed = serve.deployment(name="Embedder")(embedder).bind(config.embedder, *embedder_options)
-    index = serve.deployment(name="Index")(FreeIndex).bind(config.reranker)
-    rerank = serve.deployment(name="Reranker")(reranker).bind(config.reranker)
-    return serve.deployment()(Router).bind(
-        config.router, config.embedder, config.reranker, embed, index, rerank
-    )
+    embeds = config.embedder.model_copy(update={"engine": _without_copies(config.embedder.engine)})
+    reranks = config.reranker.model_copy(update={"engine": _without_copies(config.reranker.engine)})
+    embed = serve.deployment(name="Embedder")(embedder).bind(embeds, *embedder_options)
+    index = serve.deployment(name="Index")(FreeIndex).bind(reranks)
+    rerank = serve.deployment(name="Reranker")(reranker).bind(reranks)
+    return serve.deployment()(Router).bind(config.router, embeds, reranks, embed, index, rerank)
+
+
+def _without_copies(engine: EngineConfig) -> EngineConfig:
+    return engine.model_copy(update={"copies": None})
 
 
 bare = FastAPI()
