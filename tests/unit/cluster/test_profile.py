@@ -71,6 +71,8 @@ def test_replicas_of_a_stage_share_the_cores(
 ) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: cores)
     profile = load_profile("local")
+    for stage in ("embedder", "reranker"):
+        application(profile)["args"][stage]["engine"]["copies"] = None
     for deployment in application(profile)["deployments"]:
         deployment["num_replicas"] = replicas
     args = _localised(profile, tmp_path)
