@@ -30,6 +30,14 @@ def local_environment(
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         haproxy.BINARY_VARIABLE: program(haproxy.PROGRAM),
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+        # Ray's default of 15 would let anything else on the machine starve a replica.
+        "RAY_worker_niceness": "0",
+        # An idle cluster takes part of a core of a small machine; nothing here waits for these.
+        "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
+        "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "2000",
+        "REPORTER_UPDATE_INTERVAL_MS": "15000",
+        "RAY_raylet_report_resources_period_milliseconds": "1000",
+        "RAY_gcs_pull_resource_loads_period_milliseconds": "5000",
         # Two busy engines would spin at barriers, each on cores that the other waits for.
         "OMP_WAIT_POLICY": "passive",
         # HAProxy hears at once of a Router that drains; the default of 30 is for load balancers

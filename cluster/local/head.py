@@ -103,6 +103,7 @@ def _command(session_directory: str, dashboard: int, ports: Sequence[int]) -> li
         *(f"--dashboard-agent-listen-port={agent}", f"--dashboard-agent-grpc-port={agent_grpc}"),
         *(f"--runtime-env-agent-port={runtime_env}", f"--metrics-export-port={metrics}"),
         *("--min-worker-port=0", "--max-worker-port=0"),
+        "--include-log-monitor=false",  # it copies workers' output to a driver, and there is none
         *(f"--object-store-memory={_OBJECT_STORE_BYTES}", f"--temp-dir={session_directory}"),
     ]
 

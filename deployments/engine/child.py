@@ -134,9 +134,11 @@ def import_inline() -> None:
 
 
 def load_inline(config: EngineConfig) -> PoolingEngine:
-    from deployments.engine.inline import InlineEngine
+    from deployments.engine.inline import InlineEngine, end_process_groups
 
-    return InlineEngine(config)
+    engine = InlineEngine(config)
+    end_process_groups()
+    return engine
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -15,12 +16,17 @@ from tests.engine.test_conformance import config_of
 _PATIENCE_S = 180
 
 
+def _threads(pid: int) -> list[str]:
+    return [thread.read_text() for thread in Path(f"/proc/{pid}/task").glob("*/comm")]
+
+
 async def test_a_copy_killed_under_load() -> None:
     config = EmbedderConfig.model_validate(config_of("tiny-qwen3", "embedder"))
     engine = await EngineCopies.start(config.engine.model_copy(update={"copies": 2}), None)
     rows = [TokenRows.pack([[n % 100 + 1] * 20] * 4) for n in range(200)]
     expected = [(await engine.embed(one)).values for one in rows[:100]] * 2
     before = engine.pids
+    assert not [name for pid in before for name in _threads(pid) if name.startswith("gloo")]
     killed_at = time.monotonic() + 0.2
 
     async def worker(first: int) -> None:
