@@ -34,7 +34,7 @@ def _second(app: dict[str, Any]) -> dict[str, Any]:
     second = deepcopy(app) | {"name": "placed", "route_prefix": "/placed"}
     del second["autoscaling_policy"]
     engine = second["args"]["reranker"]["engine"]
-    engine |= {"tensor_parallel_size": 2, "process": "separate"}
+    engine |= {"tensor_parallel_size": 2, "process": "separate", "copies": None}
     options = {
         "Embedder": _gpu(0.5, "winnow/role", "shared"),
         "Index": _gpu(0.5, "winnow/role", "shared"),  # as an engine would
