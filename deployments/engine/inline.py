@@ -92,7 +92,7 @@ def end_process_groups() -> None:
         return
     for group in [found() for found in parallel_state._groups.values()]:
         if group is not None:
-            group.destroy()
+            group.destroy()  # type: ignore[no-untyped-call]
     torch.distributed.destroy_process_group()
 
 

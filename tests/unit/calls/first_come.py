@@ -57,7 +57,8 @@ class FirstCome:
         self, waiting: deque[list[int]], requests: Sequence[Request]
     ) -> tuple[int, list[int]]:
         """The tokens of the next batch, and the numbers of the requests with rows in it."""
-        rows, left, numbers = self._limits.max_batch_rows, self._limits.max_batch_tokens, []
+        rows, left = self._limits.max_batch_rows, self._limits.max_batch_tokens
+        numbers: list[int] = []
         while waiting and rows:
             number, rows_left = waiting[0]
             fit = min(rows, rows_left, left // requests[number].row_tokens)
