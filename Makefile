@@ -72,7 +72,8 @@ locust: install ## the traffic of SCENARIO from Locust, against the running serv
 BENCH_PEERS := .bench/infinity .bench/plain
 
 bench: install $(BENCH_PEERS) ## Winnow against its peers, in one run (needs wrk)
-	$(BIN)/python -m loadtest.bench
+	$(BIN)/python -m loadtest.overhead
+	$(BIN)/python -m loadtest.bench --overhead loadtest/results/overhead.json
 
 overhead: install ## what the pipeline costs: search with engines that cost nothing (needs wrk)
 	$(BIN)/python -m loadtest.overhead

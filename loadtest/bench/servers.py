@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -39,11 +39,20 @@ class Models:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """The URL of a route, the model's name in its bodies, and the headers to send."""
+    """The base URL and the path of a route, the model's name in its bodies, and the API key."""
 
-    url: str
+    base: str
+    path: str
     model: str
-    headers: dict[str, str] = field(default_factory=dict)
+    key: str = "none"
+
+    @property
+    def url(self) -> str:
+        return self.base + self.path
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.key}"}
 
 
 class Winnow:
@@ -65,11 +74,8 @@ class Winnow:
             key = (self._state / "api_key").read_text().strip()
             if kind == "search":
                 winnow(self._state, "ingest", COLLECTION, str(models.documents), quiet=True)
-            yield Endpoint(
-                f"http://127.0.0.1:{self._port}{_path(kind)}",
-                models.of(kind).name,
-                {"Authorization": f"Bearer {key}"},
-            )
+            base = f"http://127.0.0.1:{self._port}"
+            yield Endpoint(base, _path(kind), models.of(kind).name, key)
         finally:
             winnow(self._state, "down", quiet=True)
 
@@ -77,14 +83,15 @@ class Winnow:
 class Vllm:
     """vLLM's own server: a process for HTTP and one for the engine, bound to every core.
 
-    By default it keeps one core for the front end, which on few cores halves the engine.
+    By default it keeps one core for the front end, which on few cores halves the engine. With
+    `copies` it has that many engines, its own data-parallel ones, of an equal part of the cores.
     """
 
-    name = "vllm serve"
     kinds: tuple[Kind, ...] = ("embed", "rerank")
 
-    def __init__(self, port: int, logs: Path) -> None:
-        self._port, self._logs = port, logs
+    def __init__(self, port: int, logs: Path, copies: int = 1) -> None:
+        self._port, self._logs, self._copies = port, logs, copies
+        self.name = "vllm serve" if copies == 1 else f"vllm serve, {copies} engines"
 
     @contextlib.contextmanager
     def serving(self, kind: Kind, models: Models) -> Iterator[Endpoint]:
@@ -97,11 +104,15 @@ class Vllm:
         command += ["--disable-log-stats", "--uvicorn-log-level", "warning"]
         if kind == "embed":
             command += ["--convert", "embed", "--max-model-len", "256"]
-        cores = os.cpu_count() or 1
-        environment = {"VLLM_CPU_OMP_THREADS_BIND": f"0-{cores - 1}", "VLLM_NO_USAGE_STATS": "1"}
-        with _process(command, environment, self._logs / f"vllm-{kind}.log"):
+        if self._copies > 1:
+            command += ["--data-parallel-size", str(self._copies)]
+        share = (os.cpu_count() or 1) // self._copies
+        firsts = [number * share for number in range(self._copies)]
+        bound = "|".join(f"{first}-{first + share - 1}" for first in firsts)
+        environment = {"VLLM_CPU_OMP_THREADS_BIND": bound, "VLLM_NO_USAGE_STATS": "1"}
+        with _process(command, environment, self._logs / f"vllm-{kind}-{self._copies}.log"):
             wait(f"http://127.0.0.1:{self._port}/health")
-            yield Endpoint(f"http://127.0.0.1:{self._port}{_path(kind)}", "model")
+            yield Endpoint(f"http://127.0.0.1:{self._port}", _path(kind), "model")
 
 
 class Infinity:
@@ -123,7 +134,7 @@ class Infinity:
         path = "/embeddings" if kind == "embed" else "/rerank"
         with _process(command, environment, self._logs / f"infinity-{kind}.log"):
             wait(f"http://127.0.0.1:{self._port}/health")
-            yield Endpoint(f"http://127.0.0.1:{self._port}{path}", "model")
+            yield Endpoint(f"http://127.0.0.1:{self._port}", path, "model")
 
 
 class Plain:
@@ -143,7 +154,7 @@ class Plain:
         command += ["--threads", str(os.cpu_count() or 1), "--dtype", machine.dtype()]
         with _process(command, {"HF_HUB_OFFLINE": "1"}, self._logs / f"plain-{kind}.log"):
             wait(f"http://127.0.0.1:{self._port}/docs")
-            yield Endpoint(f"http://127.0.0.1:{self._port}{_path(kind)}", "model")
+            yield Endpoint(f"http://127.0.0.1:{self._port}", _path(kind), "model")
 
 
 Server = Winnow | Vllm | Infinity | Plain

@@ -4,6 +4,7 @@ Knows a URL, headers and bodies; no server.
 """
 
 import json
+import resource
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,17 @@ _TIMEOUT_S = 120
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One run; `failed` counts answers that are not 2xx, and broken connections."""
+    """One run; `failed` counts answers that are not 2xx, and broken connections.
+
+    `client_cores` is what wrk itself used of the machine, in cores.
+    """
 
     requests: int
     requests_per_s: float
     p50_ms: float
     p99_ms: float
     failed: int
+    client_cores: float
 
 
 def run(
@@ -31,7 +36,9 @@ def run(
     command += [f"--timeout={_TIMEOUT_S}s", f"--script={_SCRIPT}"]
     for name, value in headers.items():
         command += ["--header", f"{name}: {value}"]
+    before_s = _children_s()
     done = subprocess.run([*command, url, str(bodies)], capture_output=True, text=True, check=True)
+    used_s = _children_s() - before_s
     seen = json.loads(done.stdout.splitlines()[-1])
     return Measurement(
         requests=seen["requests"],
@@ -39,4 +46,10 @@ def run(
         p50_ms=seen["p50_us"] / 1e3,
         p99_ms=seen["p99_us"] / 1e3,
         failed=seen["failed"],
+        client_cores=used_s / (seen["duration_us"] / 1e6),
     )
+
+
+def _children_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
