@@ -1,7 +1,8 @@
 """Calls to another deployment, under a deadline.
 
 The only module that turns what Ray raises into our own errors. A call whose replica died is made
-again on another, if it may be made twice.
+again on another, if it may be made twice, until time is up. One that is answered with the failure
+of an engine is tried three times in all: it may be the reason.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from deployments.errors import (
     DeadlineExceeded,
+    EngineFailed,
     InternalError,
     NotBegun,
     Overloaded,
@@ -32,6 +34,7 @@ T = TypeVar("T")
 
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 1.0
+_MOST_FAILURES = 3
 
 _LOST = (RayActorError, DeploymentUnavailableError, StageUnavailable)
 
@@ -56,13 +59,19 @@ class StageClient:
         again: tuple[type[Exception], ...] = _LOST,
     ) -> T:
         """Attempt until it does not end in one of the errors `again`; StageUnavailable when time is
-        up."""
+        up or engines have failed at it three times."""
+        failures = 0
 
         async def attempted() -> T:
-            return await attempt()
+            nonlocal failures
+            try:
+                return await attempt()
+            except EngineFailed:
+                failures += 1
+                raise
 
-        def is_too_late(state: RetryCallState) -> bool:
-            return deadline.left_s() <= state.upcoming_sleep
+        def is_enough(state: RetryCallState) -> bool:
+            return failures >= _MOST_FAILURES or deadline.left_s() <= state.upcoming_sleep
 
         def tell(state: RetryCallState) -> None:
             logger.warning("%s: trying again after %s", self._stage, type(_failure(state)).__name__)
@@ -74,7 +83,7 @@ class StageClient:
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(again),
             wait=wait_exponential(multiplier=_FIRST_PAUSE_S, max=_LONGEST_PAUSE_S),
-            stop=is_too_late,
+            stop=is_enough,
             before_sleep=tell,
             retry_error_callback=give_up,
         )
