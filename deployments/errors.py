@@ -189,6 +189,10 @@ class EngineFailed(StageUnavailable):
     """A model's engine has failed while it computed the call; its replica ends."""
 
 
+class StoreUnavailable(StageUnavailable):
+    """The store behind the index does not answer: no other replica brings it back."""
+
+
 class DeadlineExceeded(WinnowError):
     status = 504
     code = "deadline_exceeded"

@@ -2,7 +2,8 @@
 
 The only module that turns what Ray raises into our own errors. A call whose replica died is made
 again on another, if it may be made twice, until time is up. One that is answered with the failure
-of an engine is tried three times in all: it may be the reason.
+of an engine or a store is tried three times in all: it may be the reason, and a store that is away
+is so for all replicas.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from deployments.errors import (
     Overloaded,
     PayloadTooLarge,
     StageUnavailable,
+    StoreUnavailable,
     WinnowError,
 )
 from deployments.request.deadline import Deadline, within
@@ -36,7 +38,8 @@ _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 1.0
 _MOST_FAILURES = 3
 
-_LOST = (RayActorError, DeploymentUnavailableError, StageUnavailable)
+LOST = (RayActorError, DeploymentUnavailableError, StageUnavailable)
+_FAILED = (EngineFailed, StoreUnavailable)
 
 
 class StageClient:
@@ -56,17 +59,17 @@ class StageClient:
         self,
         attempt: Callable[[], Awaitable[T]],
         deadline: Deadline,
-        again: tuple[type[Exception], ...] = _LOST,
+        again: tuple[type[Exception], ...] = LOST,
     ) -> T:
         """Attempt until it does not end in one of the errors `again`; StageUnavailable when time is
-        up or engines have failed at it three times."""
+        up; the last error when an engine or a store has failed at it three times."""
         failures = 0
 
         async def attempted() -> T:
             nonlocal failures
             try:
                 return await attempt()
-            except EngineFailed:
+            except _FAILED:
                 failures += 1
                 raise
 

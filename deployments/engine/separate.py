@@ -69,7 +69,7 @@ class SeparateEngine:
                     group.create_task(self._one(prompt, one))
                     for prompt, one in zip(prompts(rows), params, strict=True)
                 ]
-        except ExceptionGroup as failures:  # not `except*`, which would raise a group again
+        except ExceptionGroup as failures:
             if failures.subgroup(EngineDeadError):
                 raise EngineFailed("the model engine has failed") from failures
             # vLLM calls all others recoverable: it did not take the row, or gave it up.

@@ -59,7 +59,7 @@ class ModelStage(Protocol):
 
 class RetrieveStage(Protocol):
     def admit(self, deadline: Deadline, origin: Origin) -> None:
-        """Raises Overloaded if a search is sure to be refused."""
+        """Raises Overloaded or StageUnavailable if a search is sure to be refused."""
         ...
 
     async def search(
