@@ -121,6 +121,22 @@ class StageClient:
             except (RayActorError, DeploymentUnavailableError):
                 raise self.lost() from None
 
+    def sleeps(self) -> bool:
+        """Return whether the stage has scaled to zero, so that a call would start a replica.
+
+        Serve has no public word for it: this reads what the handle's router knows (Ray 2.60). A
+        handle that was never called knows nothing.
+        """
+        router: Any = getattr(getattr(self._handle, "_router", None), "_asyncio_router", None)
+        if router is None or router._request_router is None:
+            return False
+        scaling = router._metrics_manager.autoscaling_config
+        return (
+            scaling is not None
+            and scaling.min_replicas == 0
+            and not router._request_router.curr_replicas
+        )
+
     def lost(self) -> StageUnavailable:
         return StageUnavailable(
             f"the {self._stage} stage has no healthy replica: try again shortly"
