@@ -41,10 +41,22 @@ def test_embeddings(whole: WholeApp, url: str, bad: str) -> None:
     assert again.status_code == 500, "it is not kept"
 
 
-def test_rerank_and_search(whole: WholeApp, url: str, bad: str) -> None:
+def test_rerank(whole: WholeApp, url: str, bad: str) -> None:
     documents = ["a horse", "a donkey", bad, "a mule"]
     with whole.client(url, "bob") as client:
         ranked = client.post("/v1/rerank", json={"query": "what neighs?", "documents": documents})
         good = client.post("/v1/rerank", json={"query": "what?", "documents": ["a horse"]})
     assert (ranked.status_code, good.status_code) == (500, 200)
     assert "rerank stage could not compute row 2 " in ranked.text
+
+
+def test_an_upsert_with_a_bad_document_stores_none(whole: WholeApp, url: str, bad: str) -> None:
+    path = "/v1/collections/bad-row"
+    documents = [{"id": "a", "text": "a horse"}, {"id": "b", "text": bad}]
+    with whole.client(url, "bob") as client:
+        client.put(path)
+        failed = client.post(f"{path}/documents", json={"documents": documents})
+        stored = client.get(path).json()["documents"]
+    assert (failed.status_code, failed.json()["error"]["code"]) == (500, "row_failed")
+    assert "row 1 " in failed.json()["error"]["message"]
+    assert stored == 0

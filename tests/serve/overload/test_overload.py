@@ -76,7 +76,7 @@ def test_who_hangs_up_frees_its_work_and_its_place(paced: Cluster, single: httpx
 
     def abandon() -> None:
         with paced.client(single.headers["authorization"].split()[1]) as impatient:
-            impatient.timeout = httpx.Timeout(60, read=2.0)
+            impatient.timeout = httpx.Timeout(60, read=3.0)
             with pytest.raises(httpx.ReadTimeout):
                 impatient.post("/v1/embeddings", json=_LARGE)
 
