@@ -15,13 +15,11 @@ from deployments.request.deadline import Deadline
 _PATIENCE_S = 60
 
 
-@serve.deployment
 class Stage:
     async def status(self) -> str:
         return "awake"
 
 
-@serve.deployment
 class Caller:
     def __init__(self, stage: DeploymentHandle[Any]) -> None:
         self._stage = StageClient("stage", stage)
@@ -39,10 +37,11 @@ def caller() -> Iterator[DeploymentHandle[Any]]:
     ray.init("local", num_cpus=4, include_dashboard=False, log_to_driver=False)
     serve.start(http_options={"location": "NoServer"})
     zero = {"min_replicas": 0, "max_replicas": 1, "downscale_delay_s": 1, "look_back_period_s": 1}
-    stage = Stage.options(autoscaling_config=zero, ray_actor_options={"num_cpus": 0})
-    caller = Caller.options(ray_actor_options={"num_cpus": 0})
+    cheap = {"num_cpus": 0}
+    stage = serve.deployment(autoscaling_config=zero, ray_actor_options=cheap)(Stage)
+    caller = serve.deployment(ray_actor_options=cheap)(Caller)
     yield serve.run(caller.bind(stage.bind()), route_prefix=None)
-    serve.shutdown()
+    serve.shutdown()  # type: ignore[no-untyped-call]
     ray.shutdown()
 
 

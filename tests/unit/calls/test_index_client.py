@@ -44,6 +44,9 @@ class Replica:
         await self._ask()
         return 0
 
+    async def status(self) -> str:
+        raise StoreUnavailable("the directory of the index cannot be written to")
+
     async def _ask(self) -> None:
         self.calls += 1
         await asyncio.sleep(self.takes_s)
@@ -114,6 +117,18 @@ def test_few_wait_for_a_store_that_says_nothing_and_all_are_served_when_it_is_ba
         await asyncio.sleep(2.1)
         await bench.index.scan(_NS, None, 10, Deadline.after(30, bench.clock))
         for _ in range(10):
+            await asyncio.gather(*bench.calls())
+
+    virtual_time.run(main())
+
+
+def test_a_store_that_is_not_ready_may_still_answer() -> None:
+    async def main() -> None:
+        bench = Bench()
+        bench.replica.away = False
+        for _ in range(5):
+            with pytest.raises(StoreUnavailable):
+                await bench.index.status(Deadline.after(2, bench.clock))
             await asyncio.gather(*bench.calls())
 
     virtual_time.run(main())
