@@ -10,8 +10,9 @@ Pure: is told what failed, and reads a clock.
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 
-from deployments.errors import StoreUnavailable
+from deployments.errors import StoreUnavailable, WinnowError
 from deployments.request.deadline import Clock
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class StoreBreaker:
     def guard(self) -> Iterator[None]:
         """Count how the call inside ends. Raises StoreUnavailable if there must be none.
 
-        An error of another kind says nothing of the store.
+        An error with a status below 500 is an answer of the store; others say nothing of it.
         """
         self.check()
         if self._failures >= _MOST_FAILURES:
@@ -47,6 +48,10 @@ class StoreBreaker:
             yield
         except StoreUnavailable:
             self._fail()
+            raise
+        except WinnowError as error:
+            if error.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+                self._failures = 0
             raise
         self._failures = 0
 
