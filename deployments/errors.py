@@ -136,6 +136,22 @@ class InternalError(WinnowError):
     """A defect of ours; its details are in the log only."""
 
 
+class RowFailed(InternalError):
+    """The model has no answer for the row `row` of a request, which is counted from 0."""
+
+    code = "row_failed"
+    row: int = 0
+
+    @classmethod
+    def at(cls, row: int, stage: str) -> "RowFailed":
+        error = cls(
+            f"the {stage} stage could not compute row {row} of this request (counted from 0): send"
+            " the request without it"
+        )
+        error.row = row
+        return error
+
+
 class Overloaded(WinnowError):
     """Load shedding: the work could not be done in time.
 
@@ -166,7 +182,15 @@ class StageUnavailable(WinnowError):
 
 
 class NotBegun(StageUnavailable):
-    """The replica has ended without starting the call, so another one may serve it."""
+    """The replica has not started the call, so another one may serve it."""
+
+
+class EngineFailed(StageUnavailable):
+    """A model's engine has failed while it computed the call; its replica ends."""
+
+
+class StoreUnavailable(StageUnavailable):
+    """The store behind the index does not answer: no other replica brings it back."""
 
 
 class DeadlineExceeded(WinnowError):

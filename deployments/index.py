@@ -23,6 +23,7 @@ from deployments.errors import (
     Overloaded,
     PayloadTooLarge,
     StageUnavailable,
+    StoreUnavailable,
     WinnowError,
 )
 from deployments.request.origin import Origin
@@ -39,6 +40,7 @@ from deployments.stores.base import (
     VectorQuery,
     VectorStore,
 )
+from deployments.stores.breaker import StoreBreaker
 from deployments.stores.records import size_of
 
 logger = logging.getLogger(__name__)
@@ -75,6 +77,7 @@ class SearchLimits(BaseModel):
 class Index:
     def __init__(self, config: IndexConfig) -> None:
         self._store = build_store(config)
+        self._breaker = StoreBreaker(time.monotonic)
         self._costs = SearchCosts()
         self._searches: Batcher[Searches, SearchAnswers] = Batcher(
             self._answer,
@@ -129,22 +132,25 @@ class Index:
     async def search(
         self, searches: Sequence[IndexSearch], timeout_s: float, origin: Origin
     ) -> SearchAnswers | WinnowError:
-        """Each search's documents, best first. Returns Overloaded and DeadlineExceeded, because
-        Serve logs a traceback of each error that is raised, which costs more than to refuse."""
+        """Each search's documents, best first. Returns Overloaded, DeadlineExceeded and
+        StoreUnavailable, because Serve logs a traceback of each error that is raised, which costs
+        more than to refuse."""
         rows = self._costs.estimate(searches)
         try:
             found = await self._searches.submit(rows, timeout_s, origin)
-        except (Overloaded, DeadlineExceeded) as refusal:
+        except (Overloaded, DeadlineExceeded, StoreUnavailable) as refusal:
             if isinstance(refusal, Overloaded) and refusal.unit_s is not None:
                 refusal.unit_s *= float(rows.costs.mean())  # a caller counts searches
             return refusal
-        except StageUnavailable as away:  # the store: no other replica brings it back
-            return SearchAnswers((away,) * len(searches))
         room = _Room()
         return SearchAnswers(tuple(map(room.hold, found.answers)))
 
     async def _answer(self, rows: Searches) -> SearchAnswers:
-        searches = rows.searches
+        # Those that wait are not to wait for a store that did not answer those before them.
+        with self._breaker.guard():
+            return await self._ask_store(rows.searches)
+
+    async def _ask_store(self, searches: Sequence[IndexSearch]) -> SearchAnswers:
         refused = await asyncio.gather(*map(self._refusal, searches))
         good = [search.query for search, why in zip(searches, refused, strict=True) if not why]
         answers = iter(await self._search_together(good))
@@ -153,6 +159,8 @@ class Index:
     async def _refusal(self, search: IndexSearch) -> WinnowError | None:
         try:
             await self.check(search.query.ns, search.fingerprint)
+        except StageUnavailable:
+            raise  # as in `_search_together`
         except WinnowError as refusal:
             return refusal
         return None
@@ -178,7 +186,7 @@ class Index:
         return hits
 
     async def status(self) -> str:
-        """Durability of an acknowledged write. Raises StageUnavailable if the store is away.
+        """Durability of an acknowledged write. Raises StoreUnavailable if the store is away.
 
         Serve is not told: a new replica would not bring a store back.
         """

@@ -39,12 +39,12 @@ class Reranker(ModelReplica):
 
 
 def relevance(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The sigmoid of the logits, float32.
+    """The sigmoid of the logits, float32; NaN for a logit that is not finite.
 
     For Qwen3-Reranker the logit is logit(yes) - logit(no), so this is softmax over the two, as on
     its model card; for a cross-encoder it is the usual map of its one logit to [0, 1].
     """
-    wide = logits.astype(np.float64)
+    wide = np.where(np.isfinite(logits), logits, np.nan).astype(np.float64)
     return (1.0 / (1.0 + np.exp(-np.clip(wide, -80, 80)))).astype(np.float32)
 
 

@@ -39,7 +39,7 @@ from deployments.tenants.tenant_store import TenantStore
 from deployments.text.token_ids import TokenVocabulary
 from deployments.text.tokenizer import EmbedEncoder, Encoder, RerankEncoder, load_tokenizer
 from deployments.web.app import build_http_app
-from deployments.web.readiness import Ask, readiness
+from deployments.web.readiness import ReadinessProbe
 from deployments.web.service import EmbedModel, RerankModel, Service
 
 
@@ -67,11 +67,9 @@ class Router:
             rerank,
             arrivals,
         )
-        stages: dict[str, Ask] = {
-            "embed": embed.status,
-            "retrieve": retrieve.status,
-            "rerank": rerank.status,
-        }
+        probe = ReadinessProbe(
+            {"embed": embed, "retrieve": retrieve, "rerank": rerank}, time.monotonic
+        )
         self._config = config
         self._plans = Plans()
         self._admission: Admission | None = None
@@ -88,7 +86,7 @@ class Router:
             ),
             rerank_model=RerankModel(reranker_config.name, reranker_config.aliases),
             token_vocabulary=_vocabulary(config.token_id_vocabulary),
-            readiness=partial(readiness, stages, time.monotonic),
+            readiness=probe.readiness,
             clock=time.monotonic,
         )
         self._models = {"embed": embedder_config.name, "rerank": reranker_config.name}

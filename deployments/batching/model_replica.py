@@ -14,13 +14,20 @@ from typing import Any
 
 from deployments.autoscaling.signals import StageSignals, Stats
 from deployments.batching.batcher import Batcher, BatchLimits
+from deployments.batching.halves import Compute, compute_by_halves
 from deployments.batching.stage_status import StageStatus
 from deployments.config import ModelConfig
 from deployments.engine.base import PoolingEngine
 from deployments.engine.build import build_engine
 from deployments.engine.golden import GoldenDrift, check_golden
 from deployments.engine.weights import locate, weights_digest
-from deployments.errors import DeadlineExceeded, Overloaded, StageUnavailable, WinnowError
+from deployments.errors import (
+    DeadlineExceeded,
+    EngineFailed,
+    NotBegun,
+    Overloaded,
+    WinnowError,
+)
 from deployments.metrics import BatchMetrics
 from deployments.request.origin import Origin
 from deployments.rows.model_output import ModelOutput
@@ -32,7 +39,6 @@ logger = logging.getLogger(__name__)
 GOLDEN_PERIOD_S = 60.0
 
 Answers = Callable[[], Awaitable[list[float]]]
-Compute = Callable[[TokenRows], Awaitable[ModelOutput]]
 
 # Long enough for the answers that tell of the end to leave.
 _LAST_WORDS_S = 0.5
@@ -93,11 +99,13 @@ class ModelReplica:
     async def submit(
         self, rows: TokenRows, timeout_s: float, origin: Origin, contract: str
     ) -> ModelOutput | WinnowError:
-        """Compute rows. Raises StageUnavailable; returns Overloaded and DeadlineExceeded, because
-        Serve logs a traceback of each error that is raised, which costs more than to refuse."""
+        """Compute rows; the values of one that cannot be computed are NaN.
+
+        Raises StageUnavailable; returns Overloaded and DeadlineExceeded, because Serve logs a
+        traceback of each error that is raised, which costs more than to refuse."""
         if contract != self._contract:
             # While a new version rolls out, a Router may reach a replica of the other one.
-            raise StageUnavailable("this replica serves another version of the model")
+            raise NotBegun("this replica serves another version of the model")
         owned = rows.owned_by(origin.tenant)
         try:
             computed = await self._batcher.submit(owned, timeout_s, origin)
@@ -119,7 +127,7 @@ class ModelReplica:
         ).to_stats()
 
     async def check_health(self) -> None:
-        """Raises StageUnavailable, or GoldenDrift when the model no longer answers as it should."""
+        """Raises EngineFailed, or GoldenDrift when the model no longer answers as it should."""
         await self._engine.check_health()
         if self._golden_answers and time.monotonic() >= self._golden_due_s:
             try:
@@ -135,8 +143,8 @@ class ModelReplica:
 
     async def _compute_or_end(self, rows: TokenRows) -> ModelOutput:
         try:
-            return await self._compute(rows)
-        except StageUnavailable:
+            return await compute_by_halves(self._compute, rows)
+        except EngineFailed:
             self._end("the engine has failed")
             raise
 

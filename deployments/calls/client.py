@@ -1,7 +1,9 @@
 """Calls to another deployment, under a deadline.
 
 The only module that turns what Ray raises into our own errors. A call whose replica died is made
-again on another, if it may be made twice.
+again on another, if it may be made twice, until time is up. One that is answered with the failure
+of an engine or a store is tried three times in all: it may be the reason, and a store that is away
+is so for all replicas.
 """
 
 import asyncio
@@ -17,11 +19,13 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from deployments.errors import (
     DeadlineExceeded,
+    EngineFailed,
     InternalError,
     NotBegun,
     Overloaded,
     PayloadTooLarge,
     StageUnavailable,
+    StoreUnavailable,
     WinnowError,
 )
 from deployments.request.deadline import Deadline, within
@@ -32,8 +36,10 @@ T = TypeVar("T")
 
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 1.0
+_MOST_FAILURES = 3
 
-_LOST = (RayActorError, DeploymentUnavailableError, StageUnavailable)
+LOST = (RayActorError, DeploymentUnavailableError, StageUnavailable)
+_FAILED = (EngineFailed, StoreUnavailable)
 
 
 class StageClient:
@@ -53,16 +59,22 @@ class StageClient:
         self,
         attempt: Callable[[], Awaitable[T]],
         deadline: Deadline,
-        again: tuple[type[Exception], ...] = _LOST,
+        again: tuple[type[Exception], ...] = LOST,
     ) -> T:
         """Attempt until it does not end in one of the errors `again`; StageUnavailable when time is
-        up."""
+        up; the last error when an engine or a store has failed at it three times."""
+        failures = 0
 
         async def attempted() -> T:
-            return await attempt()
+            nonlocal failures
+            try:
+                return await attempt()
+            except _FAILED:
+                failures += 1
+                raise
 
-        def is_too_late(state: RetryCallState) -> bool:
-            return deadline.left_s() <= state.upcoming_sleep
+        def is_enough(state: RetryCallState) -> bool:
+            return failures >= _MOST_FAILURES or deadline.left_s() <= state.upcoming_sleep
 
         def tell(state: RetryCallState) -> None:
             logger.warning("%s: trying again after %s", self._stage, type(_failure(state)).__name__)
@@ -74,7 +86,7 @@ class StageClient:
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(again),
             wait=wait_exponential(multiplier=_FIRST_PAUSE_S, max=_LONGEST_PAUSE_S),
-            stop=is_too_late,
+            stop=is_enough,
             before_sleep=tell,
             retry_error_callback=give_up,
         )
@@ -108,6 +120,22 @@ class StageClient:
                 await within(deadline, asyncio.sleep(_FIRST_PAUSE_S))
             except (RayActorError, DeploymentUnavailableError):
                 raise self.lost() from None
+
+    def sleeps(self) -> bool:
+        """Return whether the stage has scaled to zero, so that a call would start a replica.
+
+        Serve has no public word for it: this reads what the handle's router knows (Ray 2.60). A
+        handle that was never called knows nothing.
+        """
+        router: Any = getattr(getattr(self._handle, "_router", None), "_asyncio_router", None)
+        if router is None or router._request_router is None:
+            return False
+        scaling = router._metrics_manager.autoscaling_config
+        return (
+            scaling is not None
+            and scaling.min_replicas == 0
+            and not router._request_router.curr_replicas
+        )
 
     def lost(self) -> StageUnavailable:
         return StageUnavailable(

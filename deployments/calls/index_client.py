@@ -1,35 +1,58 @@
 """The Index deployment as a Router sees it.
 
-Its methods are those of the Index. Searches of one tenant that come together share a call.
+Its methods are those of the Index. Searches of one tenant that come together share a call. A store
+that does not answer is left alone for some seconds, and nobody waits for it meanwhile.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 from ray.serve.handle import DeploymentHandle
 
 from deployments.calls.call_batches import CallBatches
-from deployments.calls.client import StageClient
+from deployments.calls.client import LOST, StageClient, T
 from deployments.calls.load_shedding import LoadShedding
 from deployments.errors import Overloaded, WinnowError
-from deployments.request.deadline import Deadline, within
+from deployments.request.deadline import Clock, Deadline, within
 from deployments.request.origin import Origin
 from deployments.rows.searches import SearchAnswers, Searches
 from deployments.stores.base import Collection, Filter, Hit, IndexSearch, Namespace, Page, Record
+from deployments.stores.breaker import StoreBreaker
 
 _CALLS_AT_ONCE = 4
 _SEARCHES_A_CALL = 64
 
 
 class IndexClient(StageClient):
-    def __init__(self, stage: str, handle: DeploymentHandle[Any]) -> None:
+    """`clock` is that of the deadlines."""
+
+    def __init__(
+        self, stage: str, handle: DeploymentHandle[Any], clock: Clock = time.monotonic
+    ) -> None:
         super().__init__(stage, handle)
+        self._breaker = StoreBreaker(clock)
         self._batches = CallBatches(self._search, _CALLS_AT_ONCE, _SEARCHES_A_CALL)
         self._shedding = LoadShedding()
 
     def admit(self, deadline: Deadline, origin: Origin) -> None:
-        """Raises Overloaded if a search is sure to be refused."""
+        """Raises Overloaded or StoreUnavailable if a search is sure to be refused."""
+        self._breaker.check()
         self._shedding.check(1, deadline, origin)
+
+    async def persist(
+        self,
+        attempt: Callable[[], Awaitable[T]],
+        deadline: Deadline,
+        again: tuple[type[Exception], ...] = LOST,
+    ) -> T:
+        self._breaker.check()
+        return await super().persist(attempt, deadline, again)
+
+    async def call_once(self, method: str, *args: Any, deadline: Deadline) -> Any:
+        with self._breaker.guard():
+            return await super().call_once(method, *args, deadline=deadline)
 
     async def search(self, search: IndexSearch, deadline: Deadline, origin: Origin) -> list[Hit]:
         """Hits, best first."""
@@ -96,5 +119,7 @@ class IndexClient(StageClient):
         return page
 
     async def status(self, deadline: Deadline) -> str:
-        durability: str = await self.call("status", deadline=deadline)
+        # Beside the breaker: a store that takes no writes may well answer searches.
+        ask = partial(super().call_once, "status", deadline=deadline)
+        durability: str = await super().persist(ask, deadline)
         return durability

@@ -15,7 +15,7 @@ from deployments.calls.client import StageClient
 from deployments.calls.hedging import Hedging
 from deployments.calls.load_shedding import LoadShedding
 from deployments.config import CallLimits
-from deployments.errors import DeadlineExceeded, Overloaded, StageUnavailable
+from deployments.errors import DeadlineExceeded, Overloaded, RowFailed, StageUnavailable
 from deployments.request.deadline import Deadline, within
 from deployments.request.origin import Origin
 from deployments.rows.model_output import ModelOutput
@@ -62,7 +62,8 @@ class ModelStageClient(StageClient):
             raise
 
     async def compute(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> ModelOutput:
-        """The output for `rows`, all by one model."""
+        """The output for `rows`, all by one model. Raises RowFailed for one without an answer, be
+        it that the engine could not compute it or that its values are not finite."""
         self._arrivals.add(self._name, origin.lane, rows.total_tokens)
         return await self.persist(
             lambda: self._compute_once(rows, deadline, origin), deadline, again=(_TwoModels,)
@@ -87,6 +88,8 @@ class ModelStageClient(StageClient):
         except (DeadlineExceeded, asyncio.CancelledError):
             self._shedding.give_up(rows.total_tokens, origin)
             raise
+        if (row := output.first_failed()) is not None:
+            raise RowFailed.at(row, self._stage)
         if not output.fingerprint:
             raise _TwoModels(
                 f"the {self._stage} stage is changing to another model: try again shortly"

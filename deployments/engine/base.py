@@ -67,11 +67,16 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+class RowsFailed(Exception):
+    """The engine could not compute these rows, of which one may be at fault, and goes on."""
+
+
 class PoolingEngine(Protocol):
     """A loaded model. Calls take any number of rows and answer in their order.
 
-    Rows of different owners share no prefix cache. A failed engine raises StageUnavailable from
-    every method and does not recover: its replica must be replaced.
+    Rows of different owners share no prefix cache. `embed` and `score` raise RowsFailed for rows
+    that cannot be computed together. A failed engine raises EngineFailed from every method and
+    does not recover: its replica must be replaced.
     """
 
     async def embed(self, rows: TokenRows) -> ModelOutput:

@@ -4,9 +4,9 @@
 
 The fork server imports what an engine needs, most of an engine's start-up and half of its memory,
 and forks a copy for each socket that comes over the one of DESCRIPTOR. A copy loads its engine and
-answers the batches that come over its socket, in order. It ends when its engine fails: nothing of a
-failed engine is left to a batch that comes later. All end when the replica does, however that
-happens. Knows no queue.
+answers the batches that come over its socket, in order, one that it could not compute with
+RowsFailed. It ends when its engine fails: nothing of a failed engine is left to a batch that comes
+later. All end when the replica does, however that happens. Knows no queue.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from deployments.engine.base import EngineConfig, PoolingEngine
+from deployments.engine.base import EngineConfig, PoolingEngine, RowsFailed
 from deployments.engine.messages import connect, receive, send
 
 logger = logging.getLogger(__name__)
@@ -101,6 +101,9 @@ async def _serve(
         method, rows = await calls.get()
         try:
             answer = await getattr(engine, method)(rows)
+        except RowsFailed as failure:
+            logger.warning("rows could not be computed", exc_info=failure)
+            answer = failure
         except Exception:
             logger.exception("the engine has failed")
             _exit(1)

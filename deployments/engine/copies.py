@@ -12,10 +12,10 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Literal, TypeVar
 
-from deployments.engine.base import EngineConfig, PoolingEngine, cores
+from deployments.engine.base import EngineConfig, PoolingEngine, RowsFailed, cores
 from deployments.engine.engine_process import EngineProcess, EngineProcessEnded
 from deployments.engine.fork_server import CHILD, ForkServer
-from deployments.errors import InternalError, StageUnavailable
+from deployments.errors import EngineFailed, InternalError
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
 
@@ -39,7 +39,7 @@ class EngineCopies:
     """A PoolingEngine. `start` makes it.
 
     A batch that ends the process of one copy after another raises InternalError, and the engine
-    goes on. StageUnavailable means that no copy is left and none can be started.
+    goes on. EngineFailed means that no copy is left and none can be started.
     """
 
     def __init__(self, server: ForkServer, check: Check | None) -> None:
@@ -90,7 +90,7 @@ class EngineCopies:
                 logger.error("process %d of the engine is stuck", copy.pid)
                 copy.kill()
         if self._lost:
-            raise StageUnavailable("no copy of the model engine can be started")
+            raise EngineFailed("no copy of the model engine can be started")
 
     def close(self) -> None:
         for task in self._tasks:
@@ -110,6 +110,9 @@ class EngineCopies:
                 answer = await (copy.embed(rows) if method == "embed" else copy.score(rows))
             except EngineProcessEnded:
                 continue
+            except RowsFailed:
+                self._free.put_nowait(copy)
+                raise
             self._free.put_nowait(copy)
             return answer
         raise InternalError(f"{_ATTEMPTS} model engines have ended at this batch")
@@ -119,7 +122,7 @@ class EngineCopies:
             if not copy.has_ended:
                 return copy
         self._free.put_nowait(None)
-        raise StageUnavailable("no copy of the model engine can be started")
+        raise EngineFailed("no copy of the model engine can be started")
 
     async def _keep(self, copy: EngineProcess | None) -> None:
         """Keep one place filled: by `copy`, and by others after it."""

@@ -11,6 +11,7 @@ from collections import deque
 from contextlib import suppress
 from typing import NamedTuple
 
+from deployments.engine.base import RowsFailed
 from deployments.engine.child import Greeting
 from deployments.engine.fork_server import ForkServer
 from deployments.engine.messages import connect, receive, send
@@ -28,7 +29,8 @@ class _Asked(NamedTuple):
 
 
 class EngineProcess:
-    """A PoolingEngine whose calls raise EngineProcessEnded and nothing else. `start` makes it.
+    """A PoolingEngine whose calls raise EngineProcessEnded instead of EngineFailed. `start` makes
+    it.
 
     Calls are computed in their order. One that is cancelled is computed all the same, and its
     answer dropped.
@@ -111,7 +113,11 @@ class EngineProcess:
             while True:
                 output = await receive(reader)
                 answer = self._asked.popleft().answer
-                if not answer.done():
+                if answer.done():
+                    continue
+                if isinstance(output, RowsFailed):
+                    answer.set_exception(output)
+                else:
                     answer.set_result(output)
         self._writer.close()
         for _, answer in self._asked:

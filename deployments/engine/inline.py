@@ -23,8 +23,8 @@ from deployments.engine.arguments import (
     score_params,
     to_model_output,
 )
-from deployments.engine.base import EngineConfig, cores
-from deployments.errors import StageUnavailable
+from deployments.engine.base import EngineConfig, RowsFailed, cores
+from deployments.errors import EngineFailed
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
 
@@ -51,7 +51,7 @@ class InlineEngine:
 
     async def check_health(self) -> None:
         if self._failure is not None:
-            raise StageUnavailable("the model engine has failed")
+            raise EngineFailed("the model engine has failed")
 
     def close(self) -> None:
         self._thread.shutdown(wait=True, cancel_futures=True)
@@ -63,20 +63,35 @@ class InlineEngine:
 
     def _step_through(self, rows: TokenRows, params: "Iterable[PoolingParams]") -> ModelOutput:
         try:
-            order = [
-                self._engine.add_request(str(next(self._request_ids)), prompt, one)
-                for prompt, one in zip(prompts(rows), params, strict=True)
-            ]
+            order = self._add(rows, params)
             done: dict[str, Any] = {}
             while self._engine.has_unfinished_requests():
                 for output in self._engine.step():
                     done[output.request_id] = output
             return to_model_output([done[_outer_id(request_id)] for request_id in order])
+        except RowsFailed:
+            raise
         except Exception as failure:
             # Requests of this batch may still be in the scheduler and would spoil later ones: the
             # replica reports that it is unhealthy and is replaced.
             self._failure = failure
-            raise StageUnavailable("the model engine has failed") from failure
+            raise EngineFailed("the model engine has failed") from failure
+
+    def _add(self, rows: TokenRows, params: "Iterable[PoolingParams]") -> list[str]:
+        """Put all rows into the scheduler, and return vLLM's names for them.
+
+        Raises RowsFailed, and leaves none of them there, if vLLM does not take one.
+        """
+        given: list[str] = []
+        order: list[str] = []
+        for prompt, one in zip(prompts(rows), params, strict=True):
+            given.append(str(next(self._request_ids)))
+            try:
+                order.append(self._engine.add_request(given[-1], prompt, one))
+            except Exception as refused:
+                self._engine.abort_request(given)
+                raise RowsFailed("the model engine does not take one of the rows") from refused
+        return order
 
 
 def end_process_groups() -> None:

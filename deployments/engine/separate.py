@@ -19,8 +19,8 @@ from deployments.engine.arguments import (
     score_params,
     to_model_output,
 )
-from deployments.engine.base import EngineConfig
-from deployments.errors import StageUnavailable
+from deployments.engine.base import EngineConfig, RowsFailed
+from deployments.errors import EngineFailed
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
 
@@ -55,13 +55,13 @@ class SeparateEngine:
         try:
             await self._engine.check_health()
         except EngineDeadError as dead:
-            raise StageUnavailable("the model engine has failed") from dead
+            raise EngineFailed("the model engine has failed") from dead
 
     def close(self) -> None:
         self._engine.shutdown()
 
     async def _run(self, rows: TokenRows, params: "Iterable[PoolingParams]") -> ModelOutput:
-        from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+        from vllm.v1.engine.exceptions import EngineDeadError
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -69,8 +69,11 @@ class SeparateEngine:
                     group.create_task(self._one(prompt, one))
                     for prompt, one in zip(prompts(rows), params, strict=True)
                 ]
-        except* (EngineDeadError, EngineGenerateError) as failures:
-            raise StageUnavailable("the model engine has failed") from failures
+        except ExceptionGroup as failures:
+            if failures.subgroup(EngineDeadError):
+                raise EngineFailed("the model engine has failed") from failures
+            # vLLM calls all others recoverable: it did not take the row, or gave it up.
+            raise RowsFailed("the model engine could not compute one of the rows") from failures
         return to_model_output([task.result() for task in tasks])
 
     async def _one(
@@ -79,4 +82,4 @@ class SeparateEngine:
         request_id = str(next(self._request_ids))
         async for output in self._engine.encode(prompt, params, request_id):
             return output
-        raise StageUnavailable("the model engine gave no answer")
+        raise RowsFailed("the model engine gave no answer")

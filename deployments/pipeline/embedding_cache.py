@@ -19,6 +19,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from deployments.errors import RowFailed
 from deployments.pipeline.pipeline import ModelStage
 from deployments.request.deadline import Deadline, within
 from deployments.request.origin import Origin
@@ -109,10 +110,7 @@ class CachedEmbedStage:
         self._under_way.update(flights)
         vectors: dict[bytes, Vector] = {}
         try:
-            rows = request.rows
-            if len(mine) < len(rows):
-                rows = rows.select([request.first[key] for key in mine])
-            computed = await self._embed(rows, request.deadline, request.origin)
+            computed = await self._embed_first(mine, request)
             if computed.fingerprint == request.fingerprint:
                 vectors = dict(zip(mine, computed.values, strict=True))
         finally:
@@ -122,6 +120,15 @@ class CachedEmbedStage:
                     del self._under_way[key]
             self._keep(vectors)
         return vectors
+
+    async def _embed_first(self, mine: Sequence[bytes], request: _Request) -> ModelOutput:
+        """Embed the first row of each key; a failure names the request's row."""
+        chosen = [request.first[key] for key in mine]
+        rows = request.rows if len(mine) == len(request.rows) else request.rows.select(chosen)
+        try:
+            return await self._embed(rows, request.deadline, request.origin)
+        except RowFailed as failure:
+            raise RowFailed.at(chosen[failure.row], "embed") from None
 
     def _find(self, keys: Sequence[bytes]) -> dict[bytes, Vector | None]:
         found: dict[bytes, Vector | None] = {key: self._unwritten.get(key) for key in keys}

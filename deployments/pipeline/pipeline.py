@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deployments.autoscaling.arrivals import Arrivals
-from deployments.errors import DeadlineExceeded, Overloaded, StageUnavailable
+from deployments.errors import DeadlineExceeded, Overloaded, RowFailed, StageUnavailable
 from deployments.request.context import Context
 from deployments.request.deadline import Deadline, within
 from deployments.request.origin import Origin
@@ -23,7 +23,7 @@ from deployments.text.prompts import Cut
 
 # Errors of the reranker that a search forgives if it may degrade, and the time that it keeps to
 # answer without.
-_DEGRADING = (DeadlineExceeded, Overloaded, StageUnavailable)
+_DEGRADING = (DeadlineExceeded, Overloaded, RowFailed, StageUnavailable)
 _TIME_TO_DEGRADE_S = 0.02
 
 
@@ -59,7 +59,7 @@ class ModelStage(Protocol):
 
 class RetrieveStage(Protocol):
     def admit(self, deadline: Deadline, origin: Origin) -> None:
-        """Raises Overloaded if a search is sure to be refused."""
+        """Raises Overloaded or StageUnavailable if a search is sure to be refused."""
         ...
 
     async def search(

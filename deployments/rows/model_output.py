@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 class ModelOutput:
     """Scores or vectors, one a row.
 
-    `values` is float32 [rows] or [rows, width]. `cached_tokens` is int32 [rows]: the row's tokens
-    that came from a cache. `fingerprint` identifies the model; it is empty until the replica has
-    set it, and if parts from different models were concatenated.
+    `values` is float32 [rows] or [rows, width]; those of a row that failed are NaN or infinite.
+    `cached_tokens` is int32 [rows]: the row's tokens that came from a cache. `fingerprint`
+    identifies the model; it is empty until the replica has set it, and if parts from different
+    models were concatenated.
     """
 
     values: NDArray[np.float32]
@@ -29,12 +30,17 @@ class ModelOutput:
         return cls(values, np.zeros(len(values), np.int32))
 
     @classmethod
+    def failed(cls, rows: int) -> "ModelOutput":
+        """The output of rows that all failed: it has no width, until it is concatenated."""
+        return cls.uncached(np.full(rows, np.nan, np.float32))
+
+    @classmethod
     def concatenate(cls, parts: Sequence["ModelOutput"]) -> "ModelOutput":
         if len(parts) == 1:
             return parts[0]
         models = {part.fingerprint for part in parts}
         return cls(
-            np.concatenate([part.values for part in parts]),
+            _stack([part.values for part in parts]),
             np.concatenate([part.cached_tokens for part in parts]),
             models.pop() if len(models) == 1 else "",
         )
@@ -50,3 +56,18 @@ class ModelOutput:
 
     def with_fingerprint(self, fingerprint: str) -> "ModelOutput":
         return replace(self, fingerprint=fingerprint)
+
+    def first_failed(self) -> int | None:
+        """Return the first row with a value that is not finite; None if there is none."""
+        finite = np.isfinite(self.values).all(axis=tuple(range(1, self.values.ndim)))
+        return None if finite.all() else int(finite.argmin())
+
+
+def _stack(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Concatenate the parts; those without a width get that of the others."""
+    width = max((part.shape[1:] for part in parts), key=len)
+    same = [
+        part if part.shape[1:] == width else np.full((len(part), *width), np.nan, np.float32)
+        for part in parts
+    ]
+    return np.concatenate(same)

@@ -90,6 +90,12 @@ class TokenRows:
             self.owners[first:last],
         )
 
+    def halves(self) -> tuple["TokenRows", "TokenRows"]:
+        """Split two rows or more."""
+        middle = len(self) // 2
+        cost = int(self.lengths[:middle].sum())
+        return self.part(0, middle, 0), self.part(middle, len(self), cost)
+
     def select(self, rows: Sequence[int]) -> "TokenRows":
         """Return the rows with these indices, in their order."""
         ends = np.cumsum(self.lengths, dtype=np.int64)

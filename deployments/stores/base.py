@@ -148,7 +148,8 @@ Durability = Literal["fsync", "replicated", "page-cache", "memory"]
 class VectorStore(Protocol):
     """A store of collections of vectors, searched in batches.
 
-    Every method raises NotFound for a missing collection, and StorageFull when the disk is full.
+    Every method raises NotFound for a missing collection, StorageFull when the disk is full, and
+    StoreUnavailable when a server does not answer.
     """
 
     async def ensure(self, ns: Namespace, dimensions: int, fingerprint: str) -> bool:
@@ -202,7 +203,7 @@ class VectorStore(Protocol):
     async def drop(self, ns: Namespace) -> None: ...
 
     async def health(self) -> Durability:
-        """Return how durable writes are. Raises StageUnavailable if the store does not work."""
+        """Return how durable writes are. Raises StoreUnavailable if the store does not work."""
         ...
 
     async def close(self) -> None: ...

@@ -6,9 +6,10 @@ A plain function of the service, so that tests run it without Ray.
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import APIRouter, Depends, FastAPI, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi_offline import FastAPIOffline
 
+from deployments.web.auth import has_scope
 from deployments.web.dialects import admin, cohere, jina, openai, usage, winnow
 from deployments.web.error_handlers import add_error_handlers
 from deployments.web.guarded_route import DOCUMENTED, guard
@@ -74,8 +75,11 @@ def _add_probes(app: FastAPI, service: Service) -> None:
         return {"status": "alive"}
 
     @app.get("/readyz", tags=["probes"], responses={503: {"model": Readiness}})
-    async def readyz(response: Response) -> Readiness:
-        """Every stage has a replica that passed its golden check and answers now."""
+    async def readyz(request: Request, response: Response) -> Readiness:
+        """Every stage has a replica that passed its golden check and answers now, or has scaled to
+        zero. The stages are shown to keys with the scope `admin`."""
         readiness = await service.readiness()
         response.status_code = 200 if readiness.ready else 503
-        return readiness
+        if await has_scope(request, service.control.keys, "admin"):
+            return readiness
+        return Readiness(ready=readiness.ready)

@@ -7,7 +7,7 @@ from fastapi.security import HTTPBearer
 
 from deployments.errors import Unauthorized
 from deployments.tenants.admission import Admitted
-from deployments.tenants.api_keys import KeyRing, Tenant
+from deployments.tenants.api_keys import KeyRing, Scope, Tenant
 
 bearer = HTTPBearer(auto_error=False, description="A Winnow API key")
 
@@ -19,6 +19,14 @@ async def authenticate(request: Request, keys: KeyRing) -> Tenant:
     if not key:
         raise Unauthorized("no API key: send the header 'Authorization: Bearer <key>'")
     return keys.tenant_of(key)
+
+
+async def has_scope(request: Request, keys: KeyRing, scope: Scope) -> bool:
+    """Return whether the request has a key with that scope."""
+    try:
+        return scope in (await authenticate(request, keys)).scopes
+    except Unauthorized:
+        return False
 
 
 # A coroutine, because FastAPI runs plain functions in its thread pool.

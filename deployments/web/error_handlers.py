@@ -16,6 +16,7 @@ from deployments.errors import (
     MethodNotAllowed,
     NotFound,
     RequestTimeout,
+    RowFailed,
     Unauthorized,
     WinnowError,
 )
@@ -148,6 +149,12 @@ def _headers(error: WinnowError) -> dict[str, str]:
         headers["retry-after"] = str(math.ceil(error.retry_after_s))
         headers["retry-after-ms"] = str(math.ceil(error.retry_after_s * 1000))
         headers["x-should-retry"] = "true"
-    elif error.status < 500 and not isinstance(error, RequestTimeout):
-        headers["x-should-retry"] = "false"  # OpenAI's SDK would try a 409 and any 429 again
+    elif _fails_again(error):
+        headers["x-should-retry"] = "false"  # OpenAI's SDK would try a 409, any 429 and a 500 again
     return headers
+
+
+def _fails_again(error: WinnowError) -> bool:
+    if isinstance(error, RequestTimeout):
+        return False
+    return error.status < 500 or isinstance(error, RowFailed)

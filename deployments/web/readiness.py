@@ -1,7 +1,13 @@
-"""Readiness of the service: every stage has a replica that passed its golden check and answers."""
+"""Readiness of the service: every stage has a replica that passed its golden check and answers.
+
+Anyone may ask, so the stages are asked at most once a second, and those without a replica that
+scaled to zero not at all: that would start one.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
+from contextvars import Context
+from typing import Protocol
 
 from deployments.batching.stage_status import StageStatus
 from deployments.errors import WinnowError
@@ -9,21 +15,51 @@ from deployments.request.deadline import Clock, Deadline
 from deployments.web.schemas import Readiness, StageReadiness
 
 _TIMEOUT_S = 2.0
-
-Ask = Callable[[Deadline], Awaitable[StageStatus | str]]
-
-
-async def readiness(stages: dict[str, Ask], clock: Clock) -> Readiness:
-    """Ask all stages at once; a stage that does not answer in time is not ready."""
-    deadline = Deadline.after(_TIMEOUT_S, clock)
-    answers = await asyncio.gather(*(_one(ask, deadline) for ask in stages.values()))
-    by_stage = dict(zip(stages, answers, strict=True))
-    return Readiness(ready=all(stage.ready for stage in answers), stages=by_stage)
+_CACHED_S = 1.0
+_SLEEPS = "scaled to zero: a request starts a replica"
 
 
-async def _one(ask: Ask, deadline: Deadline) -> StageReadiness:
+class Stage(Protocol):
+    def sleeps(self) -> bool:
+        """Return whether it has scaled to zero, so that a call would start a replica."""
+        ...
+
+    async def status(self, deadline: Deadline) -> StageStatus | str:
+        """Return a model stage's status or a store's durability. Raises WinnowError."""
+        ...
+
+
+class ReadinessProbe:
+    """Asks the stages, and caches the answer."""
+
+    def __init__(self, stages: Mapping[str, Stage], clock: Clock) -> None:
+        self._stages = stages
+        self._clock = clock
+        self._asking: asyncio.Task[Readiness] | None = None
+        self._asked_s = 0.0
+
+    async def readiness(self) -> Readiness:
+        """Return the readiness, at most a second old; concurrent callers share one question."""
+        asking = self._asking
+        if asking is None or (asking.done() and self._clock() - self._asked_s >= _CACHED_S):
+            # In no request's context: Serve would end it for all when that one's client is gone.
+            self._asking = asking = asyncio.create_task(self._ask(), context=Context())
+        return await asyncio.shield(asking)
+
+    async def _ask(self) -> Readiness:
+        """Ask all stages at once; one that does not answer in time is not ready."""
+        deadline = Deadline.after(_TIMEOUT_S, self._clock)
+        answers = await asyncio.gather(*(_one(one, deadline) for one in self._stages.values()))
+        by_stage = dict(zip(self._stages, answers, strict=True))
+        self._asked_s = self._clock()
+        return Readiness(ready=all(stage.ready for stage in answers), stages=by_stage)
+
+
+async def _one(stage: Stage, deadline: Deadline) -> StageReadiness:
+    if stage.sleeps():
+        return StageReadiness(ready=True, detail=_SLEEPS)
     try:
-        status = await ask(deadline)
+        status = await stage.status(deadline)
     except WinnowError as error:
         return StageReadiness(ready=False, detail=error.message)
     if isinstance(status, str):

@@ -227,7 +227,7 @@ class SearchResponse(BaseModel):
 
 
 class StageReadiness(BaseModel):
-    """One stage; `detail` says why it is not ready."""
+    """One stage; `detail` says why it is not ready, or that it has scaled to zero."""
 
     ready: bool
     model: str | None = None
@@ -239,7 +239,8 @@ class StageReadiness(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Ready when every stage is. Queue lengths are those of the one replica that answered."""
+    """Ready when every stage is. `stages` is empty without a key with the scope `admin`; queue
+    lengths in it are those of the one replica that answered."""
 
     ready: bool
-    stages: dict[str, StageReadiness]
+    stages: dict[str, StageReadiness] = {}

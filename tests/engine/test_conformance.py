@@ -10,7 +10,7 @@ import pytest
 
 from cluster.profile import application, load_profile
 from deployments.config import EmbedderConfig, RerankerConfig
-from deployments.engine.base import EngineConfig, PoolingEngine
+from deployments.engine.base import EngineConfig, PoolingEngine, RowsFailed
 from deployments.engine.build import build_engine
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
@@ -73,6 +73,22 @@ async def test_embed(embedder: tuple[PoolingEngine, EmbedEncoder]) -> None:
     )
     assert (np.sum(together * ModelOutput.concatenate(at_once).values, axis=1) > 0.999).all()
     await engine.check_health()
+
+
+async def test_a_row_that_vllm_does_not_take_fails_and_the_engine_goes_on(
+    embedder: tuple[PoolingEngine, EmbedEncoder], kind: Kind
+) -> None:
+    engine, encoder = embedder
+    good = encoder.documents(_TEXTS, Cut())
+    alone = (await engine.embed(good)).values
+    config = EmbedderConfig.model_validate(config_of("tiny-qwen3", "embedder"))
+    bad = TokenRows.pack([[1] * (config.engine.max_model_len + 1)])
+    for rows in (bad, TokenRows.concatenate([good, bad, good])):
+        with pytest.raises(RowsFailed):
+            await engine.embed(rows)
+    await engine.check_health()
+    again = (await engine.embed(good)).values
+    assert (np.sum(again * alone, axis=1) > 0.999).all(), kind
 
 
 async def test_score(reranker: tuple[PoolingEngine, RerankEncoder]) -> None:

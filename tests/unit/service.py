@@ -25,7 +25,7 @@ from deployments.tenants.tenant_store import TenantStore
 from deployments.text.prompts import Truncation
 from deployments.text.token_ids import TokenVocabulary
 from deployments.web.app import build_http_app
-from deployments.web.schemas import Readiness
+from deployments.web.schemas import Readiness, StageReadiness
 from deployments.web.service import EmbedModel, RerankModel, Service
 
 MODELS = {"embed": "embedder", "rerank": "reranker"}
@@ -90,7 +90,7 @@ class _Application:
                 admission=self._part("admission"),
                 embed_model=EmbedModel("embedder", 2, None, ("hub/embedder",), truncate),
                 rerank_model=RerankModel("reranker", ("hub/reranker",)),
-                readiness=_ready,
+                readiness=self._readiness,
                 clock=lambda: 0.0,
                 token_vocabulary=vocabulary,
             )
@@ -98,6 +98,11 @@ class _Application:
 
     def _part(self, path: str) -> Any:
         return _Part(self, path)
+
+    async def _readiness(self) -> Readiness:
+        assert self.service is not None
+        ready = self.service.ready
+        return Readiness(ready=ready, stages={"embed": StageReadiness(ready=ready, model="model")})
 
 
 @cache
@@ -124,6 +129,7 @@ class TestService:
         self.key = key
         self.pipeline = pipeline
         self.collections = collections
+        self.ready = True
         self.admission = Admission(limiter, lambda: 1, control.meter.record)
         self._profile = (vocabulary, truncate)
 
@@ -180,7 +186,3 @@ class TestService:
         transport = httpx.ASGITransport(self.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://winnow") as client:
             return await client.request(method, path, headers=headers, **request)
-
-
-async def _ready() -> Readiness:
-    return Readiness(ready=True, stages={})

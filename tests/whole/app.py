@@ -23,6 +23,7 @@ from deployments.index import Index
 from deployments.reranker import Reranker
 from deployments.router import Router
 from deployments.tenants.api_keys import new_key, write_keys
+from deployments.text.tokenizer import load_tokenizer
 from tests.models import model_directory
 from tests.whole.engine import HashingEngine
 
@@ -41,7 +42,8 @@ class WholeApp:
         self.embed_model = config.embedder.name
         self.rerank_model = config.reranker.name
         embedder, reranker = object.__new__(Embedder), object.__new__(Reranker)
-        engine = HashingEngine(DIMENSIONS)
+        self.engine = engine = HashingEngine(DIMENSIONS)
+        self._tokenizer = load_tokenizer(Path(config.embedder.engine.model))
         embedder.attach("embed", config.embedder, "fingerprint", engine, lambda one: one.embed)
         reranker.attach("rerank", config.reranker, "fingerprint", engine, lambda one: one.score)
         self._index = Index(config.index)
@@ -50,6 +52,11 @@ class WholeApp:
         self._router: Any = object.__new__(plain)
         handles = [handle(one) for one in (embedder, self._index, reranker)]
         self._router.__init__(config.router, config.embedder, config.reranker, *handles)
+
+    def token(self, word: str) -> int:
+        """The first id of a word, to the embedder and the reranker, whose vocabulary is one."""
+        [id, *_] = self._tokenizer.encode(word, add_special_tokens=False).ids
+        return int(id)
 
     def client(self, url: str, tenant: str) -> httpx.Client:
         headers = {"authorization": f"Bearer {self.keys[tenant]}"}

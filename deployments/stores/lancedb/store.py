@@ -23,7 +23,7 @@ from deployments.errors import (
     FingerprintMismatch,
     NotBegun,
     NotFound,
-    StageUnavailable,
+    StoreUnavailable,
 )
 from deployments.stores.base import (
     Collection,
@@ -184,9 +184,9 @@ class LanceDBStore(VectorStore):
             await self._tables.connect()
             writable = await asyncio.to_thread(os.access, self._tables.directory, os.W_OK)
         except OSError as error:
-            raise StageUnavailable("the directory of the index cannot be created") from error
+            raise StoreUnavailable("the directory of the index cannot be created") from error
         if not writable:
-            raise StageUnavailable("the directory of the index cannot be written to")
+            raise StoreUnavailable("the directory of the index cannot be written to")
         return "fsync"
 
     async def close(self) -> None:

@@ -19,7 +19,7 @@ from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
-from deployments.errors import Overloaded, StageUnavailable, StorageFull
+from deployments.errors import Overloaded, StorageFull, StoreUnavailable
 from deployments.stores.base import Namespace
 
 _REGISTRY = "winnow_registry"
@@ -168,7 +168,7 @@ async def qdrant_errors() -> AsyncIterator[None]:
             raise StorageFull("the index has no space left") from error
         if isinstance(error, UnexpectedResponse) and (status or 0) < _SERVER_ERROR:
             raise
-        raise StageUnavailable("the index does not answer") from error
+        raise StoreUnavailable("the index does not answer") from error
     except ResourceExhaustedResponse as error:
         raise Overloaded("the index has more requests than it can take") from error
 

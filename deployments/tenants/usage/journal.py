@@ -5,6 +5,9 @@ crash of the machine loses the lines since the last flush, about a second's. Eac
 the process that holds its lock. A file with a free lock was left by a dead process, and the
 process that finds it adopts it.
 
+While the control store is away one file takes all lines. Whenever it has doubled it is replaced by
+its totals, so it grows with tenants and hours and not with requests.
+
 Knows no database: `batches` yields usage with a name by which it is to be stored once.
 """
 
@@ -21,6 +24,11 @@ from deployments.tenants.usage.records import UsageRecord
 
 logger = logging.getLogger(__name__)
 
+# Totals that are to take the place of a journal; the journal counts until they have.
+_UNFINISHED = ".totals"
+# Less is not worth summing up.
+_LEAST_BYTES = 2**20
+
 
 class _File:
     """An open journal, locked by this process."""
@@ -28,6 +36,8 @@ class _File:
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
         self._descriptor = descriptor
+        self._bytes = 0
+        self._sum_up_at_bytes = _LEAST_BYTES
 
     @classmethod
     def lock(cls, path: Path, flags: int) -> "_File | None":
@@ -45,8 +55,36 @@ class _File:
         os.close(descriptor)
         return None
 
+    @property
+    def is_long(self) -> bool:
+        """Return whether it has doubled since it was made or last asked for shorter."""
+        return self._bytes >= self._sum_up_at_bytes
+
     def append(self, line: bytes) -> None:
         os.write(self._descriptor, line)
+        self._bytes += len(line)
+
+    def shorter(self) -> "_File":
+        """Replace the file on the disk by its totals, and return that; raises OSError.
+
+        A crash leaves the one or the other. This file must not be used any more, unless it raises.
+        """
+        self._sum_up_at_bytes = self._bytes + _LEAST_BYTES
+        path = self.path.with_suffix(_UNFINISHED)
+        totals = _File.lock(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND)
+        if totals is None:
+            raise FileNotFoundError(path)  # another process took it for an orphan
+        try:
+            for one in self.totals():
+                totals.append(_line(one))
+            os.fsync(totals._descriptor)
+            totals.path = path.replace(self.path)
+        except OSError:
+            totals.remove()
+            raise
+        os.close(self._descriptor)
+        totals._sum_up_at_bytes = max(2 * totals._bytes, _LEAST_BYTES)
+        return totals
 
     def totals(self) -> list[UsageRecord]:
         with self.path.open("rb") as lines:
@@ -71,6 +109,11 @@ class UsageJournal:
         if self._current is None:
             self._current = self._open()
         self._current.append(orjson.dumps([hour, tenant, stage, model, *counts]) + b"\n")
+        if self._current.is_long:
+            try:
+                self._current = self._current.shorter()
+            except OSError:  # the line is written all the same
+                logger.exception("the usage journal could not be summed up: it grows on")
 
     def batches(self) -> Iterator[tuple[str, list[UsageRecord]]]:
         """Yield the name and totals of each journal, of this process and of dead ones.
@@ -82,7 +125,9 @@ class UsageJournal:
         for path in self._directory.iterdir():
             if path.name not in self._closed:
                 orphan = _File.lock(path, os.O_RDWR)
-                if orphan is not None:
+                if orphan is not None and path.suffix == _UNFINISHED:
+                    orphan.remove()
+                elif orphan is not None:
                     self._closed[path.name] = orphan
         for name, file in list(self._closed.items()):
             yield name, file.totals()
@@ -104,16 +149,22 @@ class UsageJournal:
                 return file
 
 
+def _line(total: UsageRecord) -> bytes:
+    """A line of more than one request, whose number comes last."""
+    key = [total.hour, total.tenant, total.stage, total.model]
+    return orjson.dumps([*key, total.tokens, total.cached_tokens, total.requests]) + b"\n"
+
+
 def _totals(lines: Iterable[bytes]) -> list[UsageRecord]:
     totals: dict[tuple[int, str, str, str], list[int]] = {}
     for line in lines:
         try:
-            hour, tenant, stage, model, tokens, cached_tokens = orjson.loads(line)
+            hour, tenant, stage, model, tokens, cached_tokens, *requests = orjson.loads(line)
         except ValueError:
             logger.exception("a line of the usage journal is torn")
             continue
         total = totals.setdefault((hour, tenant, stage, model), [0, 0, 0])
-        total[0] += 1
+        total[0] += sum(requests) if requests else 1
         total[1] += tokens
         total[2] += cached_tokens
     return [UsageRecord(*key, *total) for key, total in totals.items()]

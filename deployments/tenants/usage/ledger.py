@@ -38,10 +38,12 @@ class UsageLedger:
                     index_elements=list(usage.primary_key.columns),
                     set_={name: usage.c[name] + add.excluded[name] for name in _COUNTS},
                 )
-                for one in used:
-                    await connection.execute(
-                        add.values({name: getattr(one, name) for name in names})
-                    )
+                rows = [{name: getattr(one, name) for name in names} for one in used]
+                if rows:
+                    # In one order, in which writers of the same rows do not wait in a circle.
+                    key = [column.name for column in usage.primary_key.columns]
+                    rows.sort(key=lambda row: [row[name] for name in key])
+                    await connection.execute(add, rows)
             if settled:
                 await connection.execute(
                     usage_batches.delete().where(usage_batches.c.id.in_(settled))

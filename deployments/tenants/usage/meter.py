@@ -15,6 +15,8 @@ logger = logging.getLogger(__name__)
 
 HOUR_S = 3600
 _FLUSH_S = 1.0
+# A database that was cut off may not answer for hours; all of a day is stored in less.
+_FLUSH_TIMEOUT_S = 300.0
 
 
 class Meter:
@@ -67,6 +69,7 @@ class Meter:
         while True:
             await asyncio.sleep(_FLUSH_S)
             try:
-                await self.flush()
+                async with asyncio.timeout(_FLUSH_TIMEOUT_S):
+                    await self.flush()
             except Exception:  # no error of the database may end the loop
                 logger.exception("usage could not be stored: it waits in the journal")

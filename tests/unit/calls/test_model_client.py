@@ -8,7 +8,14 @@ import pytest
 from deployments.autoscaling.arrivals import Arrivals
 from deployments.calls.model_client import ModelStageClient
 from deployments.config import CallLimits
-from deployments.errors import Overloaded, StageUnavailable, WinnowError
+from deployments.errors import (
+    EngineFailed,
+    NotBegun,
+    Overloaded,
+    RowFailed,
+    StageUnavailable,
+    WinnowError,
+)
 from deployments.request.deadline import Deadline
 from deployments.request.origin import Origin
 from deployments.rows.model_output import ModelOutput
@@ -17,6 +24,8 @@ from loadtest.simulate import virtual_time
 from tests.whole.app import handle
 
 _ME = Origin("me")
+# Of the rows that begin with these ids.
+VALUES = {7: np.nan, 8: np.inf, 9: 0.5}
 
 
 class Replica:
@@ -24,13 +33,17 @@ class Replica:
         self.models = ["one"]
         self.calls = 0
         self.refusal: WinnowError | None = None
+        self.errors: list[Exception] = []
 
     async def compute(self, rows: TokenRows, *_: object) -> ModelOutput | WinnowError:
         self.calls += 1
         if self.refusal:
             return self.refusal
+        if self.errors:
+            raise self.errors.pop(0)
         model = self.models[self.calls % len(self.models)]
-        return ModelOutput.uncached(np.zeros(len(rows), np.float32)).with_fingerprint(model)
+        answer = [VALUES.get(row[0], 0.0) for row in rows]
+        return ModelOutput.uncached(np.array(answer, np.float32)).with_fingerprint(model)
 
 
 def client(replica: Replica, arrivals: Arrivals) -> ModelStageClient:
@@ -73,5 +86,45 @@ def test_a_request_computed_by_two_models_is_computed_again() -> None:
         replica.models = ["one", "two"]
         with pytest.raises(StageUnavailable, match="changing to another model"):
             await stage.compute(rows(4), Deadline.after(3, clock), _ME)
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize("bad", [7, 8])
+def test_a_row_without_an_answer_fails_its_own_request_and_is_named(bad: int) -> None:
+    async def main() -> None:
+        clock = asyncio.get_running_loop().time
+        replica = Replica()
+        stage = client(replica, Arrivals(clock))
+        requests = [[1], [1], [1], [1], [9], [1, bad, bad], [9]]
+        answers = await asyncio.gather(
+            *(
+                stage.compute(TokenRows.pack([[id] for id in ids]), Deadline.after(1, clock), _ME)
+                for ids in requests
+            ),
+            return_exceptions=True,
+        )
+        assert replica.calls < len(requests), "some share a call"
+        failure = answers.pop(5)
+        assert isinstance(failure, RowFailed)
+        assert (failure.row, failure.code) == (1, "row_failed")
+        assert "embed stage could not compute row 1" in failure.message
+        assert all(isinstance(answer, ModelOutput) for answer in answers)
+
+    virtual_time.run(main())
+
+
+def test_a_call_at_which_engines_fail_is_tried_three_times() -> None:
+    async def main() -> None:
+        clock = asyncio.get_running_loop().time
+        replica = Replica()
+        stage = client(replica, Arrivals(clock))
+        replica.errors = [NotBegun("another model")] * 6 + [EngineFailed("gone")] * 2
+        await stage.compute(rows(1), Deadline.after(30, clock), _ME)
+        assert replica.calls == 9
+        replica.errors = [EngineFailed("gone")] * 30
+        with pytest.raises(EngineFailed):
+            await stage.compute(rows(1), Deadline.after(30, clock), _ME)
+        assert replica.calls == 9 + 3
 
     virtual_time.run(main())

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from deployments.engine import child
-from deployments.engine.base import EngineConfig, PoolingEngine
+from deployments.engine.base import EngineConfig, PoolingEngine, RowsFailed
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
 
-# A row that begins with it: ends the process; fails; takes a tenth of a second; takes for ever.
-POISON, FAULT, SLOW, STUCK = 1, 2, 3, 4
+# A row that begins with it: ends the process; fails; takes a tenth of a second; takes for ever; is
+# not taken.
+POISON, FAULT, SLOW, STUCK, REFUSED = 1, 2, 3, 4, 5
 
 
 class AddingEngine:
@@ -25,6 +26,8 @@ class AddingEngine:
                 os.kill(os.getpid(), signal.SIGKILL)
             if row[0] == FAULT:
                 raise ValueError("a fault of the engine")
+            if row[0] == REFUSED:
+                raise RowsFailed("this row is not taken")
             time.sleep({SLOW: 0.1, STUCK: 600}.get(row[0], 0))
         sums = np.array([sum(row) for row in rows], np.float32)
         return ModelOutput(sums, np.full(len(rows), os.getpid(), np.int32))

@@ -12,13 +12,13 @@ import psutil
 import pytest
 
 from deployments.engine import copies
-from deployments.engine.base import EngineConfig, PoolingEngine
+from deployments.engine.base import EngineConfig, PoolingEngine, RowsFailed
 from deployments.engine.copies import EngineCopies
 from deployments.engine.engine_process import EngineProcessEnded
 from deployments.engine.golden import GoldenDrift
 from deployments.errors import InternalError, StageUnavailable
 from deployments.rows.token_rows import TokenRows
-from tests.unit.engine.adding_child import FAULT, POISON, SLOW
+from tests.unit.engine.adding_child import FAULT, POISON, REFUSED, SLOW
 
 _COMMAND = (sys.executable, "-m", "tests.unit.engine.adding_child")
 _PLAIN = 10
@@ -104,6 +104,16 @@ async def test_a_batch_that_ends_each_copy_fails_alone(engine: EngineCopies, kin
     await both(engine)
     assert not engine.pids & before
     await engine.check_health()
+
+
+async def test_rows_that_a_copy_does_not_take_end_no_process(engine: EngineCopies) -> None:
+    before = engine.pids
+    for _ in range(3):
+        with pytest.raises(RowsFailed, match="not taken"):
+            await ask(engine, REFUSED)
+    assert [await ask(engine, _PLAIN, number) for number in range(5)] == [0] * 5
+    assert engine.pids == before
+    assert engine._free.qsize() == len(before)
 
 
 async def test_a_stuck_copy_is_ended_and_its_batch_made_again(

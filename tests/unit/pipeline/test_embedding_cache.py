@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deployments.errors import Overloaded
+from deployments.errors import Overloaded, RowFailed
 from deployments.pipeline import embedding_cache
 from deployments.pipeline.embedding_cache import CachedEmbedStage
 from deployments.request.deadline import Deadline
@@ -32,8 +32,11 @@ class Memory:
         self.writes += 1
 
 
+BAD = [13]
+
+
 class Stage:
-    """A row's vector is its tokens' sum and the number of the model."""
+    """A row's vector is its tokens' sum and the number of the model. It has none for BAD."""
 
     def __init__(self) -> None:
         self.seen: list[list[list[int]]] = []
@@ -48,6 +51,8 @@ class Stage:
         if self.failures:
             self.failures -= 1
             raise Overloaded("full")
+        if BAD in list(rows):
+            raise RowFailed.at(list(rows).index(BAD), "embed")
         values = np.array([[sum(row), self.model] for row in rows], np.float32)
         return ModelOutput.uncached(values).with_fingerprint(f"model-{self.model}")
 
@@ -106,6 +111,19 @@ async def test_who_waits_is_not_lost_with_who_failed(bench: Bench) -> None:
     assert isinstance(first, Overloaded)
     assert isinstance(second, ModelOutput)
     assert second.values.tolist() == [[7, 1]]
+
+
+async def test_a_failed_row_is_named_as_in_the_request_and_not_kept(bench: Bench) -> None:
+    await bench.ask([1], [2])
+    for _ in range(2):
+        with pytest.raises(RowFailed) as failure:
+            await bench.ask([1], [2], [3], [1], BAD, [4])
+        assert failure.value.row == 4
+        await asyncio.sleep(0.05)
+    assert len(bench.memory.held) == 2
+    answers = await asyncio.gather(bench.ask([5], BAD), bench.ask([5]), return_exceptions=True)
+    assert isinstance(answers[1], ModelOutput)
+    assert answers[1].values.tolist() == [[5, 1]]
 
 
 async def test_who_waits_is_not_lost_with_who_left(bench: Bench) -> None:

@@ -1,6 +1,7 @@
 """The Index deployment: its refusals, its calls to the store, and the store it opens."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from deployments.errors import (
     InvalidRequest,
     NotFound,
     PayloadTooLarge,
-    StageUnavailable,
+    StoreUnavailable,
 )
 from deployments.index import Index, build_store
 from deployments.request.origin import Origin
@@ -106,13 +107,36 @@ async def test_a_store_in_trouble_is_asked_once_for_all_searches_of_a_batch(
     async def away(_: object) -> None:
         nonlocal calls
         calls += 1
-        raise StageUnavailable("the index does not answer")
+        raise StoreUnavailable("the index does not answer")
 
     await index.upsert(NS, records(1), FINGERPRINT)
     monkeypatch.setattr(index._store, "search", away)
-    answers = await asked(index, [search(1)] * 8)
-    assert [type(answer) for answer in answers] == [StageUnavailable] * 8
+    answer = await index.search([search(1)] * 8, 30, Origin("acme"))
+    assert isinstance(answer, StoreUnavailable)
     assert calls <= 2, "by batches, not by searches"
+
+
+@pytest.mark.parametrize("method", ["search", "fingerprint"])
+async def test_searches_that_wait_do_not_wait_for_a_store_that_is_away(
+    index: Index, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    calls = 0
+
+    async def away(_: object) -> None:
+        nonlocal calls
+        calls += 1
+        await asyncio.sleep(0.1)
+        raise StoreUnavailable("the index does not answer")
+
+    monkeypatch.setattr(index._store, method, away)
+    if method == "search":
+        await index.upsert(NS, records(1), FINGERPRINT)
+    tenants = [Origin(f"tenant-{number}") for number in range(40)]
+    began_s = time.monotonic()
+    answers = await asyncio.gather(*(index.search([search(1)], 30, one) for one in tenants))
+    assert {type(answer) for answer in answers} == {StoreUnavailable}
+    assert calls <= 4
+    assert time.monotonic() - began_s < 1
 
 
 async def test_searches_of_two_tenants_never_share_a_call_to_the_store(
@@ -168,7 +192,7 @@ async def test_a_replica_that_ends_closes_its_store(index: Index) -> None:
 
 async def test_only_status_reports_an_unreachable_store(unused_tcp_port: int) -> None:
     index = Index(IndexConfig(engine="qdrant", url=f"http://127.0.0.1:{unused_tcp_port}"))
-    with pytest.raises(StageUnavailable):
+    with pytest.raises(StoreUnavailable):
         await index.status()
     assert not hasattr(index, "check_health")
     await index.__del__()

@@ -6,7 +6,7 @@ import pytest
 from qdrant_client import models
 from qdrant_client.conversions.conversion import GrpcToRest, RestToGrpc
 
-from deployments.errors import StageUnavailable
+from deployments.errors import StoreUnavailable
 from deployments.stores.base import And, Compare, Filter, Namespace, Not, Or, VectorQuery
 from deployments.stores.qdrant.filters import to_filter
 from deployments.stores.qdrant.markers import Marker
@@ -27,7 +27,7 @@ async def test_a_server_out_of_reach_is_unavailable(
         store.search([VectorQuery(ns, unit(1, 0, 0, 0), 1)]),
         store.health(),
     ):
-        with pytest.raises(StageUnavailable):
+        with pytest.raises(StoreUnavailable):
             await call
     await store.close()
 

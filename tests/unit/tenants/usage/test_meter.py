@@ -1,5 +1,6 @@
 """Metering: served usage is stored exactly once, whichever process dies or call fails."""
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from deployments.tenants.tenant_store import TenantStore
+from deployments.tenants.usage import journal
 from deployments.tenants.usage.journal import UsageJournal
 from deployments.tenants.usage.ledger import UsageLedger
 from deployments.tenants.usage.meter import Meter
@@ -39,8 +41,8 @@ async def test_usage_is_summed_and_stored(service: TestService) -> None:
 
 async def test_metrics_observe_what_was_stored(service: TestService, tmp_path: Path) -> None:
     observed: list[tuple[str, str, int, int]] = []
-    ledger, journal = service.control.ledger, UsageJournal(tmp_path / "other")
-    meter = Meter(journal, ledger, MODELS, lambda *one: observed.append(one), lambda: 1_000_000.0)
+    ledger, other = service.control.ledger, UsageJournal(tmp_path / "other")
+    meter = Meter(other, ledger, MODELS, lambda *one: observed.append(one), lambda: 1_000_000.0)
     for _ in range(3):
         meter.record("tenant", [("embed", 10, 4)])
     assert observed == []
@@ -91,8 +93,67 @@ async def test_a_store_that_stays_away_costs_no_open_files(
     assert list((tmp_path / "usage").iterdir()) == []
 
 
+async def test_a_day_without_a_store_is_held_in_a_short_file_and_stored_later(
+    service: TestService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: object) -> None:
+        raise ConnectionError
+
+    least = 4_000
+    monkeypatch.setattr(journal, "_LEAST_BYTES", least)
+    directory, now_s = tmp_path / "day", [0.0]
+    ledger = service.control.ledger
+    meter = Meter(UsageJournal(directory), ledger, MODELS, lambda *_: None, lambda: now_s[0])
+    open_before, longest = len(os.listdir("/proc/self/fd")), 0
+    with monkeypatch.context() as patch:
+        patch.setattr(UsageLedger, "add", fails)
+        for hour in range(24):
+            now_s[0] = hour * 3600.0
+            for number in range(500):
+                meter.record(f"tenant-{number % 5}", [("embed", 3, 1), ("rerank", 2, 0)])
+            with pytest.raises(ConnectionError):
+                await meter.flush()
+            longest = max(longest, sum(file.stat().st_size for file in directory.iterdir()))
+    assert len(os.listdir("/proc/self/fd")) <= open_before + 2
+    totals = 24 * 5 * 2 * 60  # bytes, about: a line each
+    assert longest < 2 * totals + 2 * least + 500 * 2 * 50
+    await meter.flush()
+    stored = await ledger.totals(None, 0, 24)
+    assert len(stored) == 10
+    assert {one.requests for one in stored} == {24 * 100}
+    assert sum(one.tokens for one in stored) == 24 * 500 * 5
+    assert sum(one.cached_tokens for one in stored) == 24 * 500
+    assert list(directory.iterdir()) == []
+
+
+async def test_totals_that_were_not_finished_count_nothing(
+    service: TestService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = b'[277,"tenant","embed","embedder",7,0]\n'
+    total = b'[277,"tenant","embed","embedder",14,1,2]\n'
+    directory = tmp_path / "usage"
+    (directory / "0a").write_bytes(line + total + line)
+    (directory / "0a.totals").write_bytes(total)
+    await service.control.meter.flush()
+    assert await all_used(service) == [embedded(4, 28, 1)]
+    assert list(directory.iterdir()) == []
+    # A disk on which totals have no room loses no line.
+    monkeypatch.setattr(journal, "_LEAST_BYTES", 100)
+    monkeypatch.setattr(Path, "replace", _no_space)
+    for _ in range(50):
+        service.control.meter.record("tenant", [("embed", 1, 0)])
+    assert len(list(directory.iterdir())) == 1
+    await service.control.meter.flush()
+    assert await all_used(service) == [embedded(54, 78, 1)]
+
+
+def _no_space(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "no space left on device")
+
+
 def _record_and_die(directory: Path) -> None:
     meter = Meter(UsageJournal(directory), None, MODELS, lambda *_: None, lambda: 1_000_000.0)  # type: ignore[arg-type] # it dies before
+    journal._LEAST_BYTES = 5_000
     for _ in range(1000):
         meter.record("tenant", [("embed", 7, 0)])
     os.kill(os.getpid(), signal.SIGKILL)

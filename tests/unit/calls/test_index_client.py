@@ -1,0 +1,134 @@
+"""The Index as a Router calls it while its store is away: what is asked, and who waits for it."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deployments.calls.index_client import IndexClient
+from deployments.errors import StoreUnavailable, WinnowError
+from deployments.request.deadline import Deadline
+from deployments.request.origin import Origin
+from deployments.rows.searches import SearchAnswers
+from deployments.stores.base import IndexSearch, Namespace, Page, VectorQuery
+from loadtest.simulate import virtual_time
+from tests.whole.app import handle
+
+_ME = Origin("me")
+_NS = Namespace("me", "docs")
+_SEARCH = IndexSearch(VectorQuery(_NS, np.ones(2, np.float32), 1), "fingerprint")
+
+
+class Replica:
+    """Its store answers after `takes_s`, if it is not away."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.away = True
+        self.takes_s = 0.0
+
+    async def search(self, searches: list[IndexSearch], *_: object) -> SearchAnswers | WinnowError:
+        try:
+            await self._ask()
+        except StoreUnavailable as away:
+            return away
+        return SearchAnswers(([],) * len(searches))
+
+    async def scan(self, *_: object) -> Page:
+        await self._ask()
+        return Page([], None)
+
+    async def delete(self, *_: object) -> int:
+        await self._ask()
+        return 0
+
+    async def status(self) -> str:
+        raise StoreUnavailable("the directory of the index cannot be written to")
+
+    async def _ask(self) -> None:
+        self.calls += 1
+        await asyncio.sleep(self.takes_s)
+        if self.away:
+            raise StoreUnavailable("the index does not answer")
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.clock = asyncio.get_running_loop().time
+        self.replica = Replica()
+        self.index = IndexClient("retrieve", handle(self.replica), self.clock)
+
+    def calls(self) -> list[Coroutine[Any, Any, Any]]:
+        late = Deadline.after(30, self.clock)
+        return [
+            self.index.search(_SEARCH, late, _ME),
+            self.index.scan(_NS, None, 10, late),
+            self.index.delete(_NS, ["a"], None, late),
+        ]
+
+    async def all_fail(self) -> None:
+        for outcome in await asyncio.gather(*self.calls(), return_exceptions=True):
+            assert isinstance(outcome, StoreUnavailable)
+
+
+def test_nobody_waits_for_a_store_that_refuses() -> None:
+    async def main() -> None:
+        bench = Bench()
+        began_s = bench.clock()
+        await bench.all_fail()
+        assert bench.replica.calls <= 3 + 3 + 1
+        assert bench.clock() - began_s < 0.5
+        calls = bench.replica.calls
+        for _ in range(100):
+            await bench.all_fail()
+        assert bench.replica.calls <= calls + 1
+        with pytest.raises(StoreUnavailable):
+            bench.index.admit(Deadline.after(30, bench.clock), _ME)
+
+    virtual_time.run(main())
+
+
+def test_few_wait_for_a_store_that_says_nothing_and_all_are_served_when_it_is_back() -> None:
+    async def main() -> None:
+        bench = Bench()
+        bench.replica.takes_s = 10.0
+        waiting = 0
+        most = 0
+
+        async def count(call: Coroutine[Any, Any, Any]) -> None:
+            nonlocal waiting
+            waiting += 1
+            with pytest.raises(StoreUnavailable):
+                await call
+            waiting -= 1
+
+        async with asyncio.TaskGroup() as group:
+            for second in range(100):
+                for call in bench.calls():
+                    group.create_task(count(call))
+                await asyncio.sleep(1)
+                if second > 45:
+                    most = max(most, waiting)
+        assert most <= 6, "one each two seconds"
+        bench.replica.away = False
+        bench.replica.takes_s = 0.0
+        await asyncio.sleep(2.1)
+        await bench.index.scan(_NS, None, 10, Deadline.after(30, bench.clock))
+        for _ in range(10):
+            await asyncio.gather(*bench.calls())
+
+    virtual_time.run(main())
+
+
+def test_a_store_that_is_not_ready_may_still_answer() -> None:
+    async def main() -> None:
+        bench = Bench()
+        bench.replica.away = False
+        for _ in range(5):
+            with pytest.raises(StoreUnavailable):
+                await bench.index.status(Deadline.after(2, bench.clock))
+            await asyncio.gather(*bench.calls())
+
+    virtual_time.run(main())
