@@ -20,8 +20,8 @@ from deployments.stores.postgres.vectors import indexed, unit_vector
 # A collection is indexed once it has more floats than this, rows times dimensions. To compare so
 # many with a query takes 10 to 20 ms of one core.
 INDEXED_FLOATS = 8_000_000
-# Where the index loses recall, this many are compared, in about 60 ms.
-_PATIENT_FLOATS = 40_000_000
+# Where the index loses recall, so many times as many are compared, in about 60 ms.
+_PATIENCE = 5
 _FEW = 0.25  # the share of rows below which a filter leaves too few in the index's neighbourhoods
 _MANY_HITS = 100
 # Candidates from the index for each hit: it compares at half precision, and of filtered rows it
@@ -47,17 +47,23 @@ _SAMPLE = sql.SQL("""
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """A query on a collection as it was last read. Raises InvalidRequest for a bad vector."""
+    """A query on a collection as it was last read.
+
+    Up to `exact_floats`, rows times dimensions, are compared without the index.
+    """
 
     row: CollectionRow
     vector: Vector
     k: int
     where: Condition | None
+    exact_floats: int
 
     @classmethod
-    def of(cls, row: CollectionRow, query: VectorQuery) -> "Search":
+    def of(cls, row: CollectionRow, query: VectorQuery, exact_floats: int) -> "Search":
+        """Raises InvalidRequest for a bad vector."""
         where = None if query.where is None else to_condition(query.where)
-        return cls(row, unit_vector(query.vector, row.dimensions), query.k, where)
+        vector = unit_vector(query.vector, row.dimensions)
+        return cls(row, vector, query.k, where, exact_floats)
 
     async def run(self, connection: Connection) -> list[Hit]:
         """Return the hits, best first."""
@@ -72,7 +78,7 @@ class Search:
         share = 1.0 if self.where is None else await self._share(connection, self.where)
         floats = self.row.documents * self.row.dimensions * share
         patient = self.k > _MANY_HITS or share < _FEW
-        return floats <= (_PATIENT_FLOATS if patient else INDEXED_FLOATS)
+        return floats <= self.exact_floats * (_PATIENCE if patient else 1)
 
     async def _share(self, connection: Connection, where: Condition) -> float:
         """Estimate the share of rows that pass, by a sample: the server's statistics may be old,

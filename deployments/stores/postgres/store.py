@@ -64,6 +64,7 @@ class PostgresStore(VectorStore):
     ) -> None:
         self._connections = Connections(url, connections)
         self._catalog = Catalog(self._connections)
+        self._indexed_floats = indexed_floats
         self.maintenance = Maintenance(self._connections, indexed_floats)
 
     async def ensure(self, ns: Namespace, dimensions: int, fingerprint: str) -> bool:
@@ -170,7 +171,7 @@ class PostgresStore(VectorStore):
 
     async def _search(self, query: VectorQuery) -> list[Hit]:
         async def run(row: CollectionRow) -> list[Hit]:
-            search = Search.of(row, query)
+            search = Search.of(row, query, self._indexed_floats)
             async with self._connections.lend() as connection:
                 return await search.run(connection)
 

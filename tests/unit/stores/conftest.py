@@ -11,10 +11,10 @@ from deployments.stores.base import Namespace, VectorStore
 from deployments.stores.lancedb.store import LanceDBStore
 from deployments.stores.postgres.store import PostgresStore
 from deployments.stores.qdrant.store import IN_MEMORY, QdrantStore
-from tests.postgres import new_database, postgres_url
+from tests.postgres import new_database, own_server, postgres_url
 from tests.unit.stores.made import DIMENSIONS, FINGERPRINT, record, records
 
-__all__ = ["postgres_url"]
+__all__ = ["own_server", "postgres_url"]
 
 
 @pytest.fixture(scope="session")
