@@ -31,7 +31,8 @@ def vectors(count: int, seed: int) -> NDArray[np.float32]:
     centres = np.random.default_rng(0).normal(size=(30, WIDTH))
     random = np.random.default_rng(seed)
     made = centres[random.integers(30, size=count)] + 0.4 * random.normal(size=(count, WIDTH))
-    return (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
+    unit: NDArray[np.float32] = made / np.linalg.norm(made, axis=1, keepdims=True)
+    return unit.astype(np.float32)
 
 
 async def fill(store: PostgresStore, ns: Namespace) -> NDArray[np.float32]:
