@@ -142,6 +142,27 @@ async def test_a_collection_dropped_by_another_replica_is_gone_at_once(
     assert await count(one, ns) == 1
 
 
+async def test_a_dropped_collection_whose_table_is_in_use_takes_no_write(
+    replicas: tuple[PostgresStore, PostgresStore], database: str, ns: Namespace
+) -> None:
+    """It is there until the search that reads it ends: what was written would be lost."""
+    one, another = replicas
+    await one.ensure(ns, DIMENSIONS, FINGERPRINT)
+    with psycopg.connect(database) as reader:
+        query = "SELECT generation FROM winnow.collections WHERE tenant = %s"
+        row = reader.execute(query, [ns.tenant]).fetchone()
+        assert row is not None
+        table = sql.Identifier("winnow", f"docs_{row[0]}")
+        reader.execute(sql.SQL("SELECT FROM {}").format(table))
+        assert await another.fingerprint(ns) == FINGERPRINT
+        dropping = asyncio.create_task(one.drop(ns))
+        while (await another.collections(ns.tenant)) != []:
+            await asyncio.sleep(0.01)
+        with pytest.raises(NotFound):
+            await another.upsert(ns, records(1))
+        await dropping
+
+
 async def test_the_count_is_exact_whatever_writes_at_once(
     replicas: tuple[PostgresStore, PostgresStore], database: str, ns: Namespace
 ) -> None:
