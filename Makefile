@@ -37,7 +37,7 @@ PLATFORM := implementation_name == 'cpython' and platform_machine == 'x86_64' an
 DEV := --extra dev --extra loadtest --extra docs
 
 .PHONY: demo test check install up down smoke lock loadtest locust bench overhead chaos overload clean \
-  simulate compare-policies check-simulator nodes gpu docs
+  simulate compare-policies check-simulator nodes postgres gpu docs
 
 demo: $(RUNS) ## start Winnow, ingest a corpus, run three searches
 	$(BIN)/winnow up --profile $(PROFILE)
@@ -95,6 +95,9 @@ nodes: install ## load on one stage, then the other, on nodes that come and go (
 
 overload: install ## more than a cluster can do, and noisy neighbours (about ten minutes)
 	$(BIN)/python -m loadtest.overload
+
+postgres: install ## recall and latency of the PostgreSQL store, with filters (about four minutes)
+	$(BIN)/python -m loadtest.postgres --scale $(SCALE)
 
 gpu: install ## engines and service on this machine's NVIDIA GPU, against what it can do (eight minutes)
 	$(BIN)/python -m loadtest.gpu

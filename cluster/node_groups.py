@@ -54,9 +54,9 @@ class Redis(BaseModel):
 class ClusterSpec(BaseModel):
     """A cluster: its image, its nodes, and the names of secrets, which are made by hand.
 
-    `qdrant_secret` is for a Qdrant with a key. With `packed`, replicas fill the present nodes, so
-    that others can be removed; else they are spread. Without `gcs_redis`, losing the head loses the
-    cluster's state, and everything restarts.
+    `qdrant_secret` is for a profile whose store is a Qdrant with a key. With `packed`, replicas
+    fill the present nodes, so that others can be removed; else they are spread. Without
+    `gcs_redis`, losing the head loses the cluster's state, and everything restarts.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

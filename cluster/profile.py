@@ -35,6 +35,7 @@ _PATHS = (
     ("router", "embed_cache", "directory"),
     ("router", "token_id_vocabulary"),
     ("index", "directory"),
+    ("index", "database_url_file"),
     ("index", "api_key_file"),
 )
 

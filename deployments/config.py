@@ -117,7 +117,11 @@ class EmbedderConfig(ModelConfig):
 
 
 class IndexConfig(BaseModel):
-    """The vector store: `lancedb` in `directory`, or the `qdrant` cluster at `url`.
+    """The vector store: `lancedb` in `directory`, a `postgres` database, or the `qdrant` cluster at
+    `url`.
+
+    `database_url_file` holds the URL of a PostgreSQL with pgvector, and a replica opens at most
+    `connections` to it.
 
     The rest is for `qdrant`. `api_key_file` holds the cluster's key, if it needs one.
     `shard_number` cannot change once a collection is created. A write waits for
@@ -126,8 +130,10 @@ class IndexConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    engine: Literal["lancedb", "qdrant"] = "lancedb"
+    engine: Literal["lancedb", "postgres", "qdrant"] = "lancedb"
     directory: str | None = None
+    database_url_file: str | None = None
+    connections: int = Field(default=8, ge=2)
     url: str | None = None
     api_key_file: str | None = None
     shard_number: int = Field(default=12, gt=0)

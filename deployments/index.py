@@ -228,6 +228,13 @@ def build_store(config: IndexConfig) -> VectorStore:
         if config.directory is None:
             raise StageUnavailable("the lancedb index needs a directory")
         return LanceDBStore(Path(config.directory))
+    if config.engine == "postgres":
+        from deployments.stores.postgres.store import PostgresStore
+
+        if config.database_url_file is None:
+            raise StageUnavailable("the postgres index needs a database_url_file")
+        url = Path(config.database_url_file).read_text().strip()
+        return PostgresStore(url, connections=config.connections)
     from deployments.stores.qdrant.store import QdrantStore
 
     if config.url is None:

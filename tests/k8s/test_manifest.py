@@ -85,7 +85,7 @@ def test_the_files_that_the_profile_names_are_mounted_in_every_pod() -> None:
     args = application(load_profile("production"))["args"]
     router, control = args["router"], args["router"]["control"]
     named = [router["keys_file"], control["database_url_file"], control["redis_url_file"]]
-    files = [Path(name) for name in (*named, args["index"]["api_key_file"])]
+    files = [Path(name) for name in (*named, args["index"]["database_url_file"])]
     for _, pod in _pods():
         mounts = {
             mount["mountPath"]: mount["name"] for mount in pod["containers"][0]["volumeMounts"]
@@ -94,9 +94,13 @@ def test_the_files_that_the_profile_names_are_mounted_in_every_pod() -> None:
         assert {mounts[str(file.parent)] for file in files} <= secrets
 
 
-def test_without_a_qdrant_secret_none_is_mounted() -> None:
-    spec = load_cluster_spec(_PODS).model_copy(update={"qdrant_secret": None})
+def test_a_qdrant_secret_is_mounted_where_there_is_one() -> None:
+    spec = load_cluster_spec(_PODS)
     assert "qdrant" not in str(render_rayservice({}, spec)["spec"]["rayClusterConfig"])
+    keyed = render_rayservice({}, spec.model_copy(update={"qdrant_secret": "winnow-qdrant"}))
+    group = keyed["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]
+    mounts = group["template"]["spec"]["containers"][0]["volumeMounts"]
+    assert {"name": "qdrant", "mountPath": "/etc/winnow/qdrant", "readOnly": True} in mounts
 
 
 def test_a_node_group_has_its_labels_and_its_kind_of_machine(schema: Any) -> None:

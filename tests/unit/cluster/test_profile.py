@@ -124,7 +124,7 @@ def _renamed(section: dict[str, Any], old: str, new: str) -> None:
             lambda app: app["args"]["index"].update(engine="faiss"),
             [
                 "applications.winnow.args.index.engine:"
-                " input should be 'lancedb' or 'qdrant', not 'faiss'"
+                " input should be 'lancedb', 'postgres' or 'qdrant', not 'faiss'"
             ],
         ),
         (

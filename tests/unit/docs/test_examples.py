@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from cluster.__main__ import app
 from deployments.batching.batcher import BatchLimits
+from deployments.config import IndexConfig
 from deployments.tenants.plans import Plans
 from tests.pages import ROOT, Block, pages
 
@@ -62,5 +63,6 @@ def test_a_command_prints_what_is_shown(block: Block, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("block", _SETTINGS, ids=_places(_SETTINGS))
 def test_settings_are_what_a_profile_takes(block: Block) -> None:
     shown = yaml.safe_load(block.code)
-    assert set(shown) == {"user_config"}
-    TypeAdapter[Any](Plans | BatchLimits).validate_python(shown["user_config"])
+    [(name, settings)] = shown.items()
+    takes: dict[str, Any] = {"user_config": Plans | BatchLimits, "index": IndexConfig}
+    TypeAdapter[Any](takes[name]).validate_python(settings)

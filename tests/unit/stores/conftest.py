@@ -9,13 +9,26 @@ import pytest
 
 from deployments.stores.base import Namespace, VectorStore
 from deployments.stores.lancedb.store import LanceDBStore
+from deployments.stores.postgres.store import PostgresStore
 from deployments.stores.qdrant.store import IN_MEMORY, QdrantStore
+from tests.postgres import new_database, own_server, postgres_url
 from tests.unit.stores.made import DIMENSIONS, FINGERPRINT, record, records
 
+__all__ = ["own_server", "postgres_url"]
 
-@pytest.fixture(params=["lancedb", "qdrant-local", "qdrant-server"])
+
+@pytest.fixture(scope="session")
+def database(postgres_url: str) -> str:
+    """A database for all stores of this run, as a server keeps its collections between tests."""
+    return new_database(postgres_url)
+
+
+@pytest.fixture(params=["lancedb", "postgres", "qdrant-local", "qdrant-server"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[VectorStore]:
-    opened = _open(request.param, tmp_path)
+    if request.param == "postgres":
+        opened: VectorStore = PostgresStore(request.getfixturevalue("database"))
+    else:
+        opened = _open(request.param, tmp_path)
     yield opened
     await opened.close()
 

@@ -1,0 +1,107 @@
+"""Searches of an indexed collection: recall, with filters too, and when the index is read."""
+
+from collections.abc import AsyncIterator
+
+import numpy as np
+import psycopg
+import pytest
+from numpy.typing import NDArray
+from psycopg.conninfo import make_conninfo
+
+from deployments.stores.base import Compare, Filter, Namespace, Record, VectorQuery
+from deployments.stores.postgres.store import PostgresStore
+from tests.unit.stores.postgres.indexed import (
+    DOCUMENTS,
+    HALF,
+    INDEXED_FLOATS,
+    NEARLY_ALL,
+    ONE_IN_A_HUNDRED,
+    fill,
+    generation_of,
+    index_scans,
+    recall,
+    vectors,
+)
+
+
+def _eager(database: str) -> str:
+    """Have the planner take an index where a query can use one, though the collection is small."""
+    return make_conninfo(database, options="-c enable_seqscan=off -c enable_bitmapscan=off")
+
+
+@pytest.fixture
+async def indexed_store(database: str) -> AsyncIterator[PostgresStore]:
+    store = PostgresStore(_eager(database), indexed_floats=INDEXED_FLOATS)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def stored(indexed_store: PostgresStore, ns: Namespace) -> NDArray[np.float32]:
+    return await fill(indexed_store, ns)
+
+
+@pytest.mark.parametrize(
+    ("where", "reads_the_index"),
+    [(None, True), (HALF, True), (NEARLY_ALL, True), (ONE_IN_A_HUNDRED, False)],
+    ids=["all", "half", "nearly-all", "one-in-a-hundred"],
+)
+async def test_recall_and_who_reads_the_index(
+    indexed_store: PostgresStore,
+    stored: NDArray[np.float32],
+    database: str,
+    ns: Namespace,
+    where: Filter | None,
+    reads_the_index: bool,
+) -> None:
+    assert await recall(indexed_store, ns, stored, where, k=10) >= (0.95 if reads_the_index else 1)
+    if not reads_the_index:
+        # And one that does, so that its count tells that theirs would have come too.
+        await recall(indexed_store, ns, stored, None, k=10)
+    await indexed_store.close()  # a connection that stays open reports late
+    with psycopg.connect(database, autocommit=True) as connection:
+        generation = generation_of(connection, ns)
+        scans = index_scans(connection, generation, more_than=19)
+    assert scans == 20
+
+
+async def test_the_nearest_deleted_leave_no_hole(
+    indexed_store: PostgresStore, stored: NDArray[np.float32], ns: Namespace
+) -> None:
+    """Their entries stay in the index until it is built again."""
+    [query] = vectors(1, seed=3)
+    nearest = np.argsort(-(stored @ query))
+    await indexed_store.delete(ns, ids=[f"d{at}" for at in nearest[:300]])
+    [hits] = await indexed_store.search([VectorQuery(ns, query, 10)])
+    assert len({hit.record.id for hit in hits} & {f"d{at}" for at in nearest[300:310]}) >= 9
+
+
+async def test_more_hits_than_pass_are_all_that_pass(
+    indexed_store: PostgresStore, stored: NDArray[np.float32], ns: Namespace
+) -> None:
+    [query] = vectors(1, seed=3)
+    where = Compare("at", "in", (1, 2, DOCUMENTS + 1))
+    rare, many = await indexed_store.search(
+        [VectorQuery(ns, query, 5, where), VectorQuery(ns, query, DOCUMENTS, HALF)]
+    )
+    assert {hit.record.id for hit in rare} == {"d1", "d2"}
+    assert len({hit.record.id for hit in many}) == DOCUMENTS // 2
+    assert [hit.score for hit in many] == sorted((hit.score for hit in many), reverse=True)
+    assert len(stored) == DOCUMENTS
+
+
+async def test_vectors_too_wide_for_an_index_are_indexed_in_part(
+    database: str, ns: Namespace
+) -> None:
+    """An HNSW index takes 4,000 dimensions."""
+    store = PostgresStore(_eager(database), indexed_floats=1)
+    await store.ensure(ns, 4_096, "fp")
+    wide = np.eye(12, 4_096, k=4_084, dtype=np.float32) + np.eye(12, 4_096, dtype=np.float32)
+    await store.upsert(ns, [Record(f"d{at}", "", {}, wide[at]) for at in range(12)])
+    await store.maintenance.round()
+    await store.describe(ns)  # read anew, now that it is indexed
+    [hits] = await store.search([VectorQuery(ns, wide[7], 1)])
+    assert [(hit.record.id, round(hit.score, 5)) for hit in hits] == [("d7", 1.0)]
+    await store.close()
+    with psycopg.connect(database, autocommit=True) as connection:
+        assert index_scans(connection, generation_of(connection, ns), more_than=0) == 1
