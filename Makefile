@@ -37,7 +37,7 @@ PLATFORM := implementation_name == 'cpython' and platform_machine == 'x86_64' an
 DEV := --extra dev --extra loadtest --extra docs
 
 .PHONY: demo test check install up down smoke lock loadtest locust bench overhead chaos overload clean \
-  simulate compare-policies check-simulator nodes gpu docs
+  simulate compare-policies check-simulator nodes gpu ageing docs
 
 demo: $(RUNS) ## start Winnow, ingest a corpus, run three searches
 	$(BIN)/winnow up --profile $(PROFILE)
@@ -97,6 +97,9 @@ overload: install ## more than a cluster can do, and noisy neighbours (about ten
 
 gpu: install ## engines and service on this machine's NVIDIA GPU, against what it can do (eight minutes)
 	$(BIN)/python -m loadtest.gpu
+
+ageing: install ## the embedded store after 20,000 single upserts, at SCALE times that (about ten minutes)
+	$(BIN)/python -m loadtest.ageing --scale $(SCALE)
 
 # The pages lie as in the repository, so that their links hold in both; the site has no source code,
 # so links to it become plain names there.
