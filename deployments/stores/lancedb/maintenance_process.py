@@ -25,7 +25,7 @@ BUSY = 75
 _DUTY = 0.2
 _FAILED_REST_S = 60.0
 # The longest that writes wait for a compaction that they would not let happen, and how long a table
-# rests that needs more: each try leaves files, which nothing deletes for a week.
+# that needs more is left until it is idle: each try leaves files, which nothing deletes for a week.
 _HOLD_S = 10.0
 _TOO_LARGE_REST_S = 3_600.0
 _STDERR_TAIL_CHARS = 2_000
@@ -59,20 +59,22 @@ class _Table:
     records: int = 0
     committed_s: float = field(default_factory=time.monotonic)
     not_before_s: float = 0.0
+    too_busy_until_s: float = 0.0
     prune_s: float | None = None
     timer: asyncio.TimerHandle | None = None
     running: asyncio.Task[None] | None = None
 
     def has_grown(self, policy: MaintenancePolicy) -> bool:
         """Return whether so much was written that merging it is worth a rewrite of the table."""
-        return self.fragments >= policy.idle_fragments or self.records >= policy.idle_records
+        some = min(policy.idle_fragments, policy.fragments)
+        return self.fragments >= some or self.records >= policy.idle_records
 
     def due_s(self, policy: MaintenancePolicy) -> float | None:
         """Return the time from which maintenance is due, or None."""
-        if self.fragments >= policy.fragments:
-            return self.not_before_s
         if self.has_grown(policy):
-            return max(self.not_before_s, self.committed_s + policy.idle_s)
+            idle_s = self.committed_s + policy.idle_s
+            at_once = self.fragments >= policy.fragments
+            return max(self.not_before_s, min(idle_s, self.too_busy_until_s) if at_once else idle_s)
         return None if self.prune_s is None else max(self.not_before_s, self.prune_s)
 
 
@@ -166,8 +168,10 @@ class MaintenanceProcess:
                 if status != 0:
                     table.fragments += fragments
                     table.records += records
-                    rest_s = _TOO_LARGE_REST_S if status == BUSY else max(rest_s, _FAILED_REST_S)
+                    rest_s = max(rest_s, _FAILED_REST_S)
                 table.not_before_s = ended_s + rest_s
+                if status == BUSY:
+                    table.too_busy_until_s = ended_s + _TOO_LARGE_REST_S
                 # What was merged is still there, in versions that are too young to be pruned.
                 table.prune_s = ended_s + self._policy.retention_s + 1 if grown else None
 
@@ -206,10 +210,10 @@ class MaintenanceProcess:
         """Let the child maintain the table. Return its exit status; log what it did, or failed."""
         out, err = await child.communicate(b"\n")
         status = await child.wait()
-        if status in (0, BUSY):
+        if status == 0:
             done = out.decode().splitlines()
             _LOG.info("maintenance done", extra={"table": name, "done": done})
-        else:
+        elif status != BUSY:
             tail = err.decode(errors="replace")[-_STDERR_TAIL_CHARS:]
             _LOG.error("maintenance process failed", extra={"table": name, "stderr": tail})
         return status
