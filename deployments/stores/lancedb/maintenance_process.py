@@ -21,8 +21,8 @@ _LOG = logging.getLogger(__name__)
 _MODULE = "deployments.stores.lancedb.maintenance"
 # The exit status of a child when a write came between: EX_TEMPFAIL of sysexits.h.
 BUSY = 75
-# A compaction may rewrite the whole table, so it may take at most this share of the time.
-_DUTY = 0.2
+# A run this long may take half of the time. A longer one rewrites a larger table, and takes less.
+_SHORT_S = 10.0
 _FAILED_REST_S = 60.0
 # The longest that writes wait for a compaction that they would not let happen, and how long a table
 # that needs more is left until it is idle: each try leaves files, which nothing deletes for a week.
@@ -164,7 +164,8 @@ class MaintenanceProcess:
                     status = await self._run_alone(table)
             finally:
                 ended_s = time.monotonic()
-                rest_s = (ended_s - started_s) / _DUTY
+                took_s = ended_s - started_s
+                rest_s = took_s * max(1.0, took_s / _SHORT_S)
                 if status != 0:
                     table.fragments += fragments
                     table.records += records
