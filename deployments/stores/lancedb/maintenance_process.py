@@ -50,7 +50,7 @@ class MaintenancePolicy:
 
 
 @dataclass(slots=True)
-class _Table:
+class TableState:
     """What was written to a table since its last maintenance began. Times are monotonic."""
 
     name: str
@@ -85,7 +85,7 @@ class MaintenanceProcess:
         self._directory = directory
         self._policy = policy
         self._one_at_a_time = asyncio.Lock()
-        self._tables: dict[str, _Table] = {}
+        self._tables: dict[str, TableState] = {}
         self._closed = False
 
     @property
@@ -100,7 +100,7 @@ class MaintenanceProcess:
         if name in self._tables:
             self._tables[name].hold_writes = hold_writes
         else:
-            self._tables[name] = _Table(name, hold_writes, fragments=files)
+            self._tables[name] = TableState(name, hold_writes, fragments=files)
             self._schedule(self._tables[name])
 
     def committed(self, name: str, records: int) -> None:
@@ -127,7 +127,7 @@ class MaintenanceProcess:
         for name in list(self._tables):
             await self.stop(name)
 
-    def _schedule(self, table: _Table) -> None:
+    def _schedule(self, table: TableState) -> None:
         if table.timer is not None:
             table.timer.cancel()
             table.timer = None
@@ -137,12 +137,12 @@ class MaintenanceProcess:
         wait_s = max(0.0, due_s - time.monotonic())
         table.timer = asyncio.get_running_loop().call_later(wait_s, self._begin, table)
 
-    def _begin(self, table: _Table) -> None:
+    def _begin(self, table: TableState) -> None:
         table.timer = None
         table.running = asyncio.create_task(self._run(table))
         table.running.add_done_callback(partial(self._finished, table))
 
-    def _finished(self, table: _Table, task: asyncio.Task[None]) -> None:
+    def _finished(self, table: TableState, task: asyncio.Task[None]) -> None:
         table.running = None
         if task.cancelled():
             return
@@ -150,7 +150,7 @@ class MaintenanceProcess:
             _LOG.error("maintenance failed", extra={"table": table.name}, exc_info=error)
         self._schedule(table)
 
-    async def _run(self, table: _Table) -> None:
+    async def _run(self, table: TableState) -> None:
         async with self._one_at_a_time:
             started_s = time.monotonic()
             grown = table.has_grown(self._policy)
@@ -176,7 +176,7 @@ class MaintenanceProcess:
                 # What was merged is still there, in versions that are too young to be pruned.
                 table.prune_s = ended_s + self._policy.retention_s + 1 if grown else None
 
-    async def _run_alone(self, table: _Table) -> int:
+    async def _run_alone(self, table: TableState) -> int:
         """Run while writes wait, but not for longer than they can."""
         async with self._child(table.name, "alone") as child, table.hold_writes():
             try:
