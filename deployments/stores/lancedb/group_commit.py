@@ -5,8 +5,9 @@ concurrent commits to one table conflict. Knows neither the engine nor what is i
 """
 
 import asyncio
+import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from deployments.stores.base import Record
@@ -53,6 +54,12 @@ class GroupCommit:
                 return await work()
 
         return await asyncio.shield(asyncio.create_task(take_turn()))
+
+    @contextlib.asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """Let no write run inside the context."""
+        async with self._turn:
+            yield
 
     async def settle(self) -> None:
         """Wait until no write is under way."""

@@ -1,9 +1,10 @@
-"""Maintenance of one LanceDB table: compaction, index and pruning of old versions.
+"""Maintenance of one LanceDB table: compaction, indexes and pruning of old versions.
 
-Run it as `python -m deployments.stores.lancedb.maintenance <uri> <table>`; it prints one line for
-each thing done. A process of its own, because an index build fills the engine's thread pool: a
-read in the same process waited 91 s, beside this one 0.4 s. Knows vectors and versions, and nothing
-of tenants or filters.
+Run it as `python -m deployments.stores.lancedb.maintenance <uri> <table> <retention_s> [alone]`.
+Once loaded it prints a line and waits for one, then prints a line for each thing done; it exits
+with BUSY if a write came between. A process of its own, because an index build fills the engine's
+thread pool: a read in the same process waited 91 s, beside this one 0.4 s. Knows vectors, ids and
+versions, and nothing of tenants or filters.
 """
 
 import asyncio
@@ -15,47 +16,57 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import lancedb
-from lancedb.index import IvfFlat
+from lancedb.index import BTree, IvfFlat
 from lancedb.table import AsyncTable
 
 from deployments.stores.lancedb.durability import is_out_of_space, system_barrier
+from deployments.stores.lancedb.maintenance_process import BUSY
 
 INDEX_FROM_ROWS = 20_000
+# Below, a look-up by id reads all of the ids, in one fragment, as fast as an index.
+ID_INDEX_FROM_ROWS = 5_000
 
 _NICENESS = 10
-# Time that a version is kept after its successor's commit: handles read it for a second, and a
-# search for as long as it takes. With 2 s a reader failed.
-_RETENTION = timedelta(minutes=10)
-# The time between reading the clock here and its use inside the engine.
-_CLOCK_SLACK = timedelta(minutes=1)
+# The time from reading the clock here until the engine reads it, after it has compacted.
+_CLOCK_SLACK = timedelta(seconds=5)
 _FOREVER = timedelta(days=36_500)
 # The number of partitions depends on the rows at training; past this growth they are retrained.
 _RETRAIN_GROWTH = 4
 _INDEX_NAME = "vector_{rows}"
 _OWN_INDEX = re.compile(r"vector_(\d+)")
-_ATTEMPTS = 5
+_ID_INDEX_NAME = "id"
 
 
-async def maintain(uri: str, name: str) -> list[str]:
-    """Compact, index and prune the table. Return a line for each thing done."""
+async def maintain(uri: str, name: str, retention: timedelta, *, alone: bool) -> list[str]:
+    """Compact, index and prune the table. Return a line for each thing done.
+
+    A version is kept for `retention` after its successor's commit. `alone` says that
+    no one writes meanwhile: then files that no version names, which a compaction leaves when a
+    write came between, are deleted too. Raises RuntimeError or OSError for a conflict with a write.
+    """
     connection = await lancedb.connect_async(uri)
     table = await connection.open_table(name)
     notes: list[str] = []
-    await _optimize(table, _FOREVER, notes)
-    await _index(table, notes)
+    await _optimize(table, _FOREVER, alone, notes)
+    await _index_ids(table, notes)
+    await _index_vectors(table, notes)
     # Pruned last and by itself, so that the age limit counts the versions made above.
-    await _optimize(table, prune_age(await _version_times(table), datetime.now()), notes)
+    age = prune_age(await _version_times(table), datetime.now(), retention)
+    await _optimize(table, age, alone, notes)
     await asyncio.to_thread(system_barrier(), Path(uri) / f"{name}.lance")
     return notes
 
 
-def prune_age(times: Sequence[datetime], now: datetime) -> timedelta:
+def prune_age(times: Sequence[datetime], now: datetime, retention: timedelta) -> timedelta:
     """Return the age past which versions are pruned, given all commit times.
 
-    The newest version older than the retention was current within it, so it is kept.
+    The newest version older than the retention was current within it, so it is kept. The newest of
+    all is kept by the engine itself.
     """
-    aged = [time for time in times if time <= now - _RETENTION]
-    return (now - max(aged) if aged else _RETENTION) + _CLOCK_SLACK
+    aged = [time for time in times if time <= now - retention]
+    if aged and max(aged) == max(times):
+        return now - max(aged)
+    return (now - max(aged) if aged else retention) + min(retention, _CLOCK_SLACK)
 
 
 async def _version_times(table: AsyncTable) -> list[datetime]:
@@ -64,47 +75,66 @@ async def _version_times(table: AsyncTable) -> list[datetime]:
     return [version["timestamp"] for version in versions]
 
 
-async def _optimize(table: AsyncTable, prune: timedelta, notes: list[str]) -> None:
-    """Compact and prune; on a conflict with the writer, whose commits come first, try again."""
-    for _ in range(_ATTEMPTS):
-        try:
-            await table.checkout_latest()  # type: ignore[no-untyped-call]  # unannotated there
-            stats = await table.optimize(cleanup_older_than=prune)
-            if stats.compaction.fragments_removed:
-                notes.append(f"merged {stats.compaction.fragments_removed} fragments")
-            return
-        except (RuntimeError, OSError) as error:
-            if is_out_of_space(error) or "conflict" not in str(error).lower():
-                raise
-    notes.append("not compacted: writes to the table left no gap")
+async def _optimize(table: AsyncTable, prune: timedelta, alone: bool, notes: list[str]) -> None:
+    """Compact, add new rows to the indexes, and prune."""
+    await table.checkout_latest()  # type: ignore[no-untyped-call]  # unannotated there
+    stats = await table.optimize(cleanup_older_than=prune, delete_unverified=alone)
+    if stats.compaction.fragments_removed:
+        notes.append(f"merged {stats.compaction.fragments_removed} fragments")
+    if stats.prune.old_versions_removed:
+        notes.append(f"pruned {stats.prune.old_versions_removed} versions")
 
 
-async def _index(table: AsyncTable, notes: list[str]) -> None:
+async def _index_ids(table: AsyncTable, notes: list[str]) -> None:
+    """Index the ids, by which documents are read, deleted and paged."""
+    if await table.count_rows() < ID_INDEX_FROM_ROWS:
+        return
+    if not any(index.columns == ["id"] for index in await table.list_indices()):
+        await table.create_index("id", config=BTree(), name=_ID_INDEX_NAME)
+        notes.append("indexed the ids")
+
+
+async def _index_vectors(table: AsyncTable, notes: list[str]) -> None:
     """Build the index if the table has grown enough since the last; its name tells its rows.
 
-    An index of another name is not ours: it counts as trained on no rows, and is replaced.
+    The old index serves until the new one is there. An index of another name is not ours: it counts
+    as trained on no rows, and is replaced.
     """
     rows = await table.count_rows()
-    names = [index.name for index in await table.list_indices() if index.columns == ["vector"]]
-    own = filter(None, map(_OWN_INDEX.fullmatch, names))
-    trained_rows = max((int(match[1]) for match in own), default=0)
     if rows < INDEX_FROM_ROWS:
         notes.append(f"not indexed: a search of fewer than {INDEX_FROM_ROWS} rows is exact")
         return
-    if trained_rows * _RETRAIN_GROWTH > rows:
-        return
+    names = [index.name for index in await table.list_indices() if index.columns == ["vector"]]
+    trained_rows = max(map(_trained_rows, names), default=0)
+    current = _INDEX_NAME.format(rows=trained_rows)
+    if trained_rows * _RETRAIN_GROWTH <= rows:
+        current = _INDEX_NAME.format(rows=rows)
+        await table.create_index("vector", config=IvfFlat(distance_type="cosine"), name=current)
+        notes.append(f"indexed {rows} rows")
     for name in names:
-        await table.drop_index(name)
-    await table.create_index(
-        "vector", config=IvfFlat(distance_type="cosine"), name=_INDEX_NAME.format(rows=rows)
-    )
-    notes.append(f"indexed {rows} rows")
+        if name != current:
+            await table.drop_index(name)
+
+
+def _trained_rows(name: str) -> int:
+    own = _OWN_INDEX.fullmatch(name)
+    return int(own[1]) if own else 0
 
 
 def main() -> None:
-    _, uri, name = sys.argv
+    _, uri, name, retention_s, *alone = sys.argv
     os.nice(_NICENESS)
-    sys.stdout.writelines(f"{note}\n" for note in asyncio.run(maintain(uri, name)))
+    retention = timedelta(seconds=float(retention_s))
+    sys.stdout.write("ready\n")  # the scheduler waits for this line, and this process for its
+    sys.stdout.flush()
+    sys.stdin.readline()
+    try:
+        notes = asyncio.run(maintain(uri, name, retention, alone=bool(alone)))
+    except (RuntimeError, OSError) as error:
+        if is_out_of_space(error) or "conflict" not in str(error).lower():
+            raise
+        sys.exit(BUSY)
+    sys.stdout.writelines(f"{note}\n" for note in notes)
 
 
 if __name__ == "__main__":

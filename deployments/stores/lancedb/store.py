@@ -2,22 +2,20 @@
 
 Each (tenant, collection) is a table of its own, so tenants are not separated by a filter alone. One
 process writes to a directory; others may read it. This module does queries and commits; `tables`
-knows the directory, `filters` the filters, `maintenance` compaction and indexes.
+and `open_tables` know the directory, `filters` the filters, `maintenance` compaction and indexes.
 """
 
 import asyncio
 import contextlib
 import os
-from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
-import pyarrow as pa  # type: ignore[import-untyped]  # ships no annotations
 from lancedb.expr import Expr, col, lit
 from lancedb.query import ColumnOrdering
-from lancedb.table import AsyncTable
 
 from deployments.errors import (
     FingerprintMismatch,
@@ -36,14 +34,13 @@ from deployments.stores.base import (
     VectorQuery,
     VectorStore,
 )
-from deployments.stores.lancedb.directory_lock import ENDED
 from deployments.stores.lancedb.durability import Barrier, storage_full_errors, system_barrier
 from deployments.stores.lancedb.filters import one_of, to_expression
 from deployments.stores.lancedb.group_commit import GroupCommit
-from deployments.stores.lancedb.maintenance_process import MaintenanceProcess
+from deployments.stores.lancedb.maintenance_process import MaintenancePolicy, MaintenanceProcess
+from deployments.stores.lancedb.open_tables import OpenTable, OpenTables
 from deployments.stores.lancedb.rows import (
     RETURNED,
-    collection_of,
     search_columns,
     to_hits,
     to_records,
@@ -61,27 +58,16 @@ from deployments.stores.records import (
     last_wins,
 )
 
-# An open table takes 66 kB of memory.
-_OPEN_TABLES = 1_024
 _MAX_COMMIT_RECORDS = 10_000
 
-
-@dataclass(slots=True)
-class _OpenTable:
-    """An open table. Writes check `dropped`, so that none recreates files of a dropped table."""
-
-    engine: AsyncTable
-    schema: pa.Schema
-    collection: Collection
-    writes: GroupCommit = field(init=False)
-    dropped: bool = False
+Result = TypeVar("Result")
 
 
 class LanceDBStore(VectorStore):
     """The VectorStore over `directory`.
 
-    `cache_bytes` bounds each of the engine's two caches, of indexes and of metadata. A table is
-    compacted in the background after `commits_between_maintenance` commits.
+    `cache_bytes` bounds each of the engine's two caches, of indexes and of metadata. `maintenance`
+    says when a table is compacted in the background.
     """
 
     def __init__(
@@ -89,22 +75,20 @@ class LanceDBStore(VectorStore):
         directory: Path,
         *,
         cache_bytes: int = 256 * 1024 * 1024,
-        commits_between_maintenance: int = 50,
+        maintenance: MaintenancePolicy | None = None,
         barrier: Barrier | None = None,
     ) -> None:
         self._tables = LanceTables(directory, barrier or system_barrier(), cache_bytes)
-        self._maintenance = MaintenanceProcess(directory, commits_between_maintenance)
-        self._open: OrderedDict[Namespace, _OpenTable] = OrderedDict()
+        self._maintenance = MaintenanceProcess(directory, maintenance or MaintenancePolicy())
+        self._open = OpenTables(self._tables, self._prepare)
         self._changing_catalog = asyncio.Lock()
-        self._opening = asyncio.Lock()
-        self._closed = False
 
     async def ensure(self, ns: Namespace, dimensions: int, fingerprint: str) -> bool:
         async with self._changing_catalog:
             if not await self._tables.exists(ns):
-                self._open.pop(ns, None)
+                self._open.forget(ns)
             with contextlib.suppress(NotFound):
-                existing = (await self._table(ns)).collection
+                existing = (await self._open.get(ns)).collection
                 if (existing.dimensions, existing.fingerprint) != (dimensions, fingerprint):
                     raise FingerprintMismatch.between(
                         ns.collection, existing.fingerprint, fingerprint
@@ -115,11 +99,11 @@ class LanceDBStore(VectorStore):
             return True
 
     async def describe(self, ns: Namespace) -> Collection:
-        async with self._using(ns) as table:
-            return replace(table.collection, documents=await table.engine.count_rows())
+        async with self._open.using(ns) as table:
+            return replace(table.collection, documents=await table.count())
 
     async def fingerprint(self, ns: Namespace) -> str:
-        async with self._using(ns) as table:
+        async with self._open.using(ns) as table:
             return table.collection.fingerprint
 
     async def collections(self, tenant: str) -> list[Collection]:
@@ -130,7 +114,7 @@ class LanceDBStore(VectorStore):
         return sorted(found, key=lambda collection: collection.name)
 
     async def upsert(self, ns: Namespace, records: Sequence[Record]) -> None:
-        async with self._using(ns) as table:
+        async with self._open.using(ns) as table:
             check_records(records, table.collection.dimensions)
             if records:
                 await table.writes.upsert(records)
@@ -140,14 +124,15 @@ class LanceDBStore(VectorStore):
     ) -> int:
         check_delete_target(ids, where)
         condition = one_of(ids or ()) if where is None else to_expression(where)
-        async with self._using(ns) as table:
+        async with self._open.using(ns) as table:
             return await table.writes.exclusive(lambda: self._delete(ns, table, condition))
 
     async def get(self, ns: Namespace, ids: Sequence[str]) -> list[Record | None]:
-        async with self._using(ns) as table:
-            rows = await table.engine.query().where(one_of(ids)).select(RETURNED).to_arrow()
-            found = {record.id: record for record in to_records(rows)}
-            return [found.get(id_) for id_ in ids]
+        rows = await self._reading(
+            ns, lambda table: table.engine.query().where(one_of(ids)).select(RETURNED).to_arrow()
+        )
+        found = {record.id: record for record in to_records(rows)}
+        return [found.get(id_) for id_ in ids]
 
     async def search(self, queries: Sequence[VectorQuery]) -> list[list[Hit]]:
         groups: dict[tuple[Namespace, str, int], list[int]] = {}
@@ -167,13 +152,17 @@ class LanceDBStore(VectorStore):
     async def scan(self, ns: Namespace, cursor: str | None, limit: int) -> Page:
         """Scan in order of id. The cursor is the last id of the page."""
         check_limit(limit)
-        async with self._using(ns) as table:
+
+        async def next_ids(table: OpenTable) -> list[str]:
             # Only ids are sorted: sorting rows would read every vector for each page.
             query = table.engine.query()
             query = query if cursor is None else query.where(col("id") > lit(cursor))
             ordered = query.order_by([ColumnOrdering(column_name="id")]).limit(limit + 1)
-            ids = (await ordered.select(["id"]).to_arrow()).column("id").to_pylist()
-            return await fill_page(self._read(ns, ids, limit))
+            ids: list[str] = (await ordered.select(["id"]).to_arrow()).column("id").to_pylist()
+            return ids
+
+        ids = await self._reading(ns, next_ids)
+        return await fill_page(self._read(ns, ids, limit))
 
     async def drop(self, ns: Namespace) -> None:
         """Drop the collection; a cancelled caller does not cancel that."""
@@ -190,18 +179,15 @@ class LanceDBStore(VectorStore):
         return "fsync"
 
     async def close(self) -> None:
-        self._closed = True
-        for table in list(self._open.values()):
-            await table.writes.settle()
-            table.engine.close()  # type: ignore[no-untyped-call]  # unannotated there
-        self._open.clear()
         await self._maintenance.close()
+        await self._open.close()
         await self._tables.close()
 
     async def _search_group(self, queries: Sequence[VectorQuery]) -> list[list[Hit]]:
         """Answer queries that differ only in their vectors, in one call of the engine."""
         first = queries[0]
-        async with self._using(first.ns) as table:
+
+        async def nearest(table: OpenTable) -> list[list[Hit]]:
             vectors = [checked_vector(q.vector, table.collection.dimensions) for q in queries]
             search = table.engine.query().nearest_to(vectors).distance_type("cosine")
             # Search 20 partitions of an index, and then more without limit (0) until k are found:
@@ -212,6 +198,21 @@ class LanceDBStore(VectorStore):
                 search = search.where(to_expression(first.where))
             return to_hits(await search.to_arrow(), len(queries))
 
+        return await self._reading(first.ns, nearest)
+
+    async def _reading(
+        self, ns: Namespace, read: Callable[[OpenTable], Awaitable[Result]]
+    ) -> Result:
+        """Read the table; once more, at its newest version, if this one was pruned meanwhile."""
+        async with self._open.using(ns) as table:
+            try:
+                return await read(table)
+            except (RuntimeError, OSError) as error:
+                if "not found" not in str(error).lower():
+                    raise
+            await table.engine.checkout_latest()  # type: ignore[no-untyped-call]  # unannotated there
+            return await read(table)
+
     async def _read(
         self, ns: Namespace, ids: Sequence[str], limit: int
     ) -> AsyncGenerator[tuple[Record | None, str | None], None]:
@@ -221,30 +222,36 @@ class LanceDBStore(VectorStore):
             for id_, record in zip(some, await self.get(ns, some), strict=True):
                 yield record, id_ if id_ != ids[-1] else None
 
-    async def _commit(self, ns: Namespace, table: _OpenTable, records: Sequence[Record]) -> None:
+    async def _commit(self, ns: Namespace, table: OpenTable, records: Sequence[Record]) -> None:
         if table.dropped:
             raise ns.not_found()
         rows = await asyncio.to_thread(to_rows, last_wins(records), table.schema)
         merge = table.engine.merge_insert("id").when_matched_update_all()
-        await merge.when_not_matched_insert_all().execute(rows)
-        await self._acknowledge(ns)
+        try:
+            await merge.when_not_matched_insert_all().execute(rows)
+        finally:
+            table.written()
+        await self._acknowledge(ns, len(records))
 
-    async def _delete(self, ns: Namespace, table: _OpenTable, condition: Expr) -> int:
+    async def _delete(self, ns: Namespace, table: OpenTable, condition: Expr) -> int:
         if table.dropped:
             raise ns.not_found()
-        deleted = await table.engine.delete(condition)
-        await self._acknowledge(ns)
+        try:
+            deleted = await table.engine.delete(condition)
+        finally:
+            table.written()
+        await self._acknowledge(ns, 0)
         return int(deleted.num_deleted_rows)  # type: ignore[attr-defined]  # not in its stub
 
-    async def _acknowledge(self, ns: Namespace) -> None:
+    async def _acknowledge(self, ns: Namespace, records: int) -> None:
         await self._tables.flush(self._tables.path(ns))
-        self._maintenance.committed(table_name(ns))
+        self._maintenance.committed(table_name(ns), records)
 
     async def _drop(self, ns: Namespace) -> None:
-        async with self._changing_catalog, self._using(ns) as table:
+        async with self._changing_catalog, self._open.using(ns) as table:
             await table.writes.exclusive(lambda: self._remove(ns, table))
 
-    async def _remove(self, ns: Namespace, table: _OpenTable) -> None:
+    async def _remove(self, ns: Namespace, table: OpenTable) -> None:
         table.dropped = True
         try:
             # A compaction that ends after the rename would recreate the directory.
@@ -252,46 +259,9 @@ class LanceDBStore(VectorStore):
             await self._tables.drop(ns)
         finally:
             # Until now writes find this table, which refuses them, and open no other.
-            self._open.pop(ns, None)
+            self._open.forget(ns)
 
-    @contextlib.asynccontextmanager
-    async def _using(self, ns: Namespace) -> AsyncIterator[_OpenTable]:
-        """Yield the open table, and turn the engine's errors into ours."""
-        with storage_full_errors():
-            table = await self._table(ns)
-            try:
-                yield table
-            except (RuntimeError, ValueError, OSError):
-                if await self._tables.exists(ns):
-                    raise
-                if self._open.get(ns) is table:
-                    del self._open[ns]
-                raise ns.not_found() from None
-
-    async def _table(self, ns: Namespace) -> _OpenTable:
-        if self._closed:
-            raise NotBegun(ENDED)
-        if ns not in self._open:
-            # One at a time: an open begun before a drop must not end after it with the old table.
-            async with self._opening:
-                if ns not in self._open:
-                    self._open[ns] = await self._opened(ns)
-        self._open.move_to_end(ns)
-        table = self._open[ns]
-        self._close_idle()
-        return table
-
-    async def _opened(self, ns: Namespace) -> _OpenTable:
-        engine = await self._tables.open(ns)
-        schema = await engine.schema()
-        table = _OpenTable(engine, schema, collection_of(ns.collection, schema))
+    async def _prepare(self, ns: Namespace, table: OpenTable) -> None:
         table.writes = GroupCommit(partial(self._commit, ns, table), _MAX_COMMIT_RECORDS)
-        return table
-
-    def _close_idle(self) -> None:
-        excess = len(self._open) - _OPEN_TABLES
-        if excess > 0:
-            # A table with writes under way stays: a second write queue would conflict with its own.
-            idle = [ns for ns, table in self._open.items() if table.writes.idle]
-            for ns in idle[:excess]:
-                del self._open[ns]
+        files = await self._tables.data_files(ns)
+        self._maintenance.opened(table_name(ns), files, table.writes.held)

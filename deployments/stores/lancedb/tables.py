@@ -59,6 +59,10 @@ class LanceTables:
         """Return whether any version of the table was committed."""
         return bool(await asyncio.to_thread(manifests, self.path(ns)))
 
+    async def data_files(self, ns: Namespace) -> int:
+        """Return the number of the table's files of rows, those of old versions included."""
+        return await asyncio.to_thread(lambda: len(list(self.path(ns).glob("data/*.lance"))))
+
     async def create(self, ns: Namespace, dimensions: int, fingerprint: str) -> None:
         connection = await self.connect()
         await connection.create_table(table_name(ns), schema=table_schema(dimensions, fingerprint))

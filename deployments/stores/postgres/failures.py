@@ -8,7 +8,7 @@ from psycopg import DataError, Error, InterfaceError, OperationalError, errors
 from deployments.errors import (
     InvalidRequest,
     Overloaded,
-    StageUnavailable,
+    StoreUnavailable,
     StorageFull,
     WinnowError,
 )
@@ -42,7 +42,7 @@ def _ours(error: Error) -> WinnowError | None:
         case errors.TooManyConnections() | errors.QueryCanceled():
             return Overloaded("the index has more requests than it can take")
         case OperationalError() | InterfaceError() | errors.ReadOnlySqlTransaction():
-            return StageUnavailable("the index does not answer")
+            return StoreUnavailable("the index does not answer")
         case DataError() if error.sqlstate in _NUL_STATES:
             return InvalidRequest("a string holds a NUL character, which the index cannot keep")
         case _:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from psycopg import Error, errors, sql
 from psycopg.rows import TupleRow
 
-from deployments.errors import StageUnavailable
+from deployments.errors import StoreUnavailable
 from deployments.stores.postgres.catalog import table_of
 from deployments.stores.postgres.connections import Connection, Connections
 from deployments.stores.postgres.searches import INDEXED_FLOATS
@@ -103,7 +103,7 @@ class Maintenance:
             await asyncio.sleep(_ROUND_S)
             try:
                 await self.round()
-            except (Error, StageUnavailable) as error:
+            except (Error, StoreUnavailable) as error:
                 logger.warning("the index's maintenance is put off: %s", error)
 
 

@@ -10,7 +10,7 @@ from typing import LiteralString
 from psycopg import AsyncConnection, errors
 from psycopg.rows import TupleRow
 
-from deployments.errors import StageUnavailable
+from deployments.errors import StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ _TABLES = """
 async def prepare(connection: AsyncConnection[TupleRow]) -> None:
     """Check the server and make the schema; of several replicas that do, one makes it.
 
-    Raises StageUnavailable that says in one line what is wrong with the server.
+    Raises StoreUnavailable that says in one line what is wrong with the server.
     """
     await _check_server(connection)
     async with connection.transaction():
@@ -85,7 +85,7 @@ async def _check_extension(connection: AsyncConnection[TupleRow]) -> None:
 def check_pgvector(found: str) -> None:
     """Warn of a version with known defects.
 
-    Raises StageUnavailable for one that is too old.
+    Raises StoreUnavailable for one that is too old.
     """
     version = tuple(int(part) for part in found.split("."))
     if version < _OLDEST_PGVECTOR:
@@ -103,8 +103,8 @@ def _text(version: tuple[int, ...]) -> str:
     return ".".join(map(str, version))
 
 
-def _unfit(why: str) -> StageUnavailable:
-    return StageUnavailable(f"the index's database cannot be used: {why}")
+def _unfit(why: str) -> StoreUnavailable:
+    return StoreUnavailable(f"the index's database cannot be used: {why}")
 
 
 async def _one(connection: AsyncConnection[TupleRow], query: LiteralString) -> object:

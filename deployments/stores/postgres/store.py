@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from psycopg import sql
 
-from deployments.errors import FingerprintMismatch, StageUnavailable
+from deployments.errors import FingerprintMismatch, StoreUnavailable
 from deployments.stores.base import (
     Collection,
     Durability,
@@ -145,7 +145,7 @@ class PostgresStore(VectorStore):
         """Drop the collection; its table goes at once, or once no search uses it."""
         generation = await self._catalog.remove(ns)
         self.maintenance.start()
-        with suppress(StageUnavailable):  # in use, or the server went: a later round
+        with suppress(StoreUnavailable):  # in use, or the server went: a later round
             async with self._connections.lend() as connection:
                 await empty_trash(connection, generation)
 

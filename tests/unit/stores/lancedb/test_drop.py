@@ -23,10 +23,10 @@ class HeldStore(LanceDBStore):
         self._stop = self._maintenance.stop
         self._maintenance.stop = self._stop_held  # type: ignore[method-assign] # the moment to stop at
 
-    async def _stop_held(self, table: str) -> None:
+    async def _stop_held(self, name: str) -> None:
         self.half_way.set()
         await self.let_go.wait()
-        await self._stop(table)
+        await self._stop(name)
 
 
 @pytest.fixture

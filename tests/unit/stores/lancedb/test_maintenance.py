@@ -14,6 +14,7 @@ from lancedb.index import IvfFlat
 from deployments.errors import NotFound
 from deployments.stores.base import Compare, Namespace, Record, VectorQuery
 from deployments.stores.lancedb.maintenance import INDEX_FROM_ROWS, prune_age
+from deployments.stores.lancedb.maintenance_process import MaintenancePolicy
 from deployments.stores.lancedb.store import LanceDBStore
 from deployments.stores.lancedb.tables import table_name
 from tests.unit.stores.made import FINGERPRINT, count, record
@@ -34,7 +35,7 @@ def clustered(rows: int) -> list[Record]:
     ]
 
 
-async def maintained(directory: Path) -> str:
+async def maintained(directory: Path, retention_s: float = 60) -> str:
     """Run maintenance in its process, and return what it printed."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -42,13 +43,15 @@ async def maintained(directory: Path) -> str:
         "deployments.stores.lancedb.maintenance",
         str(directory),
         table_name(NS),
+        str(retention_s),
+        stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         cwd=REPOSITORY,
         env={**os.environ, "TZ": "UTC"},
     )
     out, _ = await process.communicate()
     assert process.returncode == 0
-    return out.decode()
+    return out.decode().removeprefix("ready\n")
 
 
 def manifests(directory: Path) -> int:
@@ -129,7 +132,7 @@ async def test_fragments_are_merged_and_a_small_table_gets_no_index(tmp_path: Pa
 
 
 async def test_commits_start_maintenance_which_loses_no_writes(tmp_path: Path) -> None:
-    store = LanceDBStore(tmp_path, commits_between_maintenance=5)
+    store = LanceDBStore(tmp_path, maintenance=MaintenancePolicy(fragments=5))
     await store.ensure(NS, 4, FINGERPRINT)
     table = tmp_path / f"{table_name(NS)}.lance"
     written: list[str] = []
@@ -147,24 +150,26 @@ async def test_commits_start_maintenance_which_loses_no_writes(tmp_path: Path) -
 
 
 async def test_a_drop_ends_maintenance_first(tmp_path: Path) -> None:
-    store = LanceDBStore(tmp_path, commits_between_maintenance=6)
+    store = LanceDBStore(tmp_path, maintenance=MaintenancePolicy(fragments=6))
     await store.ensure(NS, 4, FINGERPRINT)
     for at in range(6):
         await store.upsert(NS, [record(f"d{at}")])
     await asyncio.sleep(0.3)
-    assert store._maintenance._running
+    assert store._maintenance.running
     await store.drop(NS)
-    assert not store._maintenance._running
+    assert not store._maintenance.running
     with pytest.raises(NotFound):
         await store.describe(NS)
     assert [one.name for one in tmp_path.iterdir()] == ["owner.lock"]
     await store.close()
 
 
-def test_a_version_stays_for_ten_minutes_after_its_successor() -> None:
+def test_a_version_stays_for_the_retention_after_its_successor() -> None:
     now = datetime(2026, 1, 1, 12)
-    an_hour, a_day = timedelta(hours=1), timedelta(days=1)
+    minute, an_hour, a_day = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
     # The version of an hour ago was current until now and is kept; that of yesterday is not.
-    age = prune_age([now - a_day, now - an_hour, now], now)
+    age = prune_age([now - a_day, now - an_hour, now], now, minute)
     assert an_hour < age < a_day
-    assert timedelta(minutes=10) < prune_age([now], now) < an_hour
+    assert minute < prune_age([now], now, minute) < an_hour
+    # A table that nobody wrote to since keeps its newest version alone.
+    assert prune_age([now - a_day, now - an_hour], now, minute) == an_hour

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from deployments.stores.base import Namespace
+from deployments.stores.lancedb.maintenance_process import MaintenancePolicy
 from deployments.stores.lancedb.store import LanceDBStore
 from tests.unit.stores.made import DIMENSIONS, FINGERPRINT, record
 
@@ -27,7 +28,7 @@ async def write(store: LanceDBStore, ns: Namespace, first: int) -> None:
 async def main() -> None:
     directory, tenant, collection, first = sys.argv[1:]
     ns = Namespace(tenant, collection)
-    store = LanceDBStore(Path(directory), commits_between_maintenance=10)
+    store = LanceDBStore(Path(directory), maintenance=MaintenancePolicy(fragments=10))
     await store.ensure(ns, DIMENSIONS, FINGERPRINT)
     await asyncio.gather(*(write(store, ns, int(first) + n * _BATCH) for n in range(_WRITERS)))
 
