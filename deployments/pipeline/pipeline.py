@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deployments.autoscaling.arrivals import Arrivals
-from deployments.errors import DeadlineExceeded, Overloaded, StageUnavailable
+from deployments.errors import DeadlineExceeded, InternalError, Overloaded, StageUnavailable
 from deployments.request.context import Context
 from deployments.request.deadline import Deadline, within
 from deployments.request.origin import Origin
@@ -25,6 +25,8 @@ from deployments.text.prompts import Cut
 # answer without.
 _DEGRADING = (DeadlineExceeded, Overloaded, StageUnavailable)
 _TIME_TO_DEGRADE_S = 0.02
+# Errors of a stage for whose work a tenant does not pay.
+_NOT_DONE = (DeadlineExceeded, InternalError, Overloaded, StageUnavailable)
 
 
 class TextEncoder(Protocol):
@@ -247,12 +249,12 @@ class Pipeline:
     async def _embed_rows(self, encoding: Awaitable[TokenRows], context: Context) -> Embedded:
         rows = await self._tokenize(encoding, context)
         with context.timings.stage("embed"):
-            output = await self._embed.compute(rows, context.deadline, context.origin)
+            output = await _compute(self._embed, rows, context)
         return Embedded(output.values, output.fingerprint, _usage("embed", rows, output, context))
 
     async def _rank(self, rows: TokenRows, context: Context) -> Ranked:
         with context.timings.stage("rerank"):
-            output = await self._rerank.compute(rows, context.deadline, context.origin)
+            output = await _compute(self._rerank, rows, context)
         order = np.argsort(-output.values, kind="stable")
         scores = output.values[order].tolist()
         usage = _usage("rerank", rows, output, context)
@@ -260,9 +262,17 @@ class Pipeline:
 
     async def _tokenize(self, encoding: Awaitable[TokenRows], context: Context) -> TokenRows:
         with context.timings.stage("tokenize"):
-            rows = await within(context.deadline, encoding)
-        await context.account.charge(rows.total_tokens)
-        return rows
+            return await within(context.deadline, encoding)
+
+
+async def _compute(stage: ModelStage, rows: TokenRows, context: Context) -> ModelOutput:
+    """The stage's output, charged before it is computed, and only if it is."""
+    await context.account.charge(rows.total_tokens)
+    try:
+        return await stage.compute(rows, context.deadline, context.origin)
+    except _NOT_DONE:
+        await context.account.give_back(rows.total_tokens)
+        raise
 
 
 def _usage(stage: str, rows: TokenRows, output: ModelOutput, context: Context) -> Usage:

@@ -66,6 +66,12 @@ class Admitted:
             )
         await self._take("tokens", tokens, per_min)
 
+    async def give_back(self, tokens: int) -> None:
+        """Return tokens that were charged and not computed to the rate limit."""
+        per_min = self.plan.tokens_per_min
+        if per_min is not None:
+            await self._admission.limiter.give_back(f"{self.tenant.id}:tokens", tokens, per_min)
+
     def count(self, stage: str, tokens: int, cached_tokens: int) -> None:
         """Add a stage's tokens to the bill, which is recorded only if the request succeeds."""
         self.usage.append((stage, tokens, cached_tokens))

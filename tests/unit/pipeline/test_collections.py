@@ -28,8 +28,8 @@ class Index:
 
 
 def collections(stand: Stand, index: Index) -> Collections:
-    parts: Any = (stand.pipeline(), stand.embed, index)
-    return Collections(*parts, dimensions=1)
+    parts: Any = (stand.embed, index)
+    return Collections(stand.pipeline(), *parts, 1)
 
 
 async def test_a_document_that_comes_twice_in_a_call_is_embedded_once() -> None:

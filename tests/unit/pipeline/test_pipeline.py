@@ -15,7 +15,7 @@ from deployments.errors import (
     StageUnavailable,
 )
 from deployments.pipeline.pipeline import Pipeline, SearchPlan
-from deployments.request.context import Context
+from deployments.request.context import Account, Context
 from deployments.request.deadline import Deadline
 from deployments.request.origin import Origin
 from deployments.request.timings import Timings
@@ -112,6 +112,8 @@ class Unmetered:
 
     async def charge(self, tokens: int) -> None: ...
 
+    async def give_back(self, tokens: int) -> None: ...
+
     def count(self, stage: str, tokens: int, cached_tokens: int) -> None: ...
 
 
@@ -133,9 +135,23 @@ def plan(*, rerank: bool = True, may_degrade: bool = False) -> SearchPlan:
     return SearchPlan(NS, "q", 3, 2, None, rerank, may_degrade)
 
 
-def context() -> Context:
+class Metered(Unmetered):
+    """An Account that notes what a request is charged."""
+
+    def __init__(self) -> None:
+        self.charged = 0
+
+    async def charge(self, tokens: int) -> None:
+        self.charged += tokens
+
+    async def give_back(self, tokens: int) -> None:
+        self.charged -= tokens
+
+
+def context(account: Account | None = None) -> Context:
     deadline = Deadline(DEADLINE_S, lambda: 0.0)
-    return Context(Origin("acme", "interactive"), deadline, Timings(lambda: 0.0), Unmetered())
+    account = account or Unmetered()
+    return Context(Origin("acme", "interactive"), deadline, Timings(lambda: 0.0), account)
 
 
 async def test_candidates_are_reranked_and_the_best_returned() -> None:
@@ -233,3 +249,18 @@ async def test_a_search_that_could_not_be_retrieved_is_not_embedded() -> None:
     with pytest.raises(Overloaded):
         await stand.pipeline().search(plan(), context())
     assert not stand.embed.deadlines
+
+
+@pytest.mark.parametrize("failure", [DeadlineExceeded("!"), Overloaded("!"), StageUnavailable("!")])
+async def test_a_tenant_is_not_charged_for_what_a_stage_did_not_do(failure: Exception) -> None:
+    account = Metered()
+    with pytest.raises(type(failure)):
+        await Stand(rerank=Stage(failure)).pipeline().search(plan(), context(account))
+    assert account.charged == 1, "the query was embedded"
+    with pytest.raises(type(failure)):
+        await (
+            Stand(embed=Stage(failure)).pipeline().embed_documents(["abc"], None, context(account))
+        )
+    assert account.charged == 1
+    await Stand().pipeline().embed_documents(["abc"], None, context(account))
+    assert account.charged == 4
