@@ -32,7 +32,8 @@ _NOT_DONE = (DeadlineExceeded, InternalError, Overloaded, StageUnavailable)
 class TextEncoder(Protocol):
     """Text to token rows; with no `cut` a text that is too long raises InvalidRequest.
 
-    `keep` makes of documents what spares `pairs` tokenising them again. `text_tokens` and
+    `keep` makes of documents what spares `pairs` tokenising them again. `refuse_long` raises
+    InvalidRequest for a query that `pairs` would refuse. `text_tokens` and
     `pair_tokens` estimate the tokens of the rows before anything is tokenised.
     """
 
@@ -49,6 +50,7 @@ class TextEncoder(Protocol):
         kept: Sequence[bytes | None] = (),
     ) -> TokenRows: ...
     async def keep(self, documents: Sequence[str]) -> list[bytes]: ...
+    async def refuse_long(self, query: str) -> None: ...
 
 
 class ModelStage(Protocol):
@@ -208,6 +210,8 @@ class Pipeline:
             retrieve=True,
             rerank=self._arrivals.rerank_tokens(plan.top_k) if must_rerank else None,
         )
+        if plan.rerank:
+            await self._encoder.refuse_long(plan.query)
         asked = await self._embed_rows(self._encoder.queries([plan.query], Cut()), context)
         k = plan.top_k if plan.rerank else plan.top_n
         query = VectorQuery(plan.ns, asked.vectors[0], k, plan.where)

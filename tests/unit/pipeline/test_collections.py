@@ -28,8 +28,9 @@ class Index:
 
 
 def collections(stand: Stand, index: Index) -> Collections:
-    parts: Any = (stand.embed, index)
-    return Collections(stand.pipeline(), *parts, 1)
+    embedder: Any = stand.embed
+    stored: Any = index
+    return Collections(stand.pipeline(), embedder, stored, 1)
 
 
 async def test_a_document_that_comes_twice_in_a_call_is_embedded_once() -> None:

@@ -1,7 +1,7 @@
 """A search through stages that are given: what reaches them, what is left out for want of time."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from deployments.autoscaling.arrivals import Arrivals
 from deployments.errors import (
     DeadlineExceeded,
     InternalError,
+    InvalidRequest,
     NotFound,
     Overloaded,
     StageUnavailable,
@@ -58,6 +59,10 @@ class Letters:
 
     def pair_tokens(self, query: str, documents: Sequence[str]) -> float:
         return self.text_tokens([query + text for text in documents])
+
+    async def refuse_long(self, query: str) -> None:
+        if len(query) > 10:
+            raise InvalidRequest("the query is too long", param="query")
 
     async def keep(self, documents: Sequence[str]) -> list[bytes]:
         return [text.encode() for text in documents]
@@ -200,6 +205,15 @@ async def test_other_failures_are_told(failure: Exception, may_degrade: bool) ->
     stand = Stand(rerank=Stage(failure))
     with pytest.raises(type(failure)):
         await stand.pipeline().search(plan(may_degrade=may_degrade), context())
+
+
+async def test_a_query_that_the_reranker_cannot_read_is_not_embedded() -> None:
+    stand, long = Stand(), replace(plan(), query="q" * 11)
+    with pytest.raises(InvalidRequest):
+        await stand.pipeline().search(long, context())
+    assert not stand.embed.deadlines
+    await stand.pipeline().search(replace(long, rerank=False), context())
+    assert stand.embed.deadlines
 
 
 async def test_rerank_work_is_foreseen_while_a_search_is_embedded_and_retrieved() -> None:
