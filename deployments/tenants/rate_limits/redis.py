@@ -7,7 +7,6 @@ that knows throttled.
 from collections.abc import Sequence
 from typing import cast
 
-from redis.exceptions import RedisError
 from throttled.asyncio.rate_limiter.gcra import GCRARateLimiter
 from throttled.asyncio.store import RedisStore
 from throttled.asyncio.store.redis import BaseRedisAtomicAction, RedisStoreBackend
@@ -79,8 +78,8 @@ class RedisLimiter:
         key, interval_s, _ = self._limiter(per_min)._prepare(name)
         try:
             await self._returning.do([key], [cost * interval_s])
-        except RedisError as error:
-            raise LimiterUnavailableError(f"Redis: {error}") from error
+        except StoreUnavailableError as error:
+            raise LimiterUnavailableError(f"Redis: {error.__cause__}") from error
 
     def _limiter(self, per_min: int) -> GCRARateLimiter:
         if per_min not in self._limiters:
