@@ -7,6 +7,7 @@ autoscaler changes.
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import cast
 
 from ray import serve
 
@@ -47,5 +48,6 @@ def own_replicas() -> int:
     """Ask the controller for the running replicas of this replica's own deployment; it blocks."""
     own = serve.get_replica_context()
     application = serve.status().applications[own.app_name]
-    states = application.deployments[own.deployment].replica_states
-    return sum(count for state, count in states.items() if state.value == "RUNNING")
+    # Declared as an enumeration; they come as plain strings.
+    states = cast(dict[str, int], application.deployments[own.deployment].replica_states)
+    return states.get("RUNNING", 0)
