@@ -122,6 +122,10 @@ class Admission:
         self.slots = ConcurrencySlots(self.plans.requests_at_once)
         self._replicas = replicas
 
+    def routers(self) -> int:
+        """Return the number of Routers."""
+        return self._replicas()
+
     def begin(self, tenant: Tenant) -> Admitted:
         return Admitted(tenant, self.plans.of(tenant.plan), self)
 
