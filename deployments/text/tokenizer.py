@@ -18,7 +18,7 @@ from tokenizers import AddedToken, Tokenizer
 from deployments.errors import InvalidRequest
 from deployments.rows.token_rows import TokenRows
 from deployments.text.prompts import Cut, EmbedTemplate, RerankTemplate
-from deployments.text.stored_tokens import DIGEST_BYTES, dump_tokens, load_tokens
+from deployments.text.stored_tokens import DIGEST_BYTES, FORMAT, dump_tokens, load_tokens
 
 # Characters read for each token of a text that will be truncated: few texts have more a token.
 _MAX_CHARACTERS_PER_TOKEN = 16
@@ -179,7 +179,7 @@ class RerankEncoder:
         self._separator = self._pieces.fixed(template.separator)
         self._suffix = self._pieces.fixed(template.suffix)
         self._max_model_len = max_model_len
-        self._digest = _digest(tokenizer.to_str(), template.document, str(max_model_len))
+        self._digest = _digest(tokenizer.to_str(), template.document, str(max_model_len), FORMAT)
         if max_model_len < 3 * (len(self._prefix) + len(self._separator) + len(self._suffix)):
             raise ValueError(f"max_model_len {max_model_len} leaves no room beside the template")
 
