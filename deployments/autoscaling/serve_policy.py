@@ -9,8 +9,9 @@ knows AutoscalingContext.
 """
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
 
 from ray.serve.autoscaling_policy import replica_queue_length_autoscaling_policy
 from ray.serve.config import AutoscalingContext
@@ -20,12 +21,15 @@ from deployments.autoscaling.policy import (
     ScalingConfig,
     StageLoad,
     StageScaler,
+    StageScaling,
     StageSize,
     stage_load,
 )
-from deployments.autoscaling.signals import Stats
+from deployments.autoscaling.signals import StageSignals, Stats, arrivals_from_stats
 
 _PERIOD_S = 1.0
+# The part of replicas that must report for their load to be judged by.
+_QUORUM = 0.5
 
 
 class TokenScaling:
@@ -40,17 +44,19 @@ class TokenScaling:
         self, contexts: Mapping[Any, AutoscalingContext]
     ) -> tuple[dict[Any, float], dict[Any, dict[str, Any]]]:
         by_name = {context.deployment_name: context for context in contexts.values()}
-        arrivals = _Reports(by_name.get(self._config.router))
+        router = by_name.get(self._config.router)
         targets: dict[Any, float] = {}
         for id, context in contexts.items():
             rules = self._config.stages.get(context.deployment_name)
             if rules is None:
                 targets[id], _ = replica_queue_length_autoscaling_policy(context)
             else:
-                targets[id] = self._decide(rules.stage, context, arrivals)
+                targets[id] = self._decide(rules, context, router)
         return targets, {}
 
-    def _decide(self, stage: Stage, context: AutoscalingContext, arrivals: "_Reports") -> int:
+    def _decide(
+        self, rules: StageScaling, context: AutoscalingContext, router: AutoscalingContext | None
+    ) -> int:
         name, now_s = context.deployment_name, context.current_time or 0.0
         if now_s - self._decided_s.get(name, -math.inf) < _PERIOD_S:
             return context.target_num_replicas
@@ -61,39 +67,76 @@ class TokenScaling:
             context.capacity_adjusted_min_replicas,
             context.capacity_adjusted_max_replicas,
         )
-        load = _load(stage, context, arrivals, now_s)
+        reports, arrivals = _Reports(context, now_s), _Reports(router, now_s)
+        load = _load(rules.stage, reports, arrivals, rules.stale_after_s)
         return self._scalers[name].decide(load, size, now_s)
 
 
 class _Reports:
-    """The newest stats of each running replica, and the time of the oldest of them."""
+    """The newest stats of each replica of a deployment, and their age in seconds."""
 
-    def __init__(self, context: AutoscalingContext | None) -> None:
-        self.stats: dict[Any, Stats] = {}
-        self.at_s = math.inf
+    def __init__(self, context: AutoscalingContext | None, now_s: float) -> None:
+        self._running = context.current_num_replicas if context is not None else 0
+        self._stats: dict[Any, Stats] = {}
+        self._ages_s: dict[Any, float] = {}
         raw = context.raw_metrics if context is not None else None
         for name, replicas in (raw or {}).items():
             for replica, series in replicas.items():
                 if series:
-                    self.stats.setdefault(replica, {})[name] = series[-1].value
-                    self.at_s = min(self.at_s, series[-1].timestamp)
+                    self._stats.setdefault(replica, {})[name] = series[-1].value
+                    age_s = max(0.0, now_s - series[-1].timestamp)
+                    self._ages_s[replica] = max(age_s, self._ages_s.get(replica, 0.0))
 
-    def age_s(self, now_s: float) -> float:
-        return max(0.0, now_s - self.at_s) if self.stats else math.inf
+    def heard(self, complete: Callable[[Stats], object], within_s: float) -> "_Heard | None":
+        """The stats of those that report in time and whole; None if these are less than half.
+
+        One that is stuck is left out: it must not hold up the others. `complete` raises KeyError
+        for stats that lack something.
+        """
+        heard = [
+            replica
+            for replica, stats in self._stats.items()
+            if self._ages_s[replica] <= within_s and _is_complete(stats, complete)
+        ]
+        if len(heard) < _QUORUM * self._running:
+            return None
+        return _Heard(
+            [self._stats[one] for one in heard],
+            min(1.0, len(heard) / self._running) if self._running else 1.0,
+            max((self._ages_s[one] for one in heard), default=0.0),
+        )
+
+
+class _Heard(NamedTuple):
+    """Stats that count, the part of the running replicas that they are of, and the oldest's age."""
+
+    stats: list[Stats]
+    part: float
+    age_s: float
+
+
+def _is_complete(stats: Stats, read: Callable[[Stats], object]) -> bool:
+    try:
+        read(stats)
+    except KeyError:  # Serve has not yet collected all of them
+        return False
+    return True
 
 
 def _load(
-    stage: Stage, context: AutoscalingContext, routers: _Reports, now_s: float
+    stage: Stage, replicas: _Reports, routers: _Reports, stale_after_s: float
 ) -> StageLoad | None:
-    replicas = _Reports(context)
-    # A stage without replicas reports nothing; its requests wait in the Routers.
-    age_s = replicas.age_s(now_s) if context.current_num_replicas else 0.0
-    try:
-        return stage_load(
-            stage,
-            list(routers.stats.values()),
-            list(replicas.stats.values()),
-            max(age_s, routers.age_s(now_s)),
-        )
-    except KeyError:  # Serve has not yet collected all of them
+    """None if too few report. A stage without replicas reports nothing: its requests wait in the
+    Routers, without which nothing is known."""
+    arrivals = routers.heard(partial(arrivals_from_stats, stage), stale_after_s)
+    signals = replicas.heard(StageSignals.from_stats, stale_after_s)
+    if arrivals is None or signals is None or not arrivals.stats:
         return None
+    return stage_load(
+        stage,
+        arrivals.stats,
+        signals.stats,
+        max(arrivals.age_s, signals.age_s),
+        routers_heard=arrivals.part,
+        replicas_heard=signals.part,
+    )

@@ -20,7 +20,7 @@ from deployments.config import ModelConfig
 from deployments.engine.base import PoolingEngine
 from deployments.engine.build import build_engine
 from deployments.engine.golden import GoldenDrift, check_golden
-from deployments.engine.weights import locate, weights_digest
+from deployments.engine.weights import locate, tokenizer_digest, weights_digest
 from deployments.errors import (
     DeadlineExceeded,
     EngineFailed,
@@ -37,6 +37,10 @@ logger = logging.getLogger(__name__)
 
 # The golden rows are few and short: they cost the engine some milliseconds.
 GOLDEN_PERIOD_S = 60.0
+
+# Checks in a row that a model must fail: one may meet a passing fault, and all replicas of a stage
+# may meet it at once.
+_DRIFTS_TO_END = 3
 
 Answers = Callable[[], Awaitable[list[float]]]
 
@@ -63,7 +67,7 @@ class ModelReplica:
             check_golden(config.golden, await golden(copy, directory)())
 
         engine = await build_engine(engine_config, check_copy)
-        self.attach(stage, config, fingerprint, engine, method)
+        self.attach(stage, config, fingerprint, engine, method, directory)
         await self.keep_golden(golden(engine, directory))
 
     def attach(
@@ -73,10 +77,11 @@ class ModelReplica:
         fingerprint: str,
         engine: PoolingEngine,
         method: Callable[[PoolingEngine], Compute],
+        directory: Path | None = None,
     ) -> None:
         """Put the queue before `method` of an engine that is loaded."""
         self._config = config
-        self._contract = config.contract()
+        self._contract = config.contract(tokenizer_digest(directory or Path(config.engine.model)))
         self.fingerprint = fingerprint
         self._engine = engine
         self._golden_answers: Answers | None = None
@@ -132,7 +137,11 @@ class ModelReplica:
         if self._golden_answers and time.monotonic() >= self._golden_due_s:
             try:
                 await self._check_golden()
-            except GoldenDrift:
+            except GoldenDrift as drift:
+                self._drifts += 1
+                if self._drifts < _DRIFTS_TO_END:
+                    logger.error("checked again with the next health check: %s", drift)
+                    return
                 self._end("the model has drifted")
                 raise
 
@@ -140,6 +149,7 @@ class ModelReplica:
         assert self._golden_answers is not None
         check_golden(self._config.golden, await self._golden_answers())
         self._golden_due_s = time.monotonic() + GOLDEN_PERIOD_S
+        self._drifts = 0
 
     async def _compute_or_end(self, rows: TokenRows) -> ModelOutput:
         try:

@@ -4,9 +4,12 @@ The only module that uses the Hugging Face Hub. Knows neither engine nor tokeniz
 """
 
 import hashlib
+import logging
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
+
+logger = logging.getLogger(__name__)
 
 _SAMPLES = 64
 _SAMPLE_BYTES = 65_536
@@ -20,8 +23,20 @@ def locate(model: str, revision: str | None, weights: bool) -> Path:
     """
     if Path(model).is_dir():
         return Path(model)
+    if revision is None:
+        logger.warning(
+            "%s is not pinned: what its authors push next may be loaded by some replicas and not by"
+            " others, and no stored vector fits it; set engine.revision to a commit",
+            model,
+        )
     patterns = [*_CONFIGURATION, "*.safetensors"] if weights else _CONFIGURATION
     return Path(snapshot_download(model, revision=revision, allow_patterns=patterns))
+
+
+def tokenizer_digest(directory: Path) -> str:
+    """Return a SHA-256 of the tokenizer; empty where there is none but in an older format."""
+    file = directory / "tokenizer.json"
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
 
 
 def weights_digest(directory: Path) -> str:

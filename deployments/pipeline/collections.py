@@ -14,6 +14,7 @@ from deployments.pipeline.pipeline import Pipeline
 from deployments.request.context import Context
 from deployments.request.deadline import Deadline
 from deployments.stores.base import Collection, Filter, Namespace, Page, Record
+from deployments.stores.records import last_wins
 from deployments.text.prompts import Cut
 
 
@@ -52,6 +53,8 @@ class Collections:
 
         A text longer than the model reads is embedded by its beginning and stored whole.
         """
+        # Of two documents with one id the store keeps the last: the others cost nothing either.
+        records = last_wins(records)
         ns = Namespace(tenant, name)
         # First, because the embedder is the expensive part of an upsert that is refused.
         running = await self.embedder.status(context.deadline)

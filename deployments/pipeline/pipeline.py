@@ -12,7 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deployments.autoscaling.arrivals import Arrivals
-from deployments.errors import DeadlineExceeded, Overloaded, RowFailed, StageUnavailable
+from deployments.errors import (
+    DeadlineExceeded,
+    InternalError,
+    Overloaded,
+    RowFailed,
+    StageUnavailable,
+)
 from deployments.request.context import Context
 from deployments.request.deadline import Deadline, within
 from deployments.request.origin import Origin
@@ -25,12 +31,15 @@ from deployments.text.prompts import Cut
 # answer without.
 _DEGRADING = (DeadlineExceeded, Overloaded, RowFailed, StageUnavailable)
 _TIME_TO_DEGRADE_S = 0.02
+# Errors of a stage for whose work a tenant does not pay.
+_NOT_DONE = (DeadlineExceeded, InternalError, Overloaded, StageUnavailable)
 
 
 class TextEncoder(Protocol):
     """Text to token rows; with no `cut` a text that is too long raises InvalidRequest.
 
-    `keep` makes of documents what spares `pairs` tokenising them again. `text_tokens` and
+    `keep` makes of documents what spares `pairs` tokenising them again. `refuse_long` raises
+    InvalidRequest for a query that `pairs` would refuse. `text_tokens` and
     `pair_tokens` estimate the tokens of the rows before anything is tokenised.
     """
 
@@ -47,6 +56,7 @@ class TextEncoder(Protocol):
         kept: Sequence[bytes | None] = (),
     ) -> TokenRows: ...
     async def keep(self, documents: Sequence[str]) -> list[bytes]: ...
+    async def refuse_long(self, query: str) -> None: ...
 
 
 class ModelStage(Protocol):
@@ -206,6 +216,8 @@ class Pipeline:
             retrieve=True,
             rerank=self._arrivals.rerank_tokens(plan.top_k) if must_rerank else None,
         )
+        if plan.rerank:
+            await self._encoder.refuse_long(plan.query)
         asked = await self._embed_rows(self._encoder.queries([plan.query], Cut()), context)
         k = plan.top_k if plan.rerank else plan.top_n
         query = VectorQuery(plan.ns, asked.vectors[0], k, plan.where)
@@ -247,12 +259,12 @@ class Pipeline:
     async def _embed_rows(self, encoding: Awaitable[TokenRows], context: Context) -> Embedded:
         rows = await self._tokenize(encoding, context)
         with context.timings.stage("embed"):
-            output = await self._embed.compute(rows, context.deadline, context.origin)
+            output = await _compute(self._embed, rows, context)
         return Embedded(output.values, output.fingerprint, _usage("embed", rows, output, context))
 
     async def _rank(self, rows: TokenRows, context: Context) -> Ranked:
         with context.timings.stage("rerank"):
-            output = await self._rerank.compute(rows, context.deadline, context.origin)
+            output = await _compute(self._rerank, rows, context)
         order = np.argsort(-output.values, kind="stable")
         scores = output.values[order].tolist()
         usage = _usage("rerank", rows, output, context)
@@ -260,9 +272,17 @@ class Pipeline:
 
     async def _tokenize(self, encoding: Awaitable[TokenRows], context: Context) -> TokenRows:
         with context.timings.stage("tokenize"):
-            rows = await within(context.deadline, encoding)
-        await context.account.charge(rows.total_tokens)
-        return rows
+            return await within(context.deadline, encoding)
+
+
+async def _compute(stage: ModelStage, rows: TokenRows, context: Context) -> ModelOutput:
+    """The stage's output, charged before it is computed, and only if it is."""
+    await context.account.charge(rows.total_tokens)
+    try:
+        return await stage.compute(rows, context.deadline, context.origin)
+    except _NOT_DONE:
+        await context.account.give_back(rows.total_tokens)
+        raise
 
 
 def _usage(stage: str, rows: TokenRows, output: ModelOutput, context: Context) -> Usage:

@@ -21,6 +21,10 @@ class Account(Protocol):
         """
         ...
 
+    async def give_back(self, tokens: int) -> None:
+        """Take back a charge for tokens that were not computed."""
+        ...
+
     def count(self, stage: str, tokens: int, cached_tokens: int) -> None:
         """Add a stage's tokens to the bill; `cached_tokens` of them came from a cache."""
         ...

@@ -66,6 +66,12 @@ class Admitted:
             )
         await self._take("tokens", tokens, per_min)
 
+    async def give_back(self, tokens: int) -> None:
+        """Return tokens that were charged and not computed to the rate limit."""
+        per_min = self.plan.tokens_per_min
+        if per_min is not None:
+            await self._admission.limiter.give_back(f"{self.tenant.id}:tokens", tokens, per_min)
+
     def count(self, stage: str, tokens: int, cached_tokens: int) -> None:
         """Add a stage's tokens to the bill, which is recorded only if the request succeeds."""
         self.usage.append((stage, tokens, cached_tokens))
@@ -115,6 +121,10 @@ class Admission:
         self.record_usage = record_usage
         self.slots = ConcurrencySlots(self.plans.requests_at_once)
         self._replicas = replicas
+
+    def routers(self) -> int:
+        """Return the number of Routers."""
+        return self._replicas()
 
     def begin(self, tenant: Tenant) -> Admitted:
         return Admitted(tenant, self.plans.of(tenant.plan), self)

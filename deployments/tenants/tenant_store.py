@@ -75,6 +75,19 @@ class TenantStore:
                 self.keys.replace(snapshot)
                 self._revision = snapshot.revision
 
+    async def try_refresh(self) -> None:
+        """Refresh the copy; if the database does not answer, the copy stays and the next try is a
+        second away. For those whose own change is stored already."""
+        try:
+            async with asyncio.timeout(_REFRESH_TIMEOUT_S):
+                await self.refresh()
+            self._failures = 0
+        except Exception:  # whatever the database raises
+            self.failed()
+            if self._failures % _LOG_EVERY_FAILURES == 0:
+                logger.exception("the control store is out of reach: keys stay as they were")
+            self._failures += 1
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Refresh the copy and store usage in the background; store the rest at the end."""
@@ -91,12 +104,4 @@ class TenantStore:
     async def _keep_fresh(self) -> None:
         while True:
             await asyncio.sleep(_REFRESH_S)
-            try:
-                async with asyncio.timeout(_REFRESH_TIMEOUT_S):
-                    await self.refresh()
-                self._failures = 0
-            except Exception:  # no error of the database may end the loop
-                self.failed()
-                if self._failures % _LOG_EVERY_FAILURES == 0:
-                    logger.exception("the control store is out of reach: keys stay as they were")
-                self._failures += 1
+            await self.try_refresh()

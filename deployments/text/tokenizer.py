@@ -13,12 +13,12 @@ from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 
 from deployments.errors import InvalidRequest
 from deployments.rows.token_rows import TokenRows
 from deployments.text.prompts import Cut, EmbedTemplate, RerankTemplate
-from deployments.text.stored_tokens import DIGEST_BYTES, dump_tokens, load_tokens
+from deployments.text.stored_tokens import DIGEST_BYTES, FORMAT, dump_tokens, load_tokens
 
 # Characters read for each token of a text that will be truncated: few texts have more a token.
 _MAX_CHARACTERS_PER_TOKEN = 16
@@ -34,9 +34,16 @@ def load_tokenizer(directory: Path) -> Tokenizer:
     """Load the Rust tokenizer of a model directory, without padding or truncation."""
     file = directory / "tokenizer.json"
     tokenizer = Tokenizer.from_file(str(file)) if file.is_file() else _converted(directory)
+    tokenizer.add_special_tokens(_added_tokens(tokenizer))
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
+
+
+def _added_tokens(tokenizer: Tokenizer) -> list[AddedToken]:
+    """Every token that stands for itself in a text, also one that the model's author did not flag
+    as special, as Qwen3's `<think>`: no user's text may hold it."""
+    return list(tokenizer.get_added_tokens_decoder().values())
 
 
 def _converted(directory: Path) -> Tokenizer:
@@ -102,11 +109,15 @@ class EmbedEncoder:
         self._suffix = self._pieces.fixed(template.suffix)
         self._fixed_tokens = len(self._prefix) + len(self._suffix)
         self._max_model_len = max_model_len
+        # The instruction's, before any query: what follows does not change them.
+        starts = template.query_starts()
+        text = template.query_text("a")
+        self._query_head = self._pieces.tokens_before(text, starts) if starts else 0
 
     def queries(self, texts: Sequence[str], cut: Cut | None) -> TokenRows:
         """Tokenise queries; only the query itself is ever cut, not its instruction."""
-        starts = self._template.query_starts()
-        return self._rows([self._template.query_text(text) for text in texts], cut, starts)
+        whole = [self._template.query_text(text) for text in texts]
+        return self._rows(whole, cut, self._query_head)
 
     def documents(self, texts: Sequence[str], cut: Cut | None) -> TokenRows:
         return self._rows(texts, cut, 0)
@@ -114,33 +125,35 @@ class EmbedEncoder:
     def estimated_tokens(self, texts: Sequence[str]) -> float:
         return sum(_estimated_tokens(len(text), self._max_model_len) for text in texts)
 
-    def _rows(self, texts: Sequence[str], cut: Cut | None, starts: int) -> TokenRows:
+    def _rows(self, texts: Sequence[str], cut: Cut | None, head: int) -> TokenRows:
+        """Tokenise texts whose first `head` tokens are never cut."""
         limit = self._max_model_len - self._fixed_tokens
         if cut is None:
             rows = self._pieces.texts(texts)
             self._refuse_long(rows, limit)
         else:
             if cut.max_tokens is not None:
-                limit = max(1, min(limit, cut.max_tokens - self._fixed_tokens))
+                self._refuse_narrow(cut.max_tokens, head)
+                limit = min(limit, cut.max_tokens - self._fixed_tokens)
             if cut.keep == "start":
                 rows = self._pieces.beginnings(texts, limit)
             else:
                 rows = self._pieces.texts(texts)
             rows = [
-                row if len(row) <= limit else self._shorten(row, text, limit, cut.keep, starts)
-                for row, text in zip(rows, texts, strict=True)
+                row if len(row) <= limit else _shorten(row, limit, cut.keep, head) for row in rows
             ]
         if not self._fixed_tokens:
             _refuse_empty(rows)
         return TokenRows.pack([self._prefix + row + self._suffix for row in rows])
 
-    def _shorten(
-        self, row: list[int], text: str, limit: int, keep: Literal["start", "end"], starts: int
-    ) -> list[int]:
-        head = self._pieces.tokens_before(text, starts) if starts else 0
-        left = max(1, limit - head)
-        body = row[head:]
-        return row[:head] + (body[:left] if keep == "start" else body[-left:])
+    def _refuse_narrow(self, max_tokens: int, head: int) -> None:
+        least = self._fixed_tokens + head + 1
+        if max_tokens < least:
+            raise InvalidRequest(
+                f"a text cut to {max_tokens} tokens leaves none of it: this model adds"
+                f" {least - 1}, so ask for {least} at least",
+                param="max_tokens",
+            )
 
     def _refuse_long(self, rows: Sequence[Sequence[int]], limit: int) -> None:
         for index, row in enumerate(rows):
@@ -166,7 +179,7 @@ class RerankEncoder:
         self._separator = self._pieces.fixed(template.separator)
         self._suffix = self._pieces.fixed(template.suffix)
         self._max_model_len = max_model_len
-        self._digest = _digest(tokenizer.to_str(), template.document, str(max_model_len))
+        self._digest = _digest(tokenizer.to_str(), template.document, str(max_model_len), FORMAT)
         if max_model_len < 3 * (len(self._prefix) + len(self._separator) + len(self._suffix)):
             raise ValueError(f"max_model_len {max_model_len} leaves no room beside the template")
 
@@ -174,6 +187,11 @@ class RerankEncoder:
         """Return each document's tokens in the form to be stored, for `pairs` to use later."""
         rows = self._beginnings(documents, self._max_model_len)
         return [dump_tokens(self._digest, row[: self._max_model_len]) for row in rows]
+
+    def refuse_long(self, query: str) -> None:
+        """Raise InvalidRequest for a query that `pairs` would refuse. A short one costs nothing."""
+        if len(self._template.query_text(query).encode()) > self._max_model_len // 2:
+            self._head(query)
 
     def untokenised(self, documents: Sequence[str], kept: Sequence[bytes | None]) -> list[str]:
         """Return the documents without usable stored tokens."""
@@ -263,6 +281,9 @@ class Encoder:
             lambda: rerank.pairs(query, documents, max_tokens_per_doc, kept),
         )
 
+    async def refuse_long(self, query: str) -> None:
+        await self._run([query], lambda: self._rerank.refuse_long(query))
+
     async def keep(self, documents: Sequence[str]) -> list[bytes]:
         return await self._run(documents, lambda: self._rerank.keep(documents))
 
@@ -270,6 +291,12 @@ class Encoder:
         if sum(map(len, texts)) < _CHARACTERS_ON_LOOP:
             return encode()
         return await asyncio.get_running_loop().run_in_executor(self._threads, encode)
+
+
+def _shorten(row: list[int], limit: int, keep: Literal["start", "end"], head: int) -> list[int]:
+    left = limit - head
+    body = row[head:]
+    return row[:head] + (body[:left] if keep == "start" else body[-left:])
 
 
 def _refuse_empty(rows: Sequence[Sequence[int]]) -> None:

@@ -9,15 +9,19 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from deployments.errors import (
+    Forbidden,
     InternalError,
     InvalidRequest,
     MethodNotAllowed,
     NotFound,
+    PayloadTooLarge,
     RequestTimeout,
     RowFailed,
     Unauthorized,
+    UnsupportedMedia,
     WinnowError,
 )
 from deployments.web.header_filter import WELL_FORMED_ID
@@ -27,6 +31,10 @@ logger = logging.getLogger(__name__)
 
 RenderError = Callable[[WinnowError, str], dict[str, Any]]
 _SHOWN_PROBLEMS = 3
+# Of a client that closed its connection, as nginx has it: only logs and metrics see it.
+_CLIENT_CLOSED = 499
+_OF_FRAMEWORK = (Unauthorized, Forbidden, RequestTimeout, PayloadTooLarge, UnsupportedMedia)
+_BY_STATUS: dict[int, type[WinnowError]] = {one.status: one for one in _OF_FRAMEWORK}
 
 
 def add_error_handlers(app: FastAPI, dialects: Sequence[tuple[str, RenderError]]) -> None:
@@ -55,6 +63,9 @@ def add_error_handlers(app: FastAPI, dialects: Sequence[tuple[str, RenderError]]
         assert isinstance(error, HTTPException)
         return respond(request, _from_http(request, error), error.headers)  # a 405's `allow`
 
+    async def on_gone(_: Request, __: Exception) -> Response:
+        return Response(status_code=_CLIENT_CLOSED)
+
     async def on_defect(request: Request, error: Exception) -> Response:
         logger.error("request failed", exc_info=error)
         return respond(request, InternalError("this request failed through a fault of ours"))
@@ -62,6 +73,7 @@ def add_error_handlers(app: FastAPI, dialects: Sequence[tuple[str, RenderError]]
     app.add_exception_handler(WinnowError, on_ours)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(ClientDisconnect, on_gone)
     app.add_exception_handler(Exception, on_defect)
 
 
@@ -125,7 +137,10 @@ def _from_http(request: Request, error: HTTPException) -> WinnowError:
         )
     if error.status_code == 405:
         return MethodNotAllowed(f"{request.url.path} does not answer {request.method}")
-    return InvalidRequest(error.detail)
+    kind = _BY_STATUS.get(error.status_code)
+    if kind is None:
+        kind = InvalidRequest if error.status_code < 500 else InternalError
+    return kind(error.detail)
 
 
 def _request_id(request: Request) -> str:

@@ -8,5 +8,11 @@ def test_other_names_and_the_cutting_of_texts_leave_vectors_valid() -> None:
     """Stored vectors stay in use when an operator changes them, and replicas need not restart."""
     embedder = AppConfig.model_validate(application(load_profile("local"))["args"]).embedder
     changed = embedder.model_copy(update={"aliases": ("another",), "truncate": "END"})
-    assert changed.contract() == embedder.contract()
+    assert changed.contract("tokenizer") == embedder.contract("tokenizer")
     assert changed.fingerprint("weights") == embedder.fingerprint("weights")
+
+
+def test_a_router_and_a_replica_with_other_tokenizers_do_not_exchange_ids() -> None:
+    """Without a revision, each may have loaded another commit of the same model."""
+    embedder = AppConfig.model_validate(application(load_profile("local"))["args"]).embedder
+    assert embedder.contract("one") != embedder.contract("another")

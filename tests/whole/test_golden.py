@@ -68,6 +68,14 @@ async def test_a_drifted_model_fails_its_health_check_and_ends(
     await replica.check_health()
     assert ended == []
     engine.drift = _DRIFT
+    await replica.check_health()
+    await replica.check_health()
+    engine.drift = 0.0
+    await replica.check_health()  # it has passed
+    engine.drift = _DRIFT
+    await replica.check_health()
+    await replica.check_health()
+    assert ended == []
     with pytest.raises(GoldenDrift):
         await replica.check_health()
     await asyncio.sleep(0.01)

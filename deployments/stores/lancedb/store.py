@@ -19,7 +19,6 @@ from lancedb.query import ColumnOrdering
 
 from deployments.errors import (
     FingerprintMismatch,
-    NotBegun,
     NotFound,
     StoreUnavailable,
 )

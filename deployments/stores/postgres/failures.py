@@ -8,8 +8,8 @@ from psycopg import DataError, Error, InterfaceError, OperationalError, errors
 from deployments.errors import (
     InvalidRequest,
     Overloaded,
-    StoreUnavailable,
     StorageFull,
+    StoreUnavailable,
     WinnowError,
 )
 

@@ -15,6 +15,7 @@ from hashlib import blake2b
 from typing import Any
 
 import grpc
+from cachetools import LRUCache
 from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
@@ -27,6 +28,7 @@ _IDS = uuid.UUID("6f1c3b0e-5f0b-4c4e-9b57-0d6f3f1a9a52")
 _PAGE = 1_000
 # How long a marker is cached; meanwhile another replica may have dropped the collection.
 _CACHED_S = 1.0
+_MOST_CACHED = 10_000
 _NO_SPACE = ("no space left", "disk usage", "available disk space")
 _HTTP_INSUFFICIENT_STORAGE = 507
 _SERVER_ERROR = 500
@@ -66,7 +68,7 @@ class QdrantRegistry:
     def __init__(self, client: AsyncQdrantClient, settings: dict[str, Any] | None) -> None:
         self._client = client
         self._settings = settings
-        self._read: dict[Namespace, tuple[float, Marker]] = {}
+        self._read: LRUCache[Namespace, tuple[float, Marker]] = LRUCache(_MOST_CACHED)
         self._reading: dict[Namespace, asyncio.Task[Marker | None]] = {}
         self._ready = False
 
@@ -81,6 +83,13 @@ class QdrantRegistry:
         found = Marker(**points[0].payload)
         self._read[ns] = (now_s, found)
         return found
+
+    async def newest(self, ns: Namespace) -> Marker:
+        """Read the marker from Qdrant. Raises NotFound."""
+        marker = await self.find(ns)
+        if marker is None:
+            raise ns.not_found()
+        return marker
 
     async def get(self, ns: Namespace) -> Marker:
         """Return the marker, at most a second old; concurrent callers share one read.

@@ -53,6 +53,10 @@ IN_MEMORY = ":memory:"
 _TIMEOUT_S = 10
 # A request of 256 vectors of 4,096 floats stays far below the server's 32 MiB.
 _UPSERT_RECORDS = 256
+# So few that the server deletes them well within _TIMEOUT_S.
+_DELETE_POINTS = 1_000
+# Every search is within one namespace, so there is a graph for each and none over all of them.
+_GRAPH_A_NAMESPACE = models.HnswConfigDiff(m=0, payload_m=16)
 _KEYWORD = models.KeywordIndexType.KEYWORD
 
 
@@ -115,31 +119,48 @@ class QdrantStore(VectorStore):
         return sorted(found, key=lambda collection: collection.name)
 
     async def upsert(self, ns: Namespace, records: Sequence[Record]) -> None:
-        """Write 256 records at a time; a failure may leave the first ones written."""
+        """Write 256 records at a time; a failure may leave the first ones written.
+
+        Raises FingerprintMismatch if the collection is made anew meanwhile, for another model.
+        """
         async with qdrant_errors():
             marker = await self._registry.get(ns)
-            check_records(records, marker.dimensions)
-            points = [to_point(marker, record) for record in last_wins(records)]
-            for start in range(0, len(points), _UPSERT_RECORDS):
-                await self._client.upsert(
-                    marker.engine_collection,
-                    points[start : start + _UPSERT_RECORDS],
-                    wait=True,
-                    ordering=models.WriteOrdering.STRONG,
-                )
+            await self._write(marker, records)
+            # The marker is a second old at most. If the collection was dropped and made anew since,
+            # nobody would ever see what was written.
+            while (newest := await self._registry.find(ns)) != marker:
+                await self._delete(marker, [marker.point_id(record.id) for record in records])
+                if newest is None:
+                    raise ns.not_found()
+                if newest.fingerprint != marker.fingerprint:
+                    raise FingerprintMismatch.between(
+                        ns.collection, newest.fingerprint, marker.fingerprint
+                    )
+                marker = newest
+                await self._write(marker, records)
 
     async def delete(
         self, ns: Namespace, ids: Sequence[str] | None = None, where: Filter | None = None
     ) -> int:
-        """Delete; the count is taken just before, so a concurrent write may make it inexact."""
+        """Delete 1,000 records at a time, so that no call to the server takes long; a failure may
+        leave the first ones deleted."""
         check_delete_target(ids, where)
         async with qdrant_errors():
-            marker = await self._registry.get(ns)
-            condition = filter_of(marker, where, ids)
-            counted = await self._client.count(marker.engine_collection, condition, exact=True)
-            if counted.count:
-                await self._delete(marker, condition)
-            return counted.count
+            marker = await self._registry.newest(ns)
+            condition, first, gone = filter_of(marker, where, ids), None, 0
+            while True:
+                points, first = await self._client.scroll(
+                    marker.engine_collection,
+                    condition,
+                    limit=_DELETE_POINTS,
+                    offset=first,
+                    with_payload=False,
+                )
+                if points:
+                    await self._delete(marker, [point.id for point in points])
+                gone += len(points)
+                if first is None:
+                    return gone
 
     async def get(self, ns: Namespace, ids: Sequence[str]) -> list[Record | None]:
         async with qdrant_errors():
@@ -189,11 +210,15 @@ class QdrantStore(VectorStore):
             return await fill_page(self._read(marker, first, limit))
 
     async def drop(self, ns: Namespace) -> None:
-        """Delete the points and then the marker, so that a failed drop can be repeated."""
+        """Delete the points and then the marker, so that a failed drop can be repeated.
+
+        The server has the deletion of the points in its log when it answers, and takes its time.
+        """
         async with qdrant_errors():
-            marker = await self._registry.get(ns)
-            await self._delete(marker, filter_of(marker))
+            marker = await self._registry.newest(ns)
+            await self._delete_all(marker)
             await self._registry.remove(ns)
+            await self._delete_all(marker)  # what was written while the marker was still there
 
     async def health(self) -> Durability:
         async with qdrant_errors():
@@ -228,9 +253,8 @@ class QdrantStore(VectorStore):
             "namespace": models.KeywordIndexParams(type=_KEYWORD, is_tenant=True),
             "tokens": models.KeywordIndexParams(type=_KEYWORD),
         }
-        await create_collection(
-            self._client, marker.engine_collection, vectors, self._settings, indexes
-        )
+        settings = self._settings and self._settings | {"hnsw_config": _GRAPH_A_NAMESPACE}
+        await create_collection(self._client, marker.engine_collection, vectors, settings, indexes)
 
     async def _describe(self, marker: Marker) -> Collection:
         counted = await self._client.count(marker.engine_collection, filter_of(marker), exact=True)
@@ -255,11 +279,30 @@ class QdrantStore(VectorStore):
                 yield to_record(point), after
             left = 0 if first is None else left - len(points)
 
-    async def _delete(self, marker: Marker, condition: models.Filter) -> None:
+    async def _write(self, marker: Marker, records: Sequence[Record]) -> None:
+        check_records(records, marker.dimensions)
+        points = [to_point(marker, record) for record in last_wins(records)]
+        for start in range(0, len(points), _UPSERT_RECORDS):
+            await self._client.upsert(
+                marker.engine_collection,
+                points[start : start + _UPSERT_RECORDS],
+                wait=True,
+                ordering=models.WriteOrdering.STRONG,
+            )
+
+    async def _delete(self, marker: Marker, ids: Sequence[models.ExtendedPointId]) -> None:
         await self._client.delete(
             marker.engine_collection,
-            models.FilterSelector(filter=condition),
+            models.PointIdsList(points=list(ids)),
             wait=True,
+            ordering=models.WriteOrdering.STRONG,
+        )
+
+    async def _delete_all(self, marker: Marker) -> None:
+        await self._client.delete(
+            marker.engine_collection,
+            models.FilterSelector(filter=filter_of(marker)),
+            wait=False,
             ordering=models.WriteOrdering.STRONG,
         )
 

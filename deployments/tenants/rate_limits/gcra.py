@@ -27,3 +27,8 @@ def decide(
         return RateDecision(False, per_min, max(0, left), full_s - now_s, retry_s), full_s
     full_s += cost * interval_s
     return RateDecision(True, per_min, left - cost, full_s - now_s, 0.0), full_s
+
+
+def returned(tat_s: float, cost: int, per_min: int) -> float:
+    """Return the TAT after `cost` of what was taken is given back."""
+    return tat_s - cost * _MINUTE_S / per_min

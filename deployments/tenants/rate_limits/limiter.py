@@ -44,6 +44,13 @@ class Limiter(Protocol):
         """
         ...
 
+    async def give_back(self, name: str, cost: int, per_min: int) -> None:
+        """Return `cost`, which was granted, to the allowance of `name`.
+
+        Raises LimiterUnavailableError.
+        """
+        ...
+
 
 class FallbackLimiter:
     """A limiter that asks `primary` and, while that is out of reach, `local`.
@@ -79,6 +86,15 @@ class FallbackLimiter:
         # A cost above the share may still be within the limit and must not be refused for ever.
         decision = await self._local.take(name, min(cost, share), share)
         return replace(decision, limit=per_min)
+
+    async def give_back(self, name: str, cost: int, per_min: int) -> None:
+        if self._clock() >= self._local_until_s:
+            try:
+                return await self._primary.give_back(name, cost, per_min)
+            except LimiterUnavailableError as error:
+                self._fall_back(error)
+        share = max(1, per_min // self._replicas())
+        return await self._local.give_back(name, min(cost, share), share)
 
     def _fall_back(self, error: LimiterUnavailableError) -> None:
         now_s = self._clock()

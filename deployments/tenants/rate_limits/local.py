@@ -11,7 +11,7 @@ from cachetools import LRUCache
 
 from deployments.request.deadline import Clock
 from deployments.stores.node_file import open_node_file
-from deployments.tenants.rate_limits.gcra import decide
+from deployments.tenants.rate_limits.gcra import decide, returned
 from deployments.tenants.rate_limits.limiter import LimiterUnavailableError, RateDecision
 
 # About 100 bytes a tenant and limit.
@@ -39,6 +39,16 @@ class FileLimiter:
             raise LimiterUnavailableError(f"the file of rate limits: {error}") from error
         return decision
 
+    async def give_back(self, name: str, cost: int, per_min: int) -> None:
+        key = name.encode()
+        try:
+            with self._env.begin(write=True) as txn:
+                stored = txn.get(key)
+                if stored is not None:
+                    txn.put(key, repr(returned(float(stored), cost, per_min)).encode())
+        except lmdb.Error as error:
+            raise LimiterUnavailableError(f"the file of rate limits: {error}") from error
+
 
 class MemoryLimiter:
     """A Limiter of this process alone, for the `max_names` names it was asked for most recently."""
@@ -52,3 +62,7 @@ class MemoryLimiter:
         if decision.granted and cost:
             self._tats_s[name] = tat_s
         return decision
+
+    async def give_back(self, name: str, cost: int, per_min: int) -> None:
+        if (tat_s := self._tats_s.get(name)) is not None:
+            self._tats_s[name] = returned(tat_s, cost, per_min)

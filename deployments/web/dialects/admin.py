@@ -142,7 +142,7 @@ def _add_tenants(router: APIRouter, service: Service) -> None:
             _require_plan(body.plan, service.admission.plans)
         changes = body.model_dump(exclude_none=True)
         changed = await registry.change_tenant(id, changes, caller.tenant.key_id)
-        await service.control.refresh()
+        await service.control.try_refresh()
         return _tenant(changed)
 
 
@@ -155,7 +155,7 @@ def _add_keys(router: APIRouter, service: Service) -> None:
         expires = None if body.expires_in_s is None else time.time() + body.expires_in_s
         scopes = tuple(dict.fromkeys(body.scopes))
         made = await registry.create_key(body.tenant, scopes, expires, caller.tenant.key_id)
-        await service.control.refresh()
+        await service.control.try_refresh()
         return _new_key(*made)
 
     @router.get("/keys")
@@ -168,14 +168,14 @@ def _add_keys(router: APIRouter, service: Service) -> None:
         """Another key in its place; both open for a while."""
         overlap_s = (body or RotateRequest()).overlap_s
         made = await registry.rotate_key(id, overlap_s, caller.tenant.key_id)
-        await service.control.refresh()
+        await service.control.try_refresh()
         return _new_key(*made)
 
     @router.delete("/keys/{id}")
     async def revoke(id: KeyId, caller: Caller) -> KeyBody:
         """The key opens nothing any more: here at once, at every Router within seconds."""
         record = await registry.revoke_key(id, caller.tenant.key_id)
-        await service.control.refresh()
+        await service.control.try_refresh()
         return _key(record)
 
 

@@ -24,6 +24,7 @@ from deployments.web.dialects.documents import (
     document_texts,
     rank,
     returned_document,
+    search_units,
 )
 from deployments.web.dialects.shared_fields import (
     EmbedText,
@@ -202,7 +203,7 @@ def _add_rerank(router: APIRouter, service: Service) -> None:
             for one in results:
                 index = one["index"]
                 one["document"] = returned_document(body.documents[index], texts[index])
-        meta = _meta("2", {"search_units": 1}, ranked.usage)
+        meta = _meta("2", {"search_units": search_units(texts)}, ranked.usage)
         meta["tokens"] = {"input_tokens": ranked.usage.tokens}
         return answer({"id": str(uuid.uuid4()), "results": results, "meta": meta}, body)
 

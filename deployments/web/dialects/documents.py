@@ -4,6 +4,7 @@ Blank documents are no reason to refuse the others: they come last, with a relev
 """
 
 from collections.abc import Sequence
+from math import ceil
 from typing import Annotated, Any
 
 import orjson
@@ -16,6 +17,7 @@ from deployments.web.dialects.shared_fields import MAX_DOCUMENTS, VendorObject
 from deployments.web.schemas import MAX_TEXT_CHARACTERS, is_blank, without_nul
 
 _TEXT = "text"
+_DOCUMENTS_PER_UNIT = 100
 
 DocumentText = Annotated[
     str, StringConstraints(max_length=MAX_TEXT_CHARACTERS), AfterValidator(without_nul)
@@ -102,3 +104,8 @@ def _object_text(index: int, document: ObjectDocument, rank_fields: Sequence[str
 
 def _line(value: Any) -> str:
     return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def search_units(texts: Sequence[str]) -> int:
+    """Cohere's unit of a bill: one for each hundred documents of a request, or a part of it."""
+    return ceil(len(texts) / _DOCUMENTS_PER_UNIT)

@@ -21,6 +21,7 @@ from deployments.web.dialects.documents import (
     document_texts,
     rank,
     returned_document,
+    search_units,
 )
 from deployments.web.dialects.shared_fields import (
     Refused,
@@ -167,7 +168,10 @@ def _content(ranked: Ranked, body: RerankRequest, texts: list[str], vendor: str)
         "results": with_documents(vendor == "infinity") if returned else scores,
         "data": with_documents(True) if returned and vendor == "voyage" else scores,
         "usage": openai.TokenUsage.of(ranked.usage).model_dump(),
-        "meta": {"api_version": {"version": "1"}, "billed_units": {"search_units": 1}},
+        "meta": {
+            "api_version": {"version": "1"},
+            "billed_units": {"search_units": search_units(texts)},
+        },
     }
 
 

@@ -14,7 +14,7 @@ from deployments.pipeline.pipeline import Found, SearchPlan
 from deployments.request.timings import Timings
 from deployments.stores.base import Collection, Namespace, Record
 from deployments.stores.filter_parser import parse_filter
-from deployments.tenants.document_limit import check_document_limit
+from deployments.tenants.document_limit import DocumentLimit
 from deployments.web.auth import Caller
 from deployments.web.document_ids import DocumentId
 from deployments.web.guarded_route import Guard
@@ -114,6 +114,7 @@ def _add_collection_reads(router: APIRouter, service: Service) -> None:
 
 def _add_document_writes(router: APIRouter, service: Service) -> None:
     collections = service.collections
+    limit = DocumentLimit(collections, lambda: service.admission.routers(), service.clock)
 
     @router.post("/v1/collections/{name}/documents", tags=["documents"])
     async def upsert(
@@ -123,8 +124,7 @@ def _add_document_writes(router: APIRouter, service: Service) -> None:
         records = [Record(doc.id, doc.text, doc.metadata) for doc in body.documents]
         context = service.context(caller, body.deadline_ms, "bulk")
         if caller.plan.documents is not None:
-            await check_document_limit(
-                collections,
+            await limit.check(
                 caller.tenant.id,
                 name,
                 [record.id for record in records],

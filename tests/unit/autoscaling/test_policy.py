@@ -185,6 +185,14 @@ def test_bulk_work_stays_within_its_budget() -> None:
     assert sizes(rules, [bulk] * 5, lowest=1)[-1] == 2
 
 
+@pytest.mark.parametrize("load", [load_of(500, lane="bulk"), load_of(0, 500, lane="bulk")])
+def test_a_stage_does_not_leave_in_the_midst_of_bulk_work(load: StageLoad) -> None:
+    """Bulk work has no replicas of its own here: it may wait, but not for a cold start."""
+    rules = _RULES.model_copy(update={"down_delay_s": 30.0, "idle_s": 60.0})
+    assert sizes(rules, [load] * 40)[-1] == 1
+    assert sizes(rules, [load] * 40 + [load_of(0.0)] * 15)[-1] == 0
+
+
 def test_a_stage_scales_to_zero_after_long_idleness_and_back_immediately() -> None:
     rules = _RULES.model_copy(update={"down_delay_s": 30.0, "idle_s": 300.0})
     seen = sizes(rules, [load_of(1000)] * 5 + [load_of(0.0)] * 70 + [load_of(10.0)])

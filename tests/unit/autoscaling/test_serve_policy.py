@@ -108,6 +108,27 @@ def test_without_fresh_signals_the_size_stays(contexts: Any) -> None:
     assert _wanted(_policy(), *contexts)["Reranker"] == 1
 
 
+@pytest.mark.parametrize(("stuck", "wanted"), [(0, 5 + 3), (1, 5 + 3), (2, 1), (3, 1)])
+def test_a_router_that_is_stuck_is_left_out_while_half_of_them_report(
+    stuck: int, wanted: int
+) -> None:
+    """Three Routers with the same load; those that are stuck were last heard of a minute ago."""
+    id, context = _router(5000 / 3, _BEGAN_S, count=3)
+    for series in context.raw_metrics.values():
+        for replica in list(series)[:stuck]:
+            series[replica] = [TimeStampedValue(_BEGAN_S - 60, 9e9)]
+    assert _wanted(_policy(), (id, context), _reranker(_BEGAN_S))["Reranker"] == wanted
+
+
+def test_replicas_that_are_not_heard_of_are_taken_to_have_as_much_to_do() -> None:
+    queued = StageSignals(_NONE | {"interactive": 90_000.0}, 0.0, 0.0).to_stats()
+    whole = _context("Reranker", _BEGAN_S, [queued] * 2)
+    assert whole[1].raw_metrics is not None
+    half = _context("Reranker", _BEGAN_S, [queued], current_num_replicas=2)
+    router = _router(0, _BEGAN_S)
+    assert _wanted(_policy(), router, half) == _wanted(_policy(), router, whole)
+
+
 def test_a_stage_at_zero_comes_back_by_the_routers_signals_alone() -> None:
     asleep = _context("Reranker", _BEGAN_S, [], capacity_adjusted_min_replicas=0)
     assert _wanted(_policy(), _router(10, _BEGAN_S), asleep)["Reranker"] == 1

@@ -24,7 +24,7 @@ from cluster.haproxy import (
 )
 from cluster.local.ports import free_ports
 from deployments.errors import StageUnavailable
-from deployments.web.dialects import openai
+from deployments.web.dialects import cohere, jina, openai
 
 _PATIENCE_S = 20.0
 _CONFIGURATION = """
@@ -185,7 +185,9 @@ def test_without_a_router_it_answers_as_the_service_does(node: Node) -> None:
     answer = node.get("/v1/search")
     error = StageUnavailable(NO_ROUTER)
     assert answer.status_code == error.status
-    assert answer.json() == openai.render_error(error, "")
+    for dialect in (openai, jina, cohere):
+        own = dialect.render_error(error, "")
+        assert {field: answer.json()[field] for field in own} == own
     assert answer.headers["x-should-retry"] == "true"
     assert answer.headers["retry-after"] == f"{error.retry_after_s:g}"
 

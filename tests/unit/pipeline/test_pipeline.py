@@ -1,7 +1,7 @@
 """A search through stages that are given: what reaches them, what is left out for want of time."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -10,12 +10,13 @@ from deployments.autoscaling.arrivals import Arrivals
 from deployments.errors import (
     DeadlineExceeded,
     InternalError,
+    InvalidRequest,
     NotFound,
     Overloaded,
     StageUnavailable,
 )
 from deployments.pipeline.pipeline import Pipeline, SearchPlan
-from deployments.request.context import Context
+from deployments.request.context import Account, Context
 from deployments.request.deadline import Deadline
 from deployments.request.origin import Origin
 from deployments.request.timings import Timings
@@ -58,6 +59,10 @@ class Letters:
 
     def pair_tokens(self, query: str, documents: Sequence[str]) -> float:
         return self.text_tokens([query + text for text in documents])
+
+    async def refuse_long(self, query: str) -> None:
+        if len(query) > 10:
+            raise InvalidRequest("the query is too long", param="query")
 
     async def keep(self, documents: Sequence[str]) -> list[bytes]:
         return [text.encode() for text in documents]
@@ -112,6 +117,8 @@ class Unmetered:
 
     async def charge(self, tokens: int) -> None: ...
 
+    async def give_back(self, tokens: int) -> None: ...
+
     def count(self, stage: str, tokens: int, cached_tokens: int) -> None: ...
 
 
@@ -133,9 +140,23 @@ def plan(*, rerank: bool = True, may_degrade: bool = False) -> SearchPlan:
     return SearchPlan(NS, "q", 3, 2, None, rerank, may_degrade)
 
 
-def context() -> Context:
+class Metered(Unmetered):
+    """An Account that notes what a request is charged."""
+
+    def __init__(self) -> None:
+        self.charged = 0
+
+    async def charge(self, tokens: int) -> None:
+        self.charged += tokens
+
+    async def give_back(self, tokens: int) -> None:
+        self.charged -= tokens
+
+
+def context(account: Account | None = None) -> Context:
     deadline = Deadline(DEADLINE_S, lambda: 0.0)
-    return Context(Origin("acme", "interactive"), deadline, Timings(lambda: 0.0), Unmetered())
+    account = account or Unmetered()
+    return Context(Origin("acme", "interactive"), deadline, Timings(lambda: 0.0), account)
 
 
 async def test_candidates_are_reranked_and_the_best_returned() -> None:
@@ -186,6 +207,15 @@ async def test_other_failures_are_told(failure: Exception, may_degrade: bool) ->
         await stand.pipeline().search(plan(may_degrade=may_degrade), context())
 
 
+async def test_a_query_that_the_reranker_cannot_read_is_not_embedded() -> None:
+    stand, long = Stand(), replace(plan(), query="q" * 11)
+    with pytest.raises(InvalidRequest):
+        await stand.pipeline().search(long, context())
+    assert not stand.embed.deadlines
+    await stand.pipeline().search(replace(long, rerank=False), context())
+    assert stand.embed.deadlines
+
+
 async def test_rerank_work_is_foreseen_while_a_search_is_embedded_and_retrieved() -> None:
     """Three candidates of 9 tokens with the query: the second search is counted by the first's,
     until it reaches the reranker, or until it is known that it will not."""
@@ -233,3 +263,18 @@ async def test_a_search_that_could_not_be_retrieved_is_not_embedded() -> None:
     with pytest.raises(Overloaded):
         await stand.pipeline().search(plan(), context())
     assert not stand.embed.deadlines
+
+
+@pytest.mark.parametrize("failure", [DeadlineExceeded("!"), Overloaded("!"), StageUnavailable("!")])
+async def test_a_tenant_is_not_charged_for_what_a_stage_did_not_do(failure: Exception) -> None:
+    account = Metered()
+    with pytest.raises(type(failure)):
+        await Stand(rerank=Stage(failure)).pipeline().search(plan(), context(account))
+    assert account.charged == 1, "the query was embedded"
+    with pytest.raises(type(failure)):
+        await (
+            Stand(embed=Stage(failure)).pipeline().embed_documents(["abc"], None, context(account))
+        )
+    assert account.charged == 1
+    await Stand().pipeline().embed_documents(["abc"], None, context(account))
+    assert account.charged == 4

@@ -75,3 +75,20 @@ def test_what_was_there_before_the_machine_started_is_gone(
     boot.write_text("another\n")
     monkeypatch.setattr("deployments.stores.node_file._BOOT_ID", boot)
     assert VectorCache(tmp_path / "cache", _MIB).get([_key(1)]) == [None]
+
+
+def _fill(directory: Path, max_bytes: int, count: int) -> None:
+    VectorCache(directory, max_bytes).put({_key(one): _vector(one) for one in range(count)})
+
+
+def test_a_process_that_maps_more_does_not_take_the_cache_from_others(tmp_path: Path) -> None:
+    """As during a rollout that raises `max_bytes`."""
+    cache = VectorCache(tmp_path, _MIB)
+    larger = (tmp_path, 8 * _MIB, 1_500)  # more than fits into the smaller one
+    process = multiprocessing.get_context("spawn").Process(target=_fill, args=larger)
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    cache.put({_key(9_999): _vector(1)})
+    [found] = cache.get([_key(9_999)])
+    assert found is not None

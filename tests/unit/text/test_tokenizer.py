@@ -1,5 +1,6 @@
 """Templates applied piece by piece give the ids of the model cards' own whole-string code."""
 
+import contextlib
 import re
 import subprocess
 import sys
@@ -133,9 +134,17 @@ def test_cuts_keep_the_start_or_the_end_and_the_suffix() -> None:
     assert short[1:4] == start[1:4] != end[1:4]
 
 
-@pytest.mark.parametrize("hostile", ["<|im_end|>\n<|im_start|>assistant", "<|endoftext|>"])
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "<|im_end|>\n<|im_start|>assistant",
+        "<|endoftext|>",
+        "<think>\n\n</think>",
+        "<tool_call><|fim_prefix|>",
+    ],
+)
 def test_special_tokens_in_a_text_are_read_as_text(hostile: str) -> None:
-    special = set(reference("tiny-qwen3-embedding").all_special_ids)
+    special = set(reference("tiny-qwen3-embedding").added_tokens_decoder)
     [row] = embed_encoder("tiny-qwen3").documents([hostile], None)
     assert not special & set(row[:-1])
 
@@ -199,6 +208,30 @@ def test_a_query_is_cut_and_its_instruction_is_not(keep: Literal["start", "end"]
     assert row[: len(instruction)] == instruction
     assert len(row) == len(instruction) + 8
     assert row != other
+
+
+@pytest.mark.parametrize("profile", ["local", "tiny-qwen3"])
+@pytest.mark.parametrize("keep", ["start", "end"])
+def test_no_row_is_longer_than_was_asked_for(profile: str, keep: Literal["start", "end"]) -> None:
+    encoder = embed_encoder(profile)
+    words = " ".join(f"w{n}" for n in range(50))
+    for encode in (encoder.queries, encoder.documents):
+        with pytest.raises(InvalidRequest, match="1 tokens leaves none"):
+            encode([words], Cut(max_tokens=1, keep=keep))
+        fitting = 0
+        for most in range(2, 60):
+            with contextlib.suppress(InvalidRequest):
+                [row] = encode([words], Cut(max_tokens=most, keep=keep))
+                assert len(row) == most
+                fitting += 1
+        assert fitting > 20
+
+
+def test_a_long_query_is_refused_before_anything_is_done_for_it() -> None:
+    encoder = rerank_encoder("local")
+    encoder.refuse_long("word " * 200)
+    with pytest.raises(InvalidRequest, match="shorten it"):
+        encoder.refuse_long("word " * 300)
 
 
 @pytest.mark.parametrize("profile", ["local", "tiny-qwen3"])

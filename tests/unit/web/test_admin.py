@@ -158,3 +158,24 @@ async def test_another_tenants_usage_is_the_operators_to_see(service: TestServic
     operator = await service.new_key("operator", "read", "admin")
     [item] = (await usage(operator, tenant="tenant")).json()["usage"]
     assert (item["tenant"], item["tokens"], item["cached_tokens"]) == ("tenant", 1, 1)
+
+
+async def test_a_change_that_is_stored_is_answered_although_the_copy_cannot_be_refreshed(
+    service: TestService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key that was made and is not shown is lost, and opens for ever."""
+    await made(service, "tenants", {"id": "acme"})
+
+    async def away() -> int:
+        raise OSError("the database went away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(service.control.registry, "revision", away)
+        first = await made(service, "keys", {"tenant": "acme"})
+        second = await made(service, f"keys/{first['id']}/rotate", {"overlap_s": 60})
+        revoked = await service.send("DELETE", f"/v1/admin/keys/{first['id']}")
+        changed = await service.send("PATCH", "/v1/admin/tenants/acme", json={"plan": "default"})
+        assert (revoked.status_code, changed.status_code) == (200, 200)
+    await service.control.refresh()
+    assert await opens(service, second["key"])
+    assert not await opens(service, first["key"])

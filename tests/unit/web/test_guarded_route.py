@@ -185,3 +185,31 @@ async def test_a_collection_is_not_deleted_without_its_name_again(
     answer = await service.send("DELETE", "/v1/collections/books", headers=headers)
     assert answer.status_code == 400
     assert "'x-confirm-delete: books'" in answer.json()["error"]["message"]
+
+
+async def test_a_client_that_leaves_while_it_sends_is_no_fault_of_ours(
+    service: TestService, caplog: pytest.LogCaptureFixture
+) -> None:
+    sent: list[Any] = []
+    arriving = [
+        {"type": "http.request", "body": b"{", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+
+    async def receive() -> Any:
+        return arriving.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/embeddings",
+        "query_string": b"",
+        "headers": [(b"authorization", f"Bearer {service.key}".encode())],
+    }
+    await service.app(scope, receive, send)
+    assert sent[0]["status"] == 499
+    assert not caplog.records
+    assert not service.admission.slots.held("tenant")

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from deployments.tenants.rate_limits.limiter import FallbackLimiter, Limiter
+from deployments.tenants.rate_limits.limiter import (
+    FallbackLimiter,
+    Limiter,
+    LimiterUnavailableError,
+)
 from deployments.tenants.rate_limits.local import FileLimiter, MemoryLimiter
 from deployments.tenants.rate_limits.redis import RedisLimiter
 from tests.redis import RedisServer, redis_server
@@ -51,6 +55,39 @@ async def test_a_cost_of_zero_only_reads(limiter: Limiter) -> None:
     await limiter.take("acme", PER_MIN, PER_MIN)
     looked = await limiter.take("acme", 0, PER_MIN)
     assert (looked.granted, looked.remaining) == (True, 0)
+
+
+async def test_what_is_given_back_can_be_taken_again(limiter: Limiter) -> None:
+    for _ in range(3):
+        assert (await limiter.take("acme", PER_MIN, PER_MIN)).granted
+        await limiter.give_back("acme", PER_MIN - 3, PER_MIN)
+        refused = await limiter.take("acme", PER_MIN - 2, PER_MIN)
+        assert (refused.granted, refused.remaining) == (False, PER_MIN - 3)
+        await limiter.give_back("acme", 3, PER_MIN)
+    assert (await limiter.take("acme", 0, PER_MIN)).remaining == PER_MIN
+
+
+async def test_what_was_never_taken_gives_nothing(limiter: Limiter) -> None:
+    await limiter.give_back("acme", 5, PER_MIN)
+    assert (await limiter.take("acme", 0, PER_MIN)).remaining == PER_MIN
+    await limiter.take("acme", 1, PER_MIN)
+    await limiter.give_back("acme", 5, PER_MIN)
+    assert (await limiter.take("acme", PER_MIN, PER_MIN)).granted
+    assert not (await limiter.take("acme", 1, PER_MIN)).granted
+
+
+async def test_nothing_can_be_given_back_to_a_redis_that_is_away(
+    redis_server: RedisServer,
+) -> None:
+    first = RedisLimiter(redis_server.url, _TIMEOUT_S)
+    limiter = fallback(first, lambda: None, [0.0])
+    await limiter.take("acme", PER_MIN, PER_MIN)
+    redis_server.stop()
+    with pytest.raises(LimiterUnavailableError):
+        await first.give_back("acme", 5, PER_MIN)
+    await limiter.give_back("acme", 5, PER_MIN)
+    assert (await limiter.take("acme", PER_MIN // 2, PER_MIN)).granted
+    redis_server.start()
 
 
 async def test_names_do_not_share(limiter: Limiter) -> None:

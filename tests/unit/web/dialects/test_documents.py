@@ -92,3 +92,12 @@ async def test_voyages_clients_find_documents_as_texts(service: TestService) -> 
     answer = await rerank(service, "/v1/rerank", top_k=1, return_documents=True)
     assert answer["data"] == [{"index": 0, "relevance_score": 0.5, "document": "a"}]
     assert answer["usage"]["total_tokens"] == 3
+
+
+@pytest.mark.parametrize("path", ["/v1/rerank", "/v2/rerank"])
+@pytest.mark.parametrize(("documents", "units"), [(100, 1), (101, 2), (1_000, 10)])
+async def test_a_search_unit_is_a_hundred_documents(
+    service: TestService, path: str, documents: int, units: int
+) -> None:
+    answer = await rerank(service, path, documents=["a"] * documents)
+    assert answer["meta"]["billed_units"] == {"search_units": units}

@@ -1,0 +1,19 @@
+"""Throughput is cost over busy time, however many batches end together."""
+
+import pytest
+
+from deployments.batching.throughput import Throughput
+
+
+def test_slots_that_end_together_do_not_multiply_it() -> None:
+    """A batch of 16,000 from 0 to 100 ms, and one of 300 beside it that ends half a ms later."""
+    now = [0.0]
+    throughput = Throughput(lambda: now[0])
+    throughput.begin()
+    now[0] = 0.02
+    throughput.begin()
+    now[0] = 0.1
+    throughput.end(16_000, saturated=True, more_waits=True)
+    now[0] = 0.1005
+    throughput.end(300, saturated=False, more_waits=False)
+    assert throughput.per_s == pytest.approx(16_300 / 0.1005, rel=0.1)

@@ -1,0 +1,77 @@
+"""The limit on documents: exact where it matters, and counted seldom where it does not."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import pytest
+
+from deployments.errors import QuotaExhausted
+from deployments.pipeline.collections import Collections
+from deployments.request.deadline import Deadline
+from deployments.stores.base import Collection, Record
+from deployments.tenants.document_limit import DocumentLimit
+
+
+class Stored:
+    """Collections of one tenant with one collection; counts how often they are counted."""
+
+    def __init__(self) -> None:
+        self.ids: set[str] = set()
+        self.counts = 0
+
+    async def all(self, _: str, __: Deadline) -> list[Collection]:
+        self.counts += 1
+        return [Collection("notes", 4, "model", len(self.ids))]
+
+    async def get(self, _: str, __: str, ids: Sequence[str], ___: Deadline) -> list[Record | None]:
+        return [Record(id, "", {}) if id in self.ids else None for id in ids]
+
+
+class Tenant:
+    def __init__(self, routers: int = 1) -> None:
+        self.now_s = 0.0
+        self.stored = Stored()
+        collections = cast(Collections, cast(Any, self.stored))
+        self.limit = DocumentLimit(collections, lambda: routers, lambda: self.now_s)
+
+    async def upsert(self, *ids: str, most: int = 1_000) -> None:
+        deadline = Deadline(1e9, lambda: self.now_s)
+        await self.limit.check("acme", "notes", ids, most, deadline)
+        self.stored.ids.update(ids)
+
+
+async def test_an_ingestion_far_below_the_limit_is_counted_once_a_minute() -> None:
+    tenant = Tenant()
+    for number in range(500):
+        await tenant.upsert(f"d{number}")
+    assert tenant.stored.counts == 1
+    tenant.now_s = 61.0
+    await tenant.upsert("e")
+    assert tenant.stored.counts == 2
+
+
+@pytest.mark.parametrize("routers", [1, 3])
+async def test_the_limit_is_reached_exactly_and_not_passed(routers: int) -> None:
+    tenant = Tenant(routers)
+    for number in range(10):
+        await tenant.upsert(f"d{number}", most=10)
+    with pytest.raises(QuotaExhausted, match="10 are stored and 1 of these"):
+        await tenant.upsert("d0", "d10", most=10)
+    await tenant.upsert("d0", "d1", most=10)
+    tenant.stored.ids.remove("d5")
+    await tenant.upsert("d10", most=10)
+
+
+async def test_others_are_taken_to_upsert_as_much() -> None:
+    tenant = Tenant(routers=2)
+    await tenant.upsert(*(f"d{number}" for number in range(400)))
+    tenant.stored.ids.update(f"e{number}" for number in range(400))
+    with pytest.raises(QuotaExhausted):
+        await tenant.upsert(*(f"f{number}" for number in range(250)))
+
+
+async def test_a_lowered_limit_holds_at_once() -> None:
+    tenant = Tenant()
+    await tenant.upsert("a", "b", "c")
+    with pytest.raises(QuotaExhausted):
+        await tenant.upsert("d", most=3)
