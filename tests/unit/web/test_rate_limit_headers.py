@@ -172,6 +172,9 @@ class UsedUp:
             await self._limiter.take(name, per_min, per_min)
         return await self._limiter.take(name, cost, per_min)
 
+    async def give_back(self, name: str, cost: int, per_min: int) -> None:
+        await self._limiter.give_back(name, cost, per_min)
+
 
 async def test_openais_client_waits_and_comes_again(service: TestService) -> None:
     service.plan(requests_per_min=120)  # the next one in half a second
