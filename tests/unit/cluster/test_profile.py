@@ -57,6 +57,18 @@ def test_relative_paths_lie_in_the_state_directory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", profile_names())
+def test_a_rollout_starts_new_replicas_first_where_there_is_room(name: str) -> None:
+    without = {
+        deployment["name"]
+        for deployment in application(load_profile(name))["deployments"]
+        if not deployment.get("max_surge_percent")
+    }
+    # One machine whose GPUs its engines fill.
+    filled = {"qwen3-0.6b", "qwen3-8b"}
+    assert without == ({"Embedder", "Reranker"} if name in filled else set())
+
+
+@pytest.mark.parametrize("name", profile_names())
 def test_a_router_that_leaves_may_finish_the_longest_request(name: str) -> None:
     deployments = application(load_profile(name))["deployments"]
     [router] = [one for one in deployments if one["name"] == "Router"]
