@@ -20,6 +20,9 @@ SERVE_ENVIRONMENT = {
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "deployments.web.header_filter:middlewares",
     # A replica that fails its health checks does not stop by itself, and holds resources.
     "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
+    # An engine in a process of its own ends with its replica, however that ends: it would keep its
+    # GPU's memory from the next one.
+    "RAY_process_group_cleanup_enabled": "1",
     # Unset, Ray 2.60 decides by itself whether its ports ask for a token.
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",

@@ -84,6 +84,9 @@ class Files:
 
 def main() -> None:
     """Prepare the configuration, start the watch, and become HAProxy."""
+    # Ray ends a worker's process group with it, and HAProxy serves on without Serve's manager.
+    with contextlib.suppress(PermissionError):  # it leads one already
+        os.setsid()
     arguments = sys.argv[1:]
     if "-f" in arguments:
         files = Files(Path(arguments[arguments.index("-f") + 1]))

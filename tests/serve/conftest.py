@@ -1,4 +1,4 @@
-"""One real cluster a run, for all folders but `asleep`, `autoscaler`, `chaos` and `cut_off`, which
+"""One real cluster a run, for all folders but `autoscaler`, `bare`, `chaos` and `cut_off`, which
 have their own. Its profile changes from folder to folder, each time in half a minute or more: the
 order in pyproject.toml keeps those together that share one, and begins with those that look at the
 clock."""

@@ -147,6 +147,12 @@ def test_one_that_is_killed_is_stood_in_for_until_serve_starts_the_next(node: No
     second.wait()
 
 
+def test_it_is_not_in_the_process_group_of_serves_manager(node: Node) -> None:
+    node.configure(200, "routed")
+    started = node.start()
+    assert os.getpgid(started.pid) == started.pid
+
+
 def test_a_reload_leaves_no_stand_in(node: Node) -> None:
     node.configure(200, "old routes")
     first = node.start()
