@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import psutil
 import pytest
@@ -36,7 +37,7 @@ def _ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("_ray")
 @pytest.mark.parametrize("killed", [True, False])
 def test_an_engine_ends_with_its_replica(killed: bool) -> None:
-    replica = ray.remote(num_cpus=0, max_restarts=0)(Replica).remote()
+    replica: Any = ray.remote(num_cpus=0, max_restarts=0)(Replica).remote()
     pid, engine = ray.get(replica.start_engine.remote())
     assert psutil.pid_exists(engine)
     if killed:
