@@ -59,13 +59,20 @@ class Router:
         reranker: DeploymentHandle[Any],
     ) -> None:
         arrivals = self._arrivals = Arrivals(time.monotonic)
-        contract, calls = _contract(embedder_config), config.embed_calls
+        embed_files, rerank_files = _files(embedder_config), _files(reranker_config)
+        contract = embedder_config.contract(tokenizer_digest(embed_files))
+        calls = config.embed_calls
         embed = ModelStageClient("embed", embedder, "embed", contract, calls, arrivals)
         retrieve = IndexClient("retrieve", index)
-        contract, calls = _contract(reranker_config), config.rerank_calls
+        contract = reranker_config.contract(tokenizer_digest(rerank_files))
+        calls = config.rerank_calls
         rerank = ModelStageClient("rerank", reranker, "rerank", contract, calls, arrivals)
         pipeline = Pipeline(
-            _encoder(embedder_config, reranker_config, config.tokenizer_threads),
+            Encoder(
+                _embed_encoder(embedder_config, embed_files),
+                _rerank_encoder(reranker_config, rerank_files),
+                config.tokenizer_threads,
+            ),
             _remembering(embed, config.embed_cache),
             retrieve,
             rerank,
@@ -156,24 +163,14 @@ def _remembering(embed: ModelStage, config: EmbedCacheConfig) -> ModelStage:
     return CachedEmbedStage(embed, cache, lambda spared: metrics.add(spared, "embedding_cache"))
 
 
-def _encoder(embedder: EmbedderConfig, reranker: RerankerConfig, threads: int) -> Encoder:
-    embed = EmbedEncoder(
-        load_tokenizer(_files(embedder)),
-        embedder.template,
-        embedder.engine.max_model_len,
-    )
-    rerank = RerankEncoder(
-        load_tokenizer(_files(reranker)),
-        reranker.template,
-        reranker.engine.max_model_len,
-    )
-    return Encoder(embed, rerank, threads)
+def _embed_encoder(config: EmbedderConfig, files: Path) -> EmbedEncoder:
+    return EmbedEncoder(load_tokenizer(files), config.template, config.engine.max_model_len)
 
 
-def _contract(config: ModelConfig) -> str:
-    return config.contract(tokenizer_digest(_files(config)))
+def _rerank_encoder(config: RerankerConfig, files: Path) -> RerankEncoder:
+    return RerankEncoder(load_tokenizer(files), config.template, config.engine.max_model_len)
 
 
 def _files(config: ModelConfig) -> Path:
-    """The directory of a model's tokenizer."""
+    """Return the directory of a model's tokenizer; a Hub's is fetched if it is not there."""
     return locate(config.engine.model, config.engine.revision, weights=False)

@@ -1,4 +1,4 @@
-"""What Winnow is asked to reach, each a ratio of two figures of one run.
+"""Targets that Winnow is to reach, each a ratio of two figures of one run.
 
 Knows figures by workload and server, as the report has them; no server.
 """

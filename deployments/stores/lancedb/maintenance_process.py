@@ -51,7 +51,7 @@ class MaintenancePolicy:
 
 @dataclass(slots=True)
 class TableState:
-    """What was written to a table since its last maintenance began. Times are monotonic."""
+    """Writes to a table since its last maintenance began. Times are monotonic."""
 
     name: str
     hold_writes: HoldWrites
