@@ -15,7 +15,6 @@ import grpc
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential
 
 from deployments.errors import (
     DeadlineExceeded,
@@ -63,34 +62,17 @@ class StageClient:
     ) -> T:
         """Attempt until it does not end in one of the errors `again`; StageUnavailable when time is
         up; the last error when an engine or a store has failed at it three times."""
-        failures = 0
-
-        async def attempted() -> T:
-            nonlocal failures
+        failures, pause_s = 0, _FIRST_PAUSE_S
+        while True:
             try:
                 return await attempt()
-            except _FAILED:
-                failures += 1
-                raise
-
-        def is_enough(state: RetryCallState) -> bool:
-            return failures >= _MOST_FAILURES or deadline.left_s() <= state.upcoming_sleep
-
-        def tell(state: RetryCallState) -> None:
-            logger.warning("%s: trying again after %s", self._stage, type(_failure(state)).__name__)
-
-        def give_up(state: RetryCallState) -> T:
-            failure = _failure(state)
-            raise failure if isinstance(failure, WinnowError) else self.lost()
-
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(again),
-            wait=wait_exponential(multiplier=_FIRST_PAUSE_S, max=_LONGEST_PAUSE_S),
-            stop=is_enough,
-            before_sleep=tell,
-            retry_error_callback=give_up,
-        )
-        return await retrying(attempted)
+            except again as failure:
+                failures += isinstance(failure, _FAILED)
+                if failures >= _MOST_FAILURES or deadline.left_s() <= pause_s:
+                    raise (failure if isinstance(failure, WinnowError) else self.lost()) from None
+                logger.warning("%s: trying again after %s", self._stage, type(failure).__name__)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     async def call_once(self, method: str, *args: Any, deadline: Deadline) -> Any:
         """Call one replica. Raises a WinnowError, or RayActorError or DeploymentUnavailableError if
@@ -156,7 +138,3 @@ class StageClient:
             )
         logger.error("the %s stage was cut off", self._stage, exc_info=failure)
         return self.lost()
-
-
-def _failure(state: RetryCallState) -> BaseException | None:
-    return state.outcome.exception() if state.outcome else None

@@ -30,9 +30,10 @@ async def has_scope(request: Request, keys: KeyRing, scope: Scope) -> bool:
 
 
 # A coroutine, because FastAPI runs plain functions in its thread pool.
-async def _call(request: Request) -> Admitted:
+async def call_of(request: Request) -> Admitted:
+    """Return the admitted request, which a guarded route has left in its state."""
     call: Admitted = request.state.call
     return call
 
 
-Caller = Annotated[Admitted, Depends(_call)]
+Caller = Annotated[Admitted, Depends(call_of)]
