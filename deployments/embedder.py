@@ -45,6 +45,12 @@ def _golden(engine: PoolingEngine, config: EmbedderConfig, directory: Path) -> A
             await engine.embed(bypass_prefix_cache(queries)),
             await engine.embed(bypass_prefix_cache(documents)),
         )
+        width = asked.values.shape[1]
+        if width != config.dimensions:
+            raise ValueError(
+                f"embedder.dimensions is {config.dimensions}, and the model's vectors have {width}:"
+                f" write {width}"
+            )
         cosines: list[float] = np.einsum("ij,ij->i", asked.values, found.values).tolist()
         return cosines
 

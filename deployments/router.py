@@ -17,6 +17,7 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.autoscaling.arrivals import Arrivals
 from deployments.autoscaling.signals import Stats
+from deployments.calls.deployment_problems import DeploymentProblems
 from deployments.calls.index_client import IndexClient
 from deployments.calls.model_client import ModelStageClient
 from deployments.calls.replica_count import ReplicaCount, own_replicas
@@ -78,8 +79,11 @@ class Router:
             rerank,
             arrivals,
         )
+        handles = {"embed": embedder, "retrieve": index, "rerank": reranker}
         probe = ReadinessProbe(
-            {"embed": embed, "retrieve": retrieve, "rerank": rerank}, time.monotonic
+            {"embed": embed, "retrieve": retrieve, "rerank": rerank},
+            DeploymentProblems({name: one.deployment_name for name, one in handles.items()}),
+            time.monotonic,
         )
         self._config = config
         self._routers = ReplicaCount(own_replicas)
