@@ -40,7 +40,8 @@ class ControlConfig(BaseModel):
 
     By default all of it is in `directory`, on this machine. Several machines share a PostgreSQL,
     whose URL is in `database_url_file`, and a Redis for rate limits, whose URL is in
-    `redis_url_file`. The usage journal is always in `directory`.
+    `redis_url_file`. The usage journal is always in `directory`. Hours of usage, and changes of
+    tenants and keys, are kept for `usage_days` and `audit_days` (None: for ever).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,6 +49,8 @@ class ControlConfig(BaseModel):
     directory: str
     database_url_file: str | None = None
     redis_url_file: str | None = None
+    usage_days: int | None = Field(default=800, gt=0)
+    audit_days: int | None = Field(default=800, gt=0)
 
 
 class RouterConfig(BaseModel):

@@ -40,6 +40,7 @@ from deployments.tenants.plans import Plans
 from deployments.tenants.rate_limits.limiter import FallbackLimiter, Limiter
 from deployments.tenants.rate_limits.local import FileLimiter, MemoryLimiter
 from deployments.tenants.rate_limits.redis import RedisLimiter
+from deployments.tenants.store.retention import Retention
 from deployments.tenants.tenant_store import TenantStore
 from deployments.text.token_ids import TokenVocabulary
 from deployments.text.tokenizer import EmbedEncoder, Encoder, RerankEncoder, load_tokenizer
@@ -128,6 +129,7 @@ class Router:
             lambda: failures.count("control"),
             time.time,
         )
+        control.retention = Retention(config.usage_days, config.audit_days)
         await control.start(Path(self._config.keys_file))
         await self._routers.refresh()
         self._counting = asyncio.create_task(self._routers.run())

@@ -1,4 +1,4 @@
-"""What a Router knows of a stage without a replica, which has scaled to zero or cannot start, with a
+"""What a Router knows of a stage without a replica: it has scaled to zero, or cannot start. With a
 Serve of its own."""
 
 import time

@@ -105,3 +105,15 @@ def test_a_document_too_large_for_any_request_is_named(service: Served) -> None:
     Path("f.jsonl").write_text(f'{{"id": "b", "text": "c"}}\n{{"id": "huge", "text": "{text}"}}')
     with pytest.raises(CommandError, match=r"document 'huge': 413 the body is larger"):
         _run("ingest", "c", "f.jsonl", "--url", service.url, "--api-key", "k")
+
+
+def test_lists_of_several_pages_are_shown_whole() -> None:
+    def answer(asked: Asked) -> Answer:
+        assert "limit" not in asked.path
+        name = "b" if "after=a" in asked.path else "a"
+        return 200, {"tenants": [_TENANT | {"id": name}], "after": "a" if name == "a" else None}
+
+    with serving(answer) as service:
+        shown = _run("tenants", "list", "--url", service.url, "--api-key", "k")
+    assert [asked.path.partition("?")[2] for asked in service.asked] == ["", "after=a"]
+    assert {"a", "b"} <= set(shown.split())

@@ -105,7 +105,7 @@ async def test_a_route_that_takes_longer_than_it_may_is_a_504(
         finally:
             stopped += 1
 
-    monkeypatch.setattr(service.control.registry, "all_tenants", for_ever)
+    monkeypatch.setattr(service.control.registry, "list_tenants", for_ever)
     monkeypatch.setattr(service.control.meter, "flush", for_ever)
     for number, path in enumerate(("/v1/admin/tenants", "/v1/usage"), start=1):
         answer = await service.send("GET", path, params={"deadline_ms": 20})
