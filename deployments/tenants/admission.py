@@ -48,8 +48,13 @@ class Admitted:
         self._holds_slot = True
         if plan.requests_per_min is not None:
             await self._take("requests", 1, plan.requests_per_min)
-        if plan.tokens_per_min is not None:
-            await self._take("tokens", 0, plan.tokens_per_min)
+
+    async def know_limits(self) -> None:
+        """Read the tokens that are left for the response headers, unless a charge has told them: a
+        round trip to a shared limiter."""
+        per_min = self.plan.tokens_per_min
+        if per_min is not None and "tokens" not in self.limits:
+            await self._take("tokens", 0, per_min)
 
     async def charge(self, tokens: int) -> None:
         """Count tokens against the rate limit, before they are computed.

@@ -87,8 +87,12 @@ async def _answer(request: Request, call: Admitted, handle: Handle, clock: Clock
         answering = _read_and_handle(request, handle)
         response = await (within(call.deadline, answering) if call.deadline else answering)
         call.record_usage()
+    except Exception:
+        await call.know_limits()
+        raise
     finally:
         call.leave()
+    await call.know_limits()
     if call.limits:
         response.headers.update(limit_headers(call))
     return response
