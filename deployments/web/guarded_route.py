@@ -17,7 +17,7 @@ from deployments.request.deadline import Clock, Deadline, within
 from deployments.tenants.admission import Admission, Admitted
 from deployments.tenants.api_keys import KeyRing, Scope
 from deployments.web.auth import authenticate, bearer
-from deployments.web.body import BoundedRequest
+from deployments.web.body import BoundedRequest, body_bytes
 from deployments.web.exact_path import require_exact_path
 from deployments.web.rate_limit_headers import limit_headers
 from deployments.web.schemas import MAX_DEADLINE_MS, DeadlineMs
@@ -80,7 +80,7 @@ async def _answer(request: Request, call: Admitted, handle: Handle, clock: Clock
     request.state.call = call
     came_s = clock()
     try:
-        await call.enter()
+        await call.enter(body_bytes(request))
         _require_each_once(request)
         _require_no_other_query(request)
         call.deadline = _asked(request, came_s, clock)
