@@ -17,7 +17,8 @@ from deployments.request.origin import Origin
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
 from deployments.text.prompts import Cut
-from deployments.text.tokenizer import EmbedEncoder, load_tokenizer
+from deployments.text.tokenizer import EmbedEncoder
+from deployments.text.tokenizer_files import load_tokenizer
 
 
 class Embedder(ModelReplica):

@@ -43,7 +43,8 @@ from deployments.tenants.rate_limits.redis import RedisLimiter
 from deployments.tenants.store.retention import Retention
 from deployments.tenants.tenant_store import TenantStore
 from deployments.text.token_ids import TokenVocabulary
-from deployments.text.tokenizer import EmbedEncoder, Encoder, RerankEncoder, load_tokenizer
+from deployments.text.tokenizer import EmbedEncoder, Encoder, RerankEncoder
+from deployments.text.tokenizer_files import load_tokenizer
 from deployments.web.app import build_http_app
 from deployments.web.readiness import ReadinessProbe
 from deployments.web.service import EmbedModel, RerankModel, Service

@@ -54,9 +54,15 @@ class NotingPipeline:
         return Embedded(vectors, "fingerprint", Usage(len(texts), 1))
 
     async def rerank(
-        self, query: str, documents: list[str], max_tokens_per_doc: object, context: Context
+        self,
+        query: str,
+        documents: list[str],
+        max_tokens_per_doc: object,
+        context: Context,
+        instruction: str | None = None,
     ) -> Ranked:
         self.asked = (query, documents, max_tokens_per_doc)
+        self.instruction = instruction
         await context.account.charge(len(documents))
         context.account.count("rerank", len(documents), 0)
         return Ranked([(index, 0.5) for index in range(len(documents))], Usage(len(documents)))
