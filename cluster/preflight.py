@@ -98,10 +98,24 @@ def _model(stage: str, config: ModelConfig) -> Iterator[Fault]:
             f"the model reads {longest} tokens at most, not {engine.max_model_len}: write"
             f" {longest} or less",
         )
+    yield from _quantization(stage, engine.quantization)
     if isinstance(config, EmbedderConfig) and width not in (None, config.dimensions):
         yield (
             f"{stage}.dimensions",
             f"the model's vectors have {width}, not {config.dimensions}: write {width}",
+        )
+
+
+def _quantization(stage: str, method: str | None) -> Iterator[Fault]:
+    if method is None:
+        return
+    # vLLM takes long to import, and most profiles do not need it here.
+    from deployments.engine.quantization import methods
+
+    if method not in (known := methods()):
+        yield (
+            f"{stage}.engine.quantization",
+            f"vLLM has no '{method}': write one of {', '.join(known)}",
         )
 
 

@@ -15,4 +15,8 @@ def problems(deployed: ApplicationState, readiness: dict[str, Any] | None) -> li
         for deployment, stage in STAGE_OF_DEPLOYMENT.items()
         if deployment not in said and stage in stages and not stages[stage]["ready"]
     ]
-    return deployed.problems() + unready
+    lines = deployed.problems() + unready
+    if deployed.deployments or not (readiness and readiness["ready"]):
+        return lines
+    # Serve lists no deployments of an application that could not be built.
+    return [f"{line} (the version before serves)" for line in lines]

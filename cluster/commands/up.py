@@ -174,7 +174,7 @@ def _wait_until_ready(serve: ServeApi, name: str, client: WinnowClient, waiting:
             waiting.pause(["Ray's dashboard"], [])
             continue
         if deployed.status == "DEPLOY_FAILED":
-            why = "\n".join(deployed.problems())
+            why = "\n".join(problems(deployed, client.readiness()))
             raise CommandError(f"the deployment failed: {why}")
         names = [d.name for d in deployed.deployments if d.status != "HEALTHY"]
         readiness = None

@@ -89,7 +89,7 @@ class ServeApi:
         """
         response = self._client.put(_PATH, json=config)
         if response.is_error:
-            why = reason(f"{response.reason_phrase}\n{response.text}")
+            why = reason(response.text or response.reason_phrase)
             raise DeployRefusedError(f"Serve refused the configuration: {why}")
 
     def configurations(self) -> list[dict[str, Any]]:

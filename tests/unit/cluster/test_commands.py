@@ -194,6 +194,23 @@ def test_status_shows_what_failed_and_what_serves(running: State) -> None:
     ]
 
 
+def test_status_says_that_the_version_before_serves_where_serve_lists_none(
+    running: State,
+) -> None:
+    def answer(asked: Asked) -> Answer:
+        if asked.path == "/readyz":
+            return 200, {"ready": True, "stages": {}}
+        return 200, {"applications": {"winnow": _FAILED}}
+
+    cluster = running.running()
+    assert cluster is not None
+    with serving(answer) as both:
+        ports = {"dashboard_port": both.port, "http_port": both.port}
+        running.record(cluster.model_copy(update=ports))
+        shown = CliRunner().invoke(app, ["status"]).output
+    assert "ValueError: no such bound (the version before serves)" in shown
+
+
 def test_status_cuts_no_state_on_a_narrow_terminal(
     running: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:

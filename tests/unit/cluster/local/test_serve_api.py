@@ -58,7 +58,7 @@ def test_the_reason_is_the_exception_alone_in_one_line() -> None:
         "pydantic_core._pydantic_core.ValidationError: 1 validation error for EngineConfig dtype"
         " Input should be 'bfloat16' [type=literal_error, input_value='int3', input_type=str]"
     )
-    assert reason("Bad Request\nno such thing\n") == "no such thing"
+    assert reason("Replicas take long.\nThis is why.\n") == "Replicas take long. This is why."
     assert reason("") == ""
 
 
