@@ -69,7 +69,7 @@ class IndexClient(StageClient):
 
         self._breaker.check()
         with self._shedding.noting(len(rows), deadline, origin):
-            return await self.persist(call, deadline)
+            return await self.ask_another(lambda: self.persist(call, deadline))
 
     async def ensure(
         self, ns: Namespace, dimensions: int, fingerprint: str, deadline: Deadline

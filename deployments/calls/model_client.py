@@ -105,4 +105,6 @@ class ModelStageClient(StageClient):
             return answer
 
         with self._shedding.noting(rows.total_tokens, deadline, origin):
-            return await self.persist(lambda: self._hedging.first(call), deadline)
+            return await self.ask_another(
+                lambda: self.persist(lambda: self._hedging.first(call), deadline)
+            )
