@@ -16,6 +16,7 @@ from cluster.stages import MODEL_STAGES
 from deployments.config import ControlConfig, EmbedderConfig, IndexConfig, ModelConfig
 from deployments.engine.model_files import positions, vector_dimensions
 from deployments.tenants.api_keys import read_keys
+from deployments.text.token_ids import TokenVocabulary
 
 _CONNECT_S = 3.0
 _REDIS_SCHEMES = ("redis", "rediss", "redis+sentinel", "redis+cluster")
@@ -35,7 +36,7 @@ def place_faults(config: AppConfig) -> list[Fault]:
         *_directory("router.control.directory", router.control.directory),
         *(_directory("router.embed_cache.directory", cache.directory) if cache.max_bytes else ()),
         *_keys("router.keys_file", router.keys_file),
-        *_optional_file("router.token_id_vocabulary", router.token_id_vocabulary),
+        *_vocabulary("router.token_id_vocabulary", router.token_id_vocabulary),
         *_control(router.control),
         *_index(config.index),
     ]
@@ -129,6 +130,16 @@ def _database(field: str, file: str | None) -> Iterator[Fault]:
         fault = asyncio.run(connection_fault(Path(file).read_text().strip()))
         if fault is not None:
             yield field, f"'{file}': {fault}"
+
+
+def _vocabulary(field: str, file: str | None) -> Iterator[Fault]:
+    if faults := [*_optional_file(field, file)]:
+        yield from faults
+    elif file is not None:
+        try:
+            TokenVocabulary.load(Path(file))
+        except ValueError as error:
+            yield field, f"{error}: name one"
 
 
 def _keys(field: str, file: str) -> Iterator[Fault]:

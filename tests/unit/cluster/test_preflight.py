@@ -110,6 +110,11 @@ def test_a_database_that_cannot_be_reached_is_named_without_its_password(
             "holds no hashed keys",
         ),
         (
+            "router.token_id_vocabulary",
+            lambda args, file: args["router"].update(token_id_vocabulary=file),
+            "is not a vocabulary in tiktoken's format",
+        ),
+        (
             "index.url",
             lambda args, _: args.update(index={"engine": "qdrant", "url": "qdrant"}),
             "no URL such as http://qdrant:6333",
