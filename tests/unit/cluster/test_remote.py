@@ -117,3 +117,12 @@ def test_lists_of_several_pages_are_shown_whole() -> None:
         shown = _run("tenants", "list", "--url", service.url, "--api-key", "k")
     assert [asked.path.partition("?")[2] for asked in service.asked] == ["", "after=a"]
     assert {"a", "b"} <= set(shown.split())
+
+
+def test_of_an_id_that_comes_twice_in_a_file_the_last_document_is_stored(service: Served) -> None:
+    Path("f.jsonl").write_text('{"id": "a", "text": "old"}\n{"id": "a", "text": "new"}\n')
+    shown = _run("ingest", "c", "f.jsonl", "--url", service.url, "--api-key", "k")
+    assert "of 1 ids that come again the last document is taken" in shown
+    assert "1 documents stored" in shown
+    [upsert] = [one.json() for one in service.asked if one.path.endswith("/documents")]
+    assert [document["text"] for document in upsert["documents"]] == ["new"]
