@@ -81,7 +81,7 @@ def _known(stage: ModelStageClient, replicas: int) -> None:
     """The handle of the stage knows of so many replicas."""
     known = SimpleNamespace(curr_replicas=dict.fromkeys(range(replicas)))
     router = SimpleNamespace(_asyncio_router=SimpleNamespace(_request_router=known))
-    stage._handle._router = router  # type: ignore[attr-defined]
+    stage._handle._router = router  # type: ignore[assignment]
 
 
 @pytest.mark.parametrize(("replicas", "asked"), [(1, 1), (2, 2)])
