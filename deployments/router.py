@@ -18,6 +18,7 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.autoscaling.arrivals import Arrivals
 from deployments.autoscaling.signals import Stats
+from deployments.calls.deployment_problems import DeploymentProblems
 from deployments.calls.index_client import IndexClient
 from deployments.calls.model_client import ModelStageClient
 from deployments.calls.replica_count import ReplicaCount, own_replicas
@@ -40,9 +41,11 @@ from deployments.tenants.plans import Plans
 from deployments.tenants.rate_limits.limiter import FallbackLimiter, Limiter
 from deployments.tenants.rate_limits.local import FileLimiter, MemoryLimiter
 from deployments.tenants.rate_limits.redis import RedisLimiter
+from deployments.tenants.store.retention import Retention
 from deployments.tenants.tenant_store import TenantStore
 from deployments.text.token_ids import TokenVocabulary
-from deployments.text.tokenizer import EmbedEncoder, Encoder, RerankEncoder, load_tokenizer
+from deployments.text.tokenizer import EmbedEncoder, Encoder, RerankEncoder
+from deployments.text.tokenizer_files import load_tokenizer
 from deployments.web.app import build_http_app
 from deployments.web.readiness import ReadinessProbe
 from deployments.web.service import EmbedModel, RerankModel, Service
@@ -84,8 +87,11 @@ class Router:
             rerank,
             arrivals,
         )
+        handles = {"embed": embedder, "retrieve": index, "rerank": reranker}
         probe = ReadinessProbe(
-            {"embed": embed, "retrieve": retrieve, "rerank": rerank}, time.monotonic
+            {"embed": embed, "retrieve": retrieve, "rerank": rerank},
+            DeploymentProblems({name: one.deployment_name for name, one in handles.items()}),
+            time.monotonic,
         )
         self._config = config
         self._routers = ReplicaCount(own_replicas)
@@ -130,6 +136,7 @@ class Router:
             lambda: failures.count("control"),
             time.time,
         )
+        control.retention = Retention(config.usage_days, config.audit_days)
         await control.start(Path(self._config.keys_file))
         await self._routers.refresh()
         self._counting = asyncio.create_task(self._routers.run())

@@ -103,21 +103,37 @@ class StageClient:
             except (RayActorError, DeploymentUnavailableError):
                 raise self.lost() from None
 
+    async def ask_another(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask, and where one of several replicas has no room, ask once more: Serve may choose
+        another. Raises Overloaded if both refuse."""
+        try:
+            return await ask()
+        except Overloaded as refusal:
+            # Without a `unit_s` it was Serve that refused, for all replicas.
+            if refusal.unit_s is None or self._replicas() < 2:
+                raise
+            return await ask()
+
     def sleeps(self) -> bool:
         """Return whether the stage has scaled to zero, so that a call would start a replica.
 
         Serve has no public word for it: this reads what the handle's router knows (Ray 2.60). A
         handle that was never called knows nothing.
         """
-        router: Any = getattr(getattr(self._handle, "_router", None), "_asyncio_router", None)
+        router = self._serves_router()
         if router is None or router._request_router is None:
             return False
         scaling = router._metrics_manager.autoscaling_config
-        return (
-            scaling is not None
-            and scaling.min_replicas == 0
-            and not router._request_router.curr_replicas
-        )
+        return scaling is not None and scaling.min_replicas == 0 and not self._replicas()
+
+    def _replicas(self) -> int:
+        """Return the number of running replicas, as far as the handle knows."""
+        router = self._serves_router()
+        known = router is not None and router._request_router is not None
+        return len(router._request_router.curr_replicas) if known else 0
+
+    def _serves_router(self) -> Any:
+        return getattr(getattr(self._handle, "_router", None), "_asyncio_router", None)
 
     def lost(self) -> StageUnavailable:
         return StageUnavailable(

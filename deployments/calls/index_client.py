@@ -5,16 +5,16 @@ that does not answer is left alone for some seconds, and nobody waits for it mea
 """
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from ray.serve.handle import DeploymentHandle
 
 from deployments.calls.call_batches import CallBatches
-from deployments.calls.client import LOST, StageClient, T
+from deployments.calls.client import StageClient
 from deployments.calls.load_shedding import LoadShedding
-from deployments.errors import Overloaded, WinnowError
+from deployments.errors import WinnowError
 from deployments.request.deadline import Clock, Deadline, within
 from deployments.request.origin import Origin
 from deployments.rows.searches import SearchAnswers, Searches
@@ -41,14 +41,9 @@ class IndexClient(StageClient):
         self._breaker.check()
         self._shedding.check(1, deadline, origin)
 
-    async def persist(
-        self,
-        attempt: Callable[[], Awaitable[T]],
-        deadline: Deadline,
-        again: tuple[type[Exception], ...] = LOST,
-    ) -> T:
+    async def call(self, method: str, *args: Any, deadline: Deadline) -> Any:
         self._breaker.check()
-        return await super().persist(attempt, deadline, again)
+        return await super().call(method, *args, deadline=deadline)
 
     async def call_once(self, method: str, *args: Any, deadline: Deadline) -> Any:
         with self._breaker.guard():
@@ -72,10 +67,9 @@ class IndexClient(StageClient):
             )
             return answer
 
-        try:
-            return await self.persist(call, deadline)
-        except Overloaded as refusal:
-            raise self._shedding.note(refusal, len(rows), deadline, origin) from None
+        self._breaker.check()
+        with self._shedding.noting(len(rows), deadline, origin):
+            return await self.ask_another(lambda: self.persist(call, deadline))
 
     async def ensure(
         self, ns: Namespace, dimensions: int, fingerprint: str, deadline: Deadline
@@ -121,5 +115,5 @@ class IndexClient(StageClient):
     async def status(self, deadline: Deadline) -> str:
         # Beside the breaker: a store that takes no writes may well answer searches.
         ask = partial(super().call_once, "status", deadline=deadline)
-        durability: str = await super().persist(ask, deadline)
+        durability: str = await self.persist(ask, deadline)
         return durability

@@ -17,7 +17,7 @@ from deployments.request.deadline import Clock, Deadline, within
 from deployments.tenants.admission import Admission, Admitted
 from deployments.tenants.api_keys import KeyRing, Scope
 from deployments.web.auth import authenticate, bearer
-from deployments.web.body import BoundedRequest
+from deployments.web.body import BoundedRequest, body_bytes
 from deployments.web.exact_path import require_exact_path
 from deployments.web.plain_handler import Handle, plain_handler
 from deployments.web.rate_limit_headers import limit_headers
@@ -80,7 +80,7 @@ async def _answer(request: Request, call: Admitted, handle: Handle, clock: Clock
     request.state.call = call
     came_s = clock()
     try:
-        await call.enter()
+        await call.enter(body_bytes(request))
         if request.scope["query_string"]:
             _require_each_once(request)
             _require_no_other_query(request)
@@ -88,8 +88,12 @@ async def _answer(request: Request, call: Admitted, handle: Handle, clock: Clock
         answering = _read_and_handle(request, handle)
         response = await (within(call.deadline, answering) if call.deadline else answering)
         call.record_usage()
+    except Exception:
+        await call.know_limits()
+        raise
     finally:
         call.leave()
+    await call.know_limits()
     if call.limits:
         response.headers.update(limit_headers(call))
     return response
