@@ -124,18 +124,25 @@ class StageClient:
     def sleeps(self) -> bool:
         """Return whether the stage has scaled to zero, so that a call would start a replica.
 
-        Serve has no public word for it: this reads what the handle's router knows (Ray 2.60). A
-        handle that was never called knows nothing.
+        A handle that was never called knows nothing.
         """
-        router: Any = getattr(getattr(self._handle, "_router", None), "_asyncio_router", None)
-        if router is None or router._request_router is None:
+        router = self._router()
+        if router is None:
             return False
         scaling = router._metrics_manager.autoscaling_config
-        return (
-            scaling is not None
-            and scaling.min_replicas == 0
-            and not router._request_router.curr_replicas
-        )
+        return scaling is not None and scaling.min_replicas == 0 and not self.running()
+
+    def running(self) -> frozenset[str]:
+        """Return the ids of the stage's running replicas; none if the handle was never called."""
+        router = self._router()
+        if router is None:
+            return frozenset()
+        return frozenset(one.unique_id for one in router._request_router.curr_replicas)
+
+    def _router(self) -> Any:
+        """What the handle's router knows; Serve has no public word for it (Ray 2.60)."""
+        router: Any = getattr(getattr(self._handle, "_router", None), "_asyncio_router", None)
+        return None if router is None or router._request_router is None else router
 
     def lost(self) -> StageUnavailable:
         return StageUnavailable(
