@@ -13,7 +13,7 @@ Knows neither the call nor its stage.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from deployments.calls.pulse import Pulse
 from deployments.errors import StageSilent
@@ -76,7 +76,8 @@ class Hedging:
 async def _is_silent(pulse: Pulse, calls: Iterable[asyncio.Future[T]]) -> bool:
     """Ask, unless a call ends first."""
     asking = asyncio.ensure_future(pulse.is_silent())
-    await asyncio.wait([asking, *calls], return_when=asyncio.FIRST_COMPLETED)
+    either: list[asyncio.Future[Any]] = [asking, *calls]
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     if asking.done():
         return asking.result()
     asking.cancel()

@@ -50,7 +50,8 @@ def _router(cluster: LocalCluster) -> dict[str, Any]:
     [router] = [
         one for one in application(cluster.profile)["deployments"] if one["name"] == "Router"
     ]
-    return router
+    found: dict[str, Any] = router
+    return found
 
 
 def _client(cluster: LocalCluster, key: str | None = None) -> httpx.Client:
@@ -102,10 +103,11 @@ def test_there_are_two_of_each_and_their_engines_are_processes(
 
 
 def test_what_one_index_stores_both_find_at_once(production: ProductionCluster) -> None:
-    path = f"/v1/collections/c-{uuid.uuid4().hex[:8]}"
+    name = f"c-{uuid.uuid4().hex[:8]}"
+    path = f"/v1/collections/{name}"
     with _client(production) as client:
         assert client.put(path).status_code == 201
-        query = {"collection": path.rpartition("/")[2], "query": "a cat", "top_k": 5, "top_n": 5}
+        query = {"collection": name, "query": "a cat", "top_k": 5, "top_n": 5}
         for version in ("first", "second"):
             documents = [{"id": str(n), "text": f"a cat, {version}, {n}"} for n in range(20)]
             stored = client.post(f"{path}/documents", json={"documents": documents})
@@ -116,7 +118,7 @@ def test_what_one_index_stores_both_find_at_once(production: ProductionCluster) 
             assert all(version in text for found in texts for text in found)
             assert {len(found) for found in texts} == {5}
             assert len({tuple(found) for found in texts}) == 1, "one of them ranks otherwise"
-        assert client.delete(path, headers={"x-confirm-delete": query["collection"]}).is_success
+        assert client.delete(path, headers={"x-confirm-delete": name}).is_success
         gone = _sent(production, None, "/v1/search", [query] * 12)
         assert {answer.status_code for answer in gone} == {404}
 
