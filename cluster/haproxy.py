@@ -197,7 +197,8 @@ def watch(pid: int, files: Files) -> None:
     with contextlib.suppress(ProcessLookupError):
         descriptor = os.pidfd_open(pid)
         while not select.select([descriptor], [], [], _LOOK_S)[0]:
-            relieve(files.admin, pid)
+            with contextlib.suppress(Exception):  # whatever it shows, its end is waited for
+                relieve(files.admin, pid)
         os.close(descriptor)
     _stand_in(files)
 
