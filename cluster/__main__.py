@@ -27,6 +27,7 @@ from cluster.commands.session import CommandError, open_console
 from cluster.fit_check import PlacementError
 from cluster.local.serve_api import DeployRefusedError
 from cluster.models.errors import ModelError
+from cluster.node_groups import SpecError
 from cluster.profile import ProfileError
 
 app = typer.Typer(
@@ -56,6 +57,7 @@ _EXPECTED = (
     ModelError,
     PlacementError,
     ProfileError,
+    SpecError,
 )
 
 

@@ -3,7 +3,7 @@
 Knows no cluster: a URL and a key are all it needs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -77,12 +77,29 @@ class WinnowClient:
         body = {"collection": name, "query": query, "top_k": top_k, "top_n": top_n}
         return self.call("POST", "/v1/search", body)
 
+    def pages(
+        self, path: str, field: str, params: dict[str, str] | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the entries of `field` of all pages of a list."""
+        after: dict[str, str] = {}
+        while True:
+            page = self.call("GET", path, params=(params or {}) | after)
+            yield from page[field]
+            if page.get("after") is None:
+                return
+            after = {"after": page["after"]}
+
     def call(
-        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: dict[str, str] | None = None,
+        params: dict[str, str] | None = None,
     ) -> dict[str, Any]:
         """Send a request and return its JSON answer, empty for an empty body."""
         try:
-            response = self._http.request(method, path, json=body, headers=headers)
+            response = self._http.request(method, path, json=body, headers=headers, params=params)
         except httpx.TransportError as error:
             raise ApiError(f"no answer from {self._http.base_url}: {error}") from error
         if response.is_error:

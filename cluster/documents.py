@@ -17,6 +17,9 @@ from semantic_text_splitter import MarkdownSplitter, TextSplitter
 _CHUNK_CHARACTERS = (700, 1_000)
 _JSON_LINES = (".jsonl", ".ndjson")
 _FIELDS = ("id", "text", "metadata")
+# Read as text, each would be stored as one.
+_OTHER_FORMATS = (".csv", ".tsv", ".json", ".parquet", ".gz", ".zip", ".pdf", ".docx")
+_PDF = b"%PDF-"
 
 Document = dict[str, Any]
 
@@ -27,12 +30,26 @@ class UnreadableFileError(Exception):
 
 def read_documents(path: Path) -> Iterator[Document]:
     """Yield documents as the API takes them: id, text, metadata. Raises UnreadableFileError."""
+    _refuse_other_formats(path)
     yield from _chunks(path) if is_chunked(path) else _json_lines(path)
 
 
 def is_chunked(path: Path) -> bool:
     """True for a file of text, False for one of JSON lines."""
     return path.suffix not in _JSON_LINES
+
+
+def _refuse_other_formats(path: Path) -> None:
+    if path.suffix.lower() in _OTHER_FORMATS or _beginning(path) == _PDF:
+        raise UnreadableFileError(
+            f"{path}: neither text nor JSON lines: write its documents into a .jsonl file, each a"
+            ' line as {"id": ..., "text": ..., "metadata": {...}}, or its text into a .txt file'
+        )
+
+
+def _beginning(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(len(_PDF))
 
 
 def source_of(path: Path) -> str:

@@ -6,13 +6,17 @@ of its memory. Ray checks neither: it only counts GPUs. Knows no running cluster
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from cluster.node_groups import WorkerGroup
-from deployments.engine.base import EngineConfig
+from deployments.engine.base import EngineConfig, cores
 
 # Ray's label selectors with operators, !a, in(a, b), !in(a, b), are left to Ray.
 _OPERATORS = ("!", "in(")
+# Labels that Ray gives to every node by itself.
+_RAYS_LABELS = "ray.io/"
 
 
 class PlacementError(Exception):
@@ -59,6 +63,74 @@ def check_fits(deployments: Sequence[Mapping[str, Any]], groups: Sequence[Worker
                 f"{deployment['name']}: no node group has what its ray_actor_options ask for:"
                 f" {options}"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What Ray may count on a machine: CPUs, and GPUs, None where their number is not known."""
+
+    cpus: int
+    gpus: int | None
+
+
+def this_machine(devices: Path = Path("/dev")) -> Machine:
+    """Return an upper bound of what Ray will count here, by the files of `devices`."""
+    unknown = any((devices / name).exists() for name in ("dxg", "kfd"))  # of WSL, and of AMD
+    gpus = len(list(devices.glob("nvidia[0-9]*")))
+    return Machine(cores(), None if unknown and not gpus else gpus)
+
+
+def check_fits_machine(deployments: Sequence[Mapping[str, Any]], machine: Machine) -> None:
+    """Raise PlacementError if a machine alone cannot hold the least replicas of all deployments:
+    some would wait for ever."""
+    for resource, least, there in (
+        ("num_cpus", 1.0, machine.cpus),
+        ("num_gpus", 0.0, machine.gpus),
+    ):
+        asked = {
+            one["name"]: _replicas(one) * float(_options(one).get(resource, least))
+            for one in deployments
+        }
+        if there is not None and sum(asked.values()) > there:
+            most = max(asked, key=lambda name: asked[name])
+            raise PlacementError(
+                f"{most}: ray_actor_options.{resource}: all replicas ask for"
+                f" {sum(asked.values()):g} in all, {most} for {asked[most]:g}, and this machine has"
+                f" {there}: ask for less"
+            )
+    for one in deployments:
+        _check_no_labels(one)
+
+
+def _check_no_labels(deployment: Mapping[str, Any]) -> None:
+    options = _options(deployment)
+    selector = {
+        label: value
+        for label, value in (options.get("label_selector") or {}).items()
+        if not label.startswith(_RAYS_LABELS) and not value.startswith(_OPERATORS)
+    }
+    if selector:
+        raise PlacementError(
+            f"{deployment['name']}: ray_actor_options.label_selector: this machine has no labels,"
+            f" not {selector}: remove it, or give the nodes with --nodes"
+        )
+    if resources := options.get("resources"):
+        raise PlacementError(
+            f"{deployment['name']}: ray_actor_options.resources: this machine has none of"
+            f" {resources}: remove them"
+        )
+
+
+def _replicas(deployment: Mapping[str, Any]) -> int:
+    scaling = deployment.get("autoscaling_config") or {}
+    wanted = scaling.get("initial_replicas") or scaling.get("min_replicas", 1)
+    fixed = deployment.get("num_replicas")
+    return int(fixed) if isinstance(fixed, int) else int(wanted)
+
+
+def _options(deployment: Mapping[str, Any]) -> Mapping[str, Any]:
+    options: Mapping[str, Any] = deployment.get("ray_actor_options") or {}
+    return options
 
 
 def _takes(group: WorkerGroup, options: Mapping[str, Any]) -> bool:

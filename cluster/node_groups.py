@@ -7,7 +7,9 @@ Described in k8s/cluster.yaml. `winnow render` turns them into pods (kubernetes/
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cluster.validation import field_names, mistakes
 
 ROLE_LABEL = "winnow/role"
 
@@ -74,6 +76,18 @@ class ClusterSpec(BaseModel):
     groups: tuple[WorkerGroup, ...] = Field(min_length=1)
 
 
+class SpecError(Exception):
+    """The file of a cluster has mistakes; the message has a line for each."""
+
+
 def load_cluster_spec(path: Path) -> ClusterSpec:
-    """Raises pydantic's ValidationError."""
-    return ClusterSpec.model_validate(yaml.safe_load(path.read_text()))
+    """Raises SpecError."""
+    try:
+        spec = yaml.safe_load(path.read_text())
+        return ClusterSpec.model_validate(spec)
+    except yaml.YAMLError as error:
+        raise SpecError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        known = field_names(ClusterSpec.model_json_schema())
+        lines = mistakes(error, spec, known).splitlines()
+        raise SpecError("\n".join(f"{path.name}: {line}" for line in lines)) from error

@@ -9,15 +9,16 @@ import os
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from cluster.config import AppConfig
 from cluster.fit_check import check_engine
 from cluster.local.state import State
 from cluster.overlay import OverlayError, overlaid
+from cluster.serve_fields import ApplicationFields, DeploymentFields, ServeFields, TopFields
 from cluster.stages import MODEL_STAGES
 from cluster.validation import field_names, mistakes
 from deployments.autoscaling.policy import ScalingConfig
@@ -47,34 +48,23 @@ class ProfileError(Exception):
     """There is no such profile, or it has mistakes; the message has a line for each."""
 
 
-class _ServeModel(BaseModel):
-    """A part of a Serve configuration; Serve itself checks the fields that are not named here."""
-
-    model_config = ConfigDict(extra="allow")
-
-
-class _HttpOptions(_ServeModel):
-    port: int
-
-
-class _Deployment(_ServeModel):
-    name: str
-
-
-class _AutoscalingPolicy(_ServeModel):
+class _AutoscalingPolicy(ServeFields):
+    policy_function: str
     # Serve reads them only in its controller, where an error stops all scaling.
     policy_kwargs: ScalingConfig
 
 
-class _Application(_ServeModel):
-    name: str
+class _Deployment(DeploymentFields):
+    name: Literal["Router", "Embedder", "Index", "Reranker"]
+
+
+class _Application(ApplicationFields):
     args: AppConfig
     deployments: list[_Deployment]
     autoscaling_policy: _AutoscalingPolicy | None = None
 
 
-class _Profile(_ServeModel):
-    http_options: _HttpOptions
+class _Profile(TopFields):
     applications: list[_Application] = Field(min_length=1, max_length=1)
 
 

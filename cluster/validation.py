@@ -19,7 +19,11 @@ def mistakes(error: ValidationError, data: object, known_fields: Iterable[str]) 
     A misspelt field is compared with `known_fields`.
     """
     known = sorted(known_fields)
-    lines = [f"{_path(one['loc'], data)}: {_advice(one, known)}" for one in error.errors()]
+    by_field: dict[str, list[str]] = {}
+    for one in error.errors():
+        by_field.setdefault(_path(one["loc"], data), []).append(_advice(one, known))
+    # A field that may be of several types has a mistake for each.
+    lines = [f"{field}: {', or '.join(dict.fromkeys(all_))}" for field, all_ in by_field.items()]
     more = [f"and {len(lines) - _MOST} more"] if len(lines) > _MOST else []
     return "\n".join(lines[:_MOST] + more)
 
@@ -45,7 +49,7 @@ def _path(location: tuple[int | str, ...], data: object) -> str:
         elif isinstance(data, dict) and key in data:
             data = data[key]
             keys.append(str(key))
-        elif key == location[-1]:
+        elif isinstance(data, dict) and key == location[-1]:
             keys.append(str(key))  # a missing field; other keys are pydantic's, of union members
     return ".".join(keys) or "the file"
 

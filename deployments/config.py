@@ -4,9 +4,9 @@ Numbers of replicas and batch limits are not here, but in the profile's `deploym
 """
 
 import hashlib
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from deployments.engine.base import EngineConfig
 from deployments.engine.golden import Golden
@@ -40,7 +40,8 @@ class ControlConfig(BaseModel):
 
     By default all of it is in `directory`, on this machine. Several machines share a PostgreSQL,
     whose URL is in `database_url_file`, and a Redis for rate limits, whose URL is in
-    `redis_url_file`. The usage journal is always in `directory`.
+    `redis_url_file`. The usage journal is always in `directory`. Hours of usage, and changes of
+    tenants and keys, are kept for `usage_days` and `audit_days` (None: for ever).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,6 +49,8 @@ class ControlConfig(BaseModel):
     directory: str
     database_url_file: str | None = None
     redis_url_file: str | None = None
+    usage_days: int | None = Field(default=800, gt=0)
+    audit_days: int | None = Field(default=800, gt=0)
 
 
 class RouterConfig(BaseModel):
@@ -118,6 +121,15 @@ class EmbedderConfig(ModelConfig):
     min_dimensions: int | None = Field(default=None, gt=0)
     truncate: Truncation = "NONE"
 
+    @model_validator(mode="after")
+    def _widths_in_order(self) -> Self:
+        if self.min_dimensions is not None and self.min_dimensions > self.dimensions:
+            raise ValueError(
+                f"min_dimensions is {self.min_dimensions} and dimensions {self.dimensions}: make"
+                " the first at most the second"
+            )
+        return self
+
     def _identity(self) -> list[Any]:
         return [self.template.prefix, self.template.suffix, self.dimensions]
 
@@ -145,6 +157,17 @@ class IndexConfig(BaseModel):
     shard_number: int = Field(default=12, gt=0)
     replication_factor: int = Field(default=2, gt=0)
     write_consistency_factor: int | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _has_a_place(self) -> Self:
+        needed = _PLACES[self.engine]
+        if not getattr(self, needed):
+            raise ValueError(f"the {self.engine} index needs '{needed}': add it")
+        return self
+
+
+# The field that says where an engine's documents are.
+_PLACES = {"lancedb": "directory", "postgres": "database_url_file", "qdrant": "url"}
 
 
 class RerankerConfig(ModelConfig):

@@ -17,7 +17,8 @@ from deployments.request.origin import Origin
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
 from deployments.text.prompts import Cut
-from deployments.text.tokenizer import EmbedEncoder, load_tokenizer
+from deployments.text.tokenizer import EmbedEncoder
+from deployments.text.tokenizer_files import load_tokenizer
 
 
 class Embedder(ModelReplica):
@@ -45,6 +46,12 @@ def _golden(engine: PoolingEngine, config: EmbedderConfig, directory: Path) -> A
             await engine.embed(bypass_prefix_cache(queries)),
             await engine.embed(bypass_prefix_cache(documents)),
         )
+        width = asked.values.shape[1]
+        if width != config.dimensions:
+            raise ValueError(
+                f"embedder.dimensions is {config.dimensions}, and the model's vectors have {width}:"
+                f" write {width}"
+            )
         cosines: list[float] = np.einsum("ij,ij->i", asked.values, found.values).tolist()
         return cosines
 

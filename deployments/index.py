@@ -228,20 +228,17 @@ def build_store(config: IndexConfig) -> VectorStore:
     if config.engine == "lancedb":
         from deployments.stores.lancedb.store import LanceDBStore
 
-        if config.directory is None:
-            raise StageUnavailable("the lancedb index needs a directory")
+        assert config.directory is not None  # the configuration has checked it
         return LanceDBStore(Path(config.directory))
     if config.engine == "postgres":
         from deployments.stores.postgres.store import PostgresStore
 
-        if config.database_url_file is None:
-            raise StageUnavailable("the postgres index needs a database_url_file")
+        assert config.database_url_file is not None
         url = Path(config.database_url_file).read_text().strip()
         return PostgresStore(url, connections=config.connections)
     from deployments.stores.qdrant.store import QdrantStore
 
-    if config.url is None:
-        raise StageUnavailable("the qdrant index needs a url")
+    assert config.url is not None
     key_file = config.api_key_file
     return QdrantStore(
         config.url,

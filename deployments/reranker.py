@@ -18,7 +18,8 @@ from deployments.errors import WinnowError
 from deployments.request.origin import Origin
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
-from deployments.text.tokenizer import RerankEncoder, load_tokenizer
+from deployments.text.tokenizer import RerankEncoder
+from deployments.text.tokenizer_files import load_tokenizer
 
 
 class Reranker(ModelReplica):

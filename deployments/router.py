@@ -5,6 +5,7 @@ store. Everything HTTP is in `api` and `dialects`, everything between the stages
 """
 
 import asyncio
+import gc
 import time
 from collections.abc import Callable
 from functools import partial
@@ -17,6 +18,7 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.autoscaling.arrivals import Arrivals
 from deployments.autoscaling.signals import Stats
+from deployments.calls.deployment_problems import DeploymentProblems
 from deployments.calls.index_client import IndexClient
 from deployments.calls.model_client import ModelStageClient
 from deployments.calls.replica_count import ReplicaCount, own_replicas
@@ -39,12 +41,18 @@ from deployments.tenants.plans import Plans
 from deployments.tenants.rate_limits.limiter import FallbackLimiter, Limiter
 from deployments.tenants.rate_limits.local import FileLimiter, MemoryLimiter
 from deployments.tenants.rate_limits.redis import RedisLimiter
+from deployments.tenants.store.retention import Retention
 from deployments.tenants.tenant_store import TenantStore
 from deployments.text.token_ids import TokenVocabulary
-from deployments.text.tokenizer import EmbedEncoder, Encoder, RerankEncoder, load_tokenizer
+from deployments.text.tokenizer import EmbedEncoder, Encoder, RerankEncoder
+from deployments.text.tokenizer_files import load_tokenizer
 from deployments.web.app import build_http_app
 from deployments.web.readiness import ReadinessProbe
 from deployments.web.service import EmbedModel, RerankModel, Service
+
+# At Python's 700 a collection comes with every third request and looks through all that are in
+# flight: 0.06 to 0.1 ms of each. Cycles are few here, and wait for the next one.
+_GC_THRESHOLD = 20_000
 
 
 @serve.ingress()
@@ -58,6 +66,7 @@ class Router:
         index: DeploymentHandle[Any],
         reranker: DeploymentHandle[Any],
     ) -> None:
+        gc.set_threshold(_GC_THRESHOLD)
         arrivals = self._arrivals = Arrivals(time.monotonic)
         embed_files, rerank_files = _files(embedder_config), _files(reranker_config)
         contract = embedder_config.contract(tokenizer_digest(embed_files))
@@ -78,8 +87,11 @@ class Router:
             rerank,
             arrivals,
         )
+        handles = {"embed": embedder, "retrieve": index, "rerank": reranker}
         probe = ReadinessProbe(
-            {"embed": embed, "retrieve": retrieve, "rerank": rerank}, time.monotonic
+            {"embed": embed, "retrieve": retrieve, "rerank": rerank},
+            DeploymentProblems({name: one.deployment_name for name, one in handles.items()}),
+            time.monotonic,
         )
         self._config = config
         self._routers = ReplicaCount(own_replicas)
@@ -124,6 +136,7 @@ class Router:
             lambda: failures.count("control"),
             time.time,
         )
+        control.retention = Retention(config.usage_days, config.audit_days)
         await control.start(Path(self._config.keys_file))
         await self._routers.refresh()
         self._counting = asyncio.create_task(self._routers.run())

@@ -50,9 +50,13 @@ def ingest_file(
     Raises CommandError for a file that cannot be read, before anything is stored, and ApiError.
     """
     try:
-        documents = list(islice(read_documents(path), limit))
+        read = list(islice(read_documents(path), limit))
     except UnreadableFileError as error:
         raise CommandError(str(error)) from error
+    documents = list({document["id"]: document for document in read}.values())
+    if len(documents) < len(read):
+        again = len(read) - len(documents)
+        console.print(f"{path.name}: of {again} ids that come again the last document is taken")
     stored = 0
     with _progress_bar(console) as bar:
         task = bar.add_task(path.name, total=len(documents))

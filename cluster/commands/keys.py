@@ -1,7 +1,6 @@
 """`winnow keys`: tenants' API keys. A key is shown once, when it is made. Needs an admin's key."""
 
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 from rich.table import Table
@@ -43,9 +42,9 @@ def list_all(
     api_key: ApiKey = None,
 ) -> None:
     """List keys by id; the keys themselves are not stored."""
-    query = f"?tenant={quote(tenant, safe='')}" if tenant else ""
+    only = {"tenant": tenant} if tenant else {}
     table = Table("id", "ends in", "tenant", "scopes", "created", "expires", "revoked")
-    for key in open_client(url, api_key).call("GET", _PATH + query)["keys"]:
+    for key in open_client(url, api_key).pages(_PATH, "keys", only):
         times = (date(key[name]) for name in ("created", "expires", "revoked"))
         table.add_row(key["id"], key["last4"], key["tenant"], " ".join(key["scopes"]), *times)
     open_console().print(table)

@@ -2,10 +2,18 @@
 
 from typing import Any
 
+import httpx
 from rich.table import Table
 
 from cluster.client import WinnowClient
-from cluster.commands.session import open_console, open_serve, open_state, running_cluster
+from cluster.commands.problems import problems
+from cluster.commands.session import (
+    CommandError,
+    open_console,
+    open_serve,
+    open_state,
+    running_cluster,
+)
 from cluster.profile import application, load_profile
 from cluster.stages import STAGE_OF_DEPLOYMENT
 
@@ -16,12 +24,15 @@ def status() -> None:
     state = open_state()
     cluster = running_cluster(state)
     name = application(load_profile(cluster.profile))["name"]
-    deployed = open_serve(state, cluster).application(name)
+    try:
+        deployed = open_serve(state, cluster).application(name)
+    except httpx.TransportError as error:
+        raise CommandError(f"Ray's dashboard does not answer: see {state.head_log}") from error
     readiness = WinnowClient(cluster.url, state.api_key()).readiness() or {"stages": {}}
     console.print(f"{cluster.url}  profile {cluster.profile}  {deployed.status}")
     table = Table(box=None)
     for name in ("deployment", "status", "replicas", "model", "queued\nrows", "queued\ntokens"):
-        table.add_column(name, no_wrap=True)
+        table.add_column(name, no_wrap=name != "replicas")
     for one in deployed.deployments:
         replicas = ", ".join(f"{count} {kind.lower()}" for kind, count in one.replicas.items())
         stage = readiness["stages"].get(STAGE_OF_DEPLOYMENT.get(one.name, ""), {})
@@ -32,7 +43,9 @@ def status() -> None:
             *(_text(stage, key) for key in ("model", "queued_rows", "queued_tokens")),
         )
     console.print(table)
-    for problem in deployed.problems():
+    if cluster.failed_profile:
+        console.print(f"it could not be brought to {cluster.failed_profile}:", style="red")
+    for problem in problems(deployed, readiness):
         console.print(problem, style="red")
 
 

@@ -29,7 +29,7 @@ def create(
 def list_all(url: Url = None, api_key: ApiKey = None) -> None:
     """Show all tenants."""
     table = Table("tenant", "plan", "created", "")
-    for tenant in open_client(url, api_key).call("GET", _PATH)["tenants"]:
+    for tenant in open_client(url, api_key).pages(_PATH, "tenants"):
         disabled = "disabled" if tenant["disabled"] else ""
         table.add_row(tenant["id"], tenant["plan"], date(tenant["created"]), disabled)
     open_console().print(table)

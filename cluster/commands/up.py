@@ -1,21 +1,28 @@
 """`winnow up`: start a cluster here, or bring the running one to another profile, and wait."""
 
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import httpx
 import typer
+from rich.console import Console
 from rich.status import Status
 
 from cluster.client import WinnowClient
+from cluster.commands.problems import problems
 from cluster.commands.session import CommandError, open_console, open_serve, open_state
+from cluster.config import AppConfig
+from cluster.fit_check import check_fits, check_fits_machine, this_machine
 from cluster.local.head import is_alive, start_head, stop
 from cluster.local.ports import is_free
 from cluster.local.serve_api import ServeApi
 from cluster.local.state import RunningCluster, State
 from cluster.models.pull import default_cache, resolve
 from cluster.node_groups import ClusterSpec, load_cluster_spec
-from cluster.profile import application, load_profile, localise
+from cluster.preflight import Fault, answers, model_faults, place_faults
+from cluster.profile import ProfileError, application, load_profile, localise
 
 _POLL_S = 0.5
 
@@ -40,11 +47,13 @@ def up(
     """Start the cluster here and wait until every stage is ready."""
     console = open_console()
     state = open_state()
-    state.prepare()
+    _prepare(state)
     config = load_profile(profile)
+    spec = load_cluster_spec(nodes) if nodes else None
+    _check_places(config, profile, state, redis)
     cache = default_cache()
     local = localise(config, state, lambda name: resolve(name, cache, console), port)
-    spec = load_cluster_spec(nodes) if nodes else None
+    _check(model_faults, local, profile)
     began = time.monotonic()
     with console.status("starting Ray") as spinner:
         cluster = _running_or_new(state, profile, local, port, spec, redis)
@@ -52,12 +61,44 @@ def up(
         deadline = began + timeout_s
         _wait_for_ray(serve, cluster, deadline, state)
         serve.deploy(local)
-        name = application(local)["name"]
         client = WinnowClient(cluster.url, state.api_key())
-        _wait_until_ready(serve, name, client, spinner, deadline)
-    # A roll that fails leaves the profile before it serving, and recorded.
-    state.record(cluster.model_copy(update={"profile": profile}))
+        waiting = _Waiting(console, spinner, deadline)
+        try:
+            _wait_until_ready(serve, application(local)["name"], client, waiting)
+        except CommandError:
+            # What a roll that fails leaves serving is the profile before it.
+            state.record(cluster.model_copy(update={"failed_profile": profile}))
+            raise
+    state.record(cluster.model_copy(update={"profile": profile, "failed_profile": None}))
     console.print(f"ready in {time.monotonic() - began:.0f} s: {cluster.url}")
+
+
+def _prepare(state: State) -> None:
+    try:
+        state.prepare()
+    except OSError as error:
+        raise CommandError(
+            f"the state directory {state.directory}: {error.strerror}: name one that may be written"
+            " to with WINNOW_STATE"
+        ) from error
+
+
+def _check_places(profile: dict[str, Any], name: str, state: State, redis: str | None) -> None:
+    """Check what needs no models, which may have to be fetched first."""
+    _check(place_faults, localise(profile, state, lambda model: model, None), name)
+    if redis is not None:
+        host, _, port = redis.rpartition(":")
+        if not host or not port.isdecimal() or not answers(host, int(port)):
+            raise CommandError(f"--redis: no Redis answers at '{redis}': write its HOST:PORT")
+
+
+def _check(faults_of: Callable[[AppConfig], list[Fault]], local: dict[str, Any], name: str) -> None:
+    app = application(local)
+    faults = faults_of(AppConfig.model_validate(app["args"]))
+    if faults:
+        file = name if Path(name).is_file() else f"{name}.yaml"
+        where = f"{Path(file).name}: applications.{app['name']}.args"
+        raise ProfileError("\n".join(f"{where}.{field}: {fault}" for field, fault in faults))
 
 
 def _running_or_new(
@@ -90,6 +131,11 @@ def _running_or_new(
         raise CommandError(
             f"port {http_port} is taken: stop what listens there, or choose another with --port"
         )
+    deployments = application(local)["deployments"]
+    if nodes is None:
+        check_fits_machine(deployments, this_machine())
+    else:
+        check_fits(deployments, nodes.groups)
     return start_head(state, profile, http_port, nodes, redis)
 
 
@@ -100,22 +146,44 @@ def _wait_for_ray(serve: ServeApi, cluster: RunningCluster, deadline: float, sta
         _pause(deadline, "Ray's dashboard")
 
 
-def _wait_until_ready(
-    serve: ServeApi, name: str, client: WinnowClient, spinner: Status, deadline: float
-) -> None:
+class _Waiting:
+    """Shows what is waited for, and each new reason for it once."""
+
+    def __init__(self, console: Console, spinner: Status, deadline: float) -> None:
+        self._console = console
+        self._spinner = spinner
+        self._deadline = deadline
+        self._shown: set[str] = set()
+
+    def pause(self, waiting: Sequence[str], problems: Sequence[str]) -> None:
+        """Raises CommandError when time is up."""
+        names = ", ".join(waiting) or "Serve"
+        self._spinner.update(f"waiting for {names}")
+        for problem in problems:
+            if problem not in self._shown:
+                self._console.print(problem, style="yellow")
+            self._shown.add(problem)
+        _pause(self._deadline, "\n".join(problems) or names)
+
+
+def _wait_until_ready(serve: ServeApi, name: str, client: WinnowClient, waiting: _Waiting) -> None:
     while True:
-        deployed = serve.application(name)
+        try:
+            deployed = serve.application(name)
+        except httpx.TransportError:
+            waiting.pause(["Ray's dashboard"], [])
+            continue
         if deployed.status == "DEPLOY_FAILED":
-            problems = "\n".join(deployed.problems())
-            raise CommandError(f"the deployment failed: {problems}")
-        waiting = [d.name for d in deployed.deployments if d.status != "HEALTHY"]
-        if deployed.status == "RUNNING" and not waiting:
+            why = "\n".join(problems(deployed, client.readiness()))
+            raise CommandError(f"the deployment failed: {why}")
+        names = [d.name for d in deployed.deployments if d.status != "HEALTHY"]
+        readiness = None
+        if deployed.status == "RUNNING" and not names:
             readiness = client.readiness()
             if readiness and readiness["ready"]:
                 return
-            waiting = _unready(readiness)
-        spinner.update(f"waiting for {', '.join(waiting) or 'Serve'}")
-        _pause(deadline, ", ".join(waiting) or "Serve")
+            names = _unready(readiness)
+        waiting.pause(names, problems(deployed, readiness))
 
 
 def _unready(readiness: dict[str, Any] | None) -> list[str]:

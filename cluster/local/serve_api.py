@@ -1,16 +1,15 @@
 """Ray Serve's REST API on this machine: what is deployed, and its status. Knows no profile."""
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
+from deployments.calls.failure_reasons import reason
+
 _PATH = "/api/serve/applications/"
 _TIMEOUT_S = 30.0
 _GOOD = ("HEALTHY", "RUNNING")
-_EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*: ", re.MULTILINE)
-_PYDANTICS_LINK = "For further information visit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +27,15 @@ class DeploymentState:
     pids: tuple[int, ...] = ()
     nodes: tuple[str, ...] = ()
 
+    def serving(self) -> str:
+        """Say what serves although this deployment has a problem."""
+        running = self.replicas.get("RUNNING", 0)
+        if not running:
+            return "no replica of it serves"
+        # Of a version that could not start, none runs.
+        which = " of the version before" if self.status == "DEPLOY_FAILED" else ""
+        return f"{running} of its replicas{which} serve{'s' if running == 1 else ''}"
+
 
 @dataclass(frozen=True, slots=True)
 class ApplicationState:
@@ -37,12 +45,15 @@ class ApplicationState:
     message: str
     deployments: list[DeploymentState]
 
+    def with_problems(self) -> list[DeploymentState]:
+        """Return the deployments of which Serve says what is wrong."""
+        return [one for one in self.deployments if one.message and one.status not in _GOOD]
+
     def problems(self) -> list[str]:
-        """Return a line for each deployment with a problem, or for the application if none has."""
+        """Return a line for each deployment with a problem, and what of it serves; or one for the
+        application if none has."""
         problems = [
-            f"{one.name}: {reason(one.message)}"
-            for one in self.deployments
-            if one.message and one.status not in _GOOD
+            f"{one.name}: {reason(one.message)} ({one.serving()})" for one in self.with_problems()
         ]
         if problems or not self.message or self.status in _GOOD:
             return problems
@@ -54,7 +65,8 @@ class DeployRefusedError(Exception):
 
 
 class ServeApi:
-    """Methods raise httpx.HTTPError, but for `is_up`."""
+    """Methods raise httpx.HTTPError, but for `is_up`; while Serve is away that is a
+    TransportError."""
 
     def __init__(self, dashboard_port: int, token: str) -> None:
         self._client = httpx.Client(
@@ -77,7 +89,7 @@ class ServeApi:
         """
         response = self._client.put(_PATH, json=config)
         if response.is_error:
-            why = reason(f"{response.reason_phrase}\n{response.text}")
+            why = reason(response.text or response.reason_phrase)
             raise DeployRefusedError(f"Serve refused the configuration: {why}")
 
     def configurations(self) -> list[dict[str, Any]]:
@@ -93,15 +105,6 @@ class ServeApi:
             return ApplicationState("NOT_STARTED", "", [])
         deployments = [_deployment(one) for one in found["deployments"].values()]
         return ApplicationState(found["status"], found["message"], deployments)
-
-
-def reason(message: str) -> str:
-    """Return the last exception of a traceback in one line, or the last line of another text."""
-    lines = [line for line in message.splitlines() if _PYDANTICS_LINK not in line and line.strip()]
-    text = "\n".join(lines)
-    exceptions = [found.start() for found in _EXCEPTION.finditer(text)]
-    start = exceptions[-1] if exceptions else text.rfind("\n") + 1
-    return " ".join(text[start:].split())
 
 
 def _deployment(raw: dict[str, Any]) -> DeploymentState:

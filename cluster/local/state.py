@@ -20,7 +20,11 @@ _FIRST_TENANT = "default"
 
 
 class RunningCluster(BaseModel):
-    """A running cluster; each of its processes has `cluster_id` in its environment."""
+    """A running cluster; each of its processes has `cluster_id` in its environment.
+
+    `failed_profile` is one that it was to be brought to, if that failed; it serves `profile` as far
+    as replicas of it run.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -30,6 +34,7 @@ class RunningCluster(BaseModel):
     http_port: int
     dashboard_port: int
     session_directory: str
+    failed_profile: str | None = None
 
     @property
     def url(self) -> str:

@@ -23,7 +23,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from deployments.autoscaling.arrivals import WINDOW_S, Stage
-from deployments.autoscaling.signals import StageSignals, Stats, arrivals_from_stats
+from deployments.autoscaling.signals import StageSignals
 from deployments.request.origin import LANES, Lane
 
 # Growth counts from this many standard errors on, and at most up to this factor.
@@ -108,21 +108,18 @@ class StageLoad:
 
 
 def stage_load(
-    stage: Stage,
-    routers: Sequence[Stats],
-    replicas: Sequence[Stats],
+    arrivals: Sequence[Mapping[Lane, float]],
+    signals: Sequence[StageSignals],
     age_s: float,
     *,
     routers_heard: float = 1.0,
     replicas_heard: float = 1.0,
 ) -> StageLoad:
-    """Add up what Routers and replicas report. Raises KeyError if a report is incomplete.
+    """Add up the arrivals of each Router, in tokens/s by lane, and the signals of the replicas.
 
     `routers_heard` and `replicas_heard` are the parts of them that report, in (0, 1]: the others
     are taken to have as much to do.
     """
-    arrivals = [arrivals_from_stats(stage, stats) for stats in routers]
-    signals = [StageSignals.from_stats(stats) for stats in replicas]
     measured = [one.tokens_per_s for one in signals if one.tokens_per_s]
     return StageLoad(
         arriving_tokens_per_s={

@@ -10,8 +10,10 @@ knows AutoscalingContext.
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Generic, TypeVar
 
 from ray.serve.autoscaling_policy import replica_queue_length_autoscaling_policy
 from ray.serve.config import AutoscalingContext
@@ -30,6 +32,8 @@ from deployments.autoscaling.signals import StageSignals, Stats, arrivals_from_s
 _PERIOD_S = 1.0
 # The part of replicas that must report for their load to be judged by.
 _QUORUM = 0.5
+
+_T = TypeVar("_T")
 
 
 class TokenScaling:
@@ -87,40 +91,33 @@ class _Reports:
                     age_s = max(0.0, now_s - series[-1].timestamp)
                     self._ages_s[replica] = max(age_s, self._ages_s.get(replica, 0.0))
 
-    def heard(self, complete: Callable[[Stats], object], within_s: float) -> "_Heard | None":
-        """The stats of those that report in time and whole; None if these are less than half.
+    def heard(self, read: Callable[[Stats], _T], within_s: float) -> "_Heard[_T] | None":
+        """What those say that report in time and whole; None if these are less than half.
 
-        One that is stuck is left out: it must not hold up the others. `complete` raises KeyError
-        for stats that lack something.
+        One that is stuck is left out: it must not hold up the others. `read` raises KeyError for
+        stats that lack something.
         """
-        heard = [
-            replica
-            for replica, stats in self._stats.items()
-            if self._ages_s[replica] <= within_s and _is_complete(stats, complete)
-        ]
+        heard: dict[Any, _T] = {}
+        for replica, stats in self._stats.items():
+            if self._ages_s[replica] <= within_s:
+                with suppress(KeyError):  # Serve has not yet collected all of them
+                    heard[replica] = read(stats)
         if len(heard) < _QUORUM * self._running:
             return None
         return _Heard(
-            [self._stats[one] for one in heard],
+            [*heard.values()],
             min(1.0, len(heard) / self._running) if self._running else 1.0,
             max((self._ages_s[one] for one in heard), default=0.0),
         )
 
 
-class _Heard(NamedTuple):
-    """Stats that count, the part of the running replicas that they are of, and the oldest's age."""
+@dataclass(frozen=True, slots=True)
+class _Heard(Generic[_T]):
+    """What is said, the part of the running replicas that say it, and the oldest's age."""
 
-    stats: list[Stats]
+    said: list[_T]
     part: float
     age_s: float
-
-
-def _is_complete(stats: Stats, read: Callable[[Stats], object]) -> bool:
-    try:
-        read(stats)
-    except KeyError:  # Serve has not yet collected all of them
-        return False
-    return True
 
 
 def _load(
@@ -130,12 +127,11 @@ def _load(
     Routers, without which nothing is known."""
     arrivals = routers.heard(partial(arrivals_from_stats, stage), stale_after_s)
     signals = replicas.heard(StageSignals.from_stats, stale_after_s)
-    if arrivals is None or signals is None or not arrivals.stats:
+    if arrivals is None or signals is None or not arrivals.said:
         return None
     return stage_load(
-        stage,
-        arrivals.stats,
-        signals.stats,
+        arrivals.said,
+        signals.said,
         max(arrivals.age_s, signals.age_s),
         routers_heard=arrivals.part,
         replicas_heard=signals.part,

@@ -15,7 +15,6 @@ import grpc
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential
 
 from deployments.errors import (
     DeadlineExceeded,
@@ -63,34 +62,17 @@ class StageClient:
     ) -> T:
         """Attempt until it does not end in one of the errors `again`; StageUnavailable when time is
         up; the last error when an engine or a store has failed at it three times."""
-        failures = 0
-
-        async def attempted() -> T:
-            nonlocal failures
+        failures, pause_s = 0, _FIRST_PAUSE_S
+        while True:
             try:
                 return await attempt()
-            except _FAILED:
-                failures += 1
-                raise
-
-        def is_enough(state: RetryCallState) -> bool:
-            return failures >= _MOST_FAILURES or deadline.left_s() <= state.upcoming_sleep
-
-        def tell(state: RetryCallState) -> None:
-            logger.warning("%s: trying again after %s", self._stage, type(_failure(state)).__name__)
-
-        def give_up(state: RetryCallState) -> T:
-            failure = _failure(state)
-            raise failure if isinstance(failure, WinnowError) else self.lost()
-
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(again),
-            wait=wait_exponential(multiplier=_FIRST_PAUSE_S, max=_LONGEST_PAUSE_S),
-            stop=is_enough,
-            before_sleep=tell,
-            retry_error_callback=give_up,
-        )
-        return await retrying(attempted)
+            except again as failure:
+                failures += isinstance(failure, _FAILED)
+                if failures >= _MOST_FAILURES or deadline.left_s() <= pause_s:
+                    raise (failure if isinstance(failure, WinnowError) else self.lost()) from None
+                logger.warning("%s: trying again after %s", self._stage, type(failure).__name__)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     async def call_once(self, method: str, *args: Any, deadline: Deadline) -> Any:
         """Call one replica. Raises a WinnowError, or RayActorError or DeploymentUnavailableError if
@@ -121,28 +103,38 @@ class StageClient:
             except (RayActorError, DeploymentUnavailableError):
                 raise self.lost() from None
 
+    async def ask_another(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask, and where one of several replicas has no room, ask once more: Serve may choose
+        another. Raises Overloaded if both refuse."""
+        try:
+            return await ask()
+        except Overloaded as refusal:
+            # Without a `unit_s` it was Serve that refused, for all replicas.
+            if refusal.unit_s is None or len(self.running()) < 2:
+                raise
+            return await ask()
+
     def sleeps(self) -> bool:
         """Return whether the stage has scaled to zero, so that a call would start a replica.
 
         A handle that was never called knows nothing.
         """
-        router = self._router()
-        if router is None:
+        router = self._serves_router()
+        if router is None or router._request_router is None:
             return False
         scaling = router._metrics_manager.autoscaling_config
         return scaling is not None and scaling.min_replicas == 0 and not self.running()
 
     def running(self) -> frozenset[str]:
         """Return the ids of the stage's running replicas; none if the handle was never called."""
-        router = self._router()
-        if router is None:
+        router = self._serves_router()
+        if router is None or router._request_router is None:
             return frozenset()
-        return frozenset(one.unique_id for one in router._request_router.curr_replicas)
+        return frozenset(map(str, router._request_router.curr_replicas))
 
-    def _router(self) -> Any:
+    def _serves_router(self) -> Any:
         """What the handle's router knows; Serve has no public word for it (Ray 2.60)."""
-        router: Any = getattr(getattr(self._handle, "_router", None), "_asyncio_router", None)
-        return None if router is None or router._request_router is None else router
+        return getattr(getattr(self._handle, "_router", None), "_asyncio_router", None)
 
     def lost(self) -> StageUnavailable:
         return StageUnavailable(
@@ -163,7 +155,3 @@ class StageClient:
             )
         logger.error("the %s stage was cut off", self._stage, exc_info=failure)
         return self.lost()
-
-
-def _failure(state: RetryCallState) -> BaseException | None:
-    return state.outcome.exception() if state.outcome else None

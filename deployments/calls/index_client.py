@@ -17,11 +17,11 @@ from typing import Any
 from ray.serve.handle import DeploymentHandle
 
 from deployments.calls.call_batches import CallBatches
-from deployments.calls.client import LOST, StageClient, T
+from deployments.calls.client import StageClient, T
 from deployments.calls.hedging import Hedging
 from deployments.calls.load_shedding import LoadShedding
 from deployments.calls.pulse import Pulse
-from deployments.errors import Overloaded, StageSilent, StoreUnavailable, WinnowError
+from deployments.errors import StageSilent, StoreUnavailable, WinnowError
 from deployments.request.deadline import Clock, Deadline, within
 from deployments.request.origin import Origin
 from deployments.rows.searches import SearchAnswers, Searches
@@ -53,16 +53,8 @@ class IndexClient(StageClient):
         self._breaker.check()
         self._shedding.check(1, deadline, origin)
 
-    async def persist(
-        self,
-        attempt: Callable[[], Awaitable[T]],
-        deadline: Deadline,
-        again: tuple[type[Exception], ...] = LOST,
-    ) -> T:
-        self._breaker.check()
-        return await super().persist(attempt, deadline, again)
-
     async def call(self, method: str, *args: Any, deadline: Deadline) -> Any:
+        self._breaker.check()
         return await self._first(
             method, partial(super().call, method, *args, deadline=deadline), deadline
         )
@@ -100,10 +92,12 @@ class IndexClient(StageClient):
             )
             return answer
 
-        try:
+        async def first() -> SearchAnswers:
             return await self._first("search", lambda: self.persist(call, deadline), deadline)
-        except Overloaded as refusal:
-            raise self._shedding.note(refusal, len(rows), deadline, origin) from None
+
+        self._breaker.check()
+        with self._shedding.noting(len(rows), deadline, origin):
+            return await self.ask_another(first)
 
     async def ensure(
         self, ns: Namespace, dimensions: int, fingerprint: str, deadline: Deadline
@@ -149,5 +143,5 @@ class IndexClient(StageClient):
     async def status(self, deadline: Deadline) -> str:
         # Beside the breaker: a store that takes no writes may well answer searches.
         ask = partial(super().call_once, "status", deadline=deadline)
-        durability: str = await super().persist(ask, deadline)
+        durability: str = await self.persist(ask, deadline)
         return durability

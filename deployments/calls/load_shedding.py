@@ -13,6 +13,8 @@ before it, so that all who come when they were told find room.
 Pure: counts on the clock of the deadlines it is given.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from cachetools import LRUCache
@@ -70,6 +72,14 @@ class LoadShedding:
         known = _Refused(cost, done_s, now_s + known_s, retry_s, refusal.unit_s)
         self._refused[origin] = known
         return _retry_later(known, cost, deadline)
+
+    @contextmanager
+    def noting(self, cost: float, deadline: Deadline, origin: Origin) -> Iterator[None]:
+        """Remember a refusal of the work that is asked for within; raise what to answer with."""
+        try:
+            yield
+        except Overloaded as refusal:
+            raise self.note(refusal, cost, deadline, origin) from None
 
     def give_up(self, cost: float, origin: Origin) -> None:
         """Work of this cost, which the stage had taken, leaves its room to others."""

@@ -104,7 +104,7 @@ class ModelStageClient(StageClient):
             )
             return answer
 
-        try:
-            return await self.persist(lambda: self._hedging.first(call), deadline)
-        except Overloaded as refusal:
-            raise self._shedding.note(refusal, rows.total_tokens, deadline, origin) from None
+        with self._shedding.noting(rows.total_tokens, deadline, origin):
+            return await self.ask_another(
+                lambda: self.persist(lambda: self._hedging.first(call), deadline)
+            )

@@ -55,6 +55,15 @@ class EngineConfig(BaseModel):
             raise ValueError("copies are processes already: they need 'process: inline'")
         return self
 
+    @model_validator(mode="after")
+    def _a_step_holds_its_sequences(self) -> Self:
+        if self.max_num_batched_tokens < self.max_num_seqs:
+            raise ValueError(
+                f"max_num_batched_tokens is {self.max_num_batched_tokens} and max_num_seqs"
+                f" {self.max_num_seqs}: make the first at least the second"
+            )
+        return self
+
     def engines(self) -> int:
         """How many there are."""
         if self.copies == "auto":

@@ -39,14 +39,19 @@ class TextEncoder(Protocol):
     """Text to token rows; with no `cut` a text that is too long raises InvalidRequest.
 
     `keep` makes of documents what spares `pairs` tokenising them again. `refuse_long` raises
-    InvalidRequest for a query that `pairs` would refuse. `text_tokens` and
+    InvalidRequest for a query that `pairs` would refuse, `require_instruction` unless a model that
+    is needed reads one; an instruction of None is the profile's. `text_tokens` and
     `pair_tokens` estimate the tokens of the rows before anything is tokenised.
     """
 
     def text_tokens(self, texts: Sequence[str]) -> float: ...
     def pair_tokens(self, query: str, documents: Sequence[str]) -> float: ...
 
-    async def queries(self, texts: Sequence[str], cut: Cut | None) -> TokenRows: ...
+    def require_instruction(self, embed: bool, rerank: bool) -> None: ...
+
+    async def queries(
+        self, texts: Sequence[str], cut: Cut | None, instruction: str | None = None
+    ) -> TokenRows: ...
     async def documents(self, texts: Sequence[str], cut: Cut | None) -> TokenRows: ...
     async def pairs(
         self,
@@ -54,9 +59,10 @@ class TextEncoder(Protocol):
         documents: Sequence[str],
         max_tokens_per_doc: int | None,
         kept: Sequence[bytes | None] = (),
+        instruction: str | None = None,
     ) -> TokenRows: ...
     async def keep(self, documents: Sequence[str]) -> list[bytes]: ...
-    async def refuse_long(self, query: str) -> None: ...
+    async def refuse_long(self, query: str, instruction: str | None = None) -> None: ...
 
 
 class ModelStage(Protocol):
@@ -107,7 +113,8 @@ class Ranked:
 class SearchPlan:
     """A search for `top_k` candidates, of which the best `top_n` are returned.
 
-    `may_degrade`: should the reranker not answer in time, retrieval order will do.
+    `may_degrade`: should the reranker not answer in time, retrieval order will do. `instruction`
+    takes the place of the profile's, for the models that read one.
     """
 
     ns: Namespace
@@ -117,6 +124,7 @@ class SearchPlan:
     where: Filter | None
     rerank: bool
     may_degrade: bool = False
+    instruction: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,12 +182,14 @@ class Pipeline:
         documents: Sequence[str],
         max_tokens_per_doc: int | None,
         context: Context,
+        instruction: str | None = None,
     ) -> Ranked:
         """Every document's relevance to the query; equal scores keep the order they came in."""
+        if instruction is not None:
+            self._encoder.require_instruction(embed=False, rerank=True)
         self._admit(context, rerank=self._encoder.pair_tokens(query, documents))
-        rows = await self._tokenize(
-            self._encoder.pairs(query, documents, max_tokens_per_doc), context
-        )
+        pairs = self._encoder.pairs(query, documents, max_tokens_per_doc, instruction=instruction)
+        rows = await self._tokenize(pairs, context)
         return await self._rank(rows, context)
 
     async def keep(self, documents: Sequence[str], context: Context) -> list[bytes]:
@@ -209,6 +219,8 @@ class Pipeline:
     async def _retrieve_candidates(
         self, plan: SearchPlan, context: Context
     ) -> tuple[Embedded, list[Hit]]:
+        if plan.instruction is not None:
+            self._encoder.require_instruction(embed=True, rerank=plan.rerank)
         must_rerank = plan.rerank and not plan.may_degrade
         self._admit(
             context,
@@ -217,8 +229,9 @@ class Pipeline:
             rerank=self._arrivals.rerank_tokens(plan.top_k) if must_rerank else None,
         )
         if plan.rerank:
-            await self._encoder.refuse_long(plan.query)
-        asked = await self._embed_rows(self._encoder.queries([plan.query], Cut()), context)
+            await self._encoder.refuse_long(plan.query, plan.instruction)
+        queries = self._encoder.queries([plan.query], Cut(), plan.instruction)
+        asked = await self._embed_rows(queries, context)
         k = plan.top_k if plan.rerank else plan.top_n
         query = VectorQuery(plan.ns, asked.vectors[0], k, plan.where)
         with context.timings.stage("retrieve"):
@@ -232,7 +245,8 @@ class Pipeline:
             context = replace(context, deadline=context.deadline.earlier(_TIME_TO_DEGRADE_S))
             self._admit(context, rerank=self._arrivals.rerank_tokens(len(hits)))
         texts = [hit.record.text for hit in hits]
-        pairs = self._encoder.pairs(plan.query, texts, None, [hit.record.tokens for hit in hits])
+        kept = [hit.record.tokens for hit in hits]
+        pairs = self._encoder.pairs(plan.query, texts, None, kept, plan.instruction)
         rows = await self._tokenize(pairs, context)
         self._arrivals.reranked(plan.top_k, rows.total_tokens)
         return await self._rank(rows, context)

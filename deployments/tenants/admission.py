@@ -17,6 +17,9 @@ from deployments.tenants.rate_limits.limiter import Limiter, RateDecision
 Unit = Literal["requests", "tokens"]
 
 _RETRY_CONCURRENT_S = 1.0
+# A body takes a slot more for each of these: all slots of a Router hold 250 MB, and what is parsed
+# of them.
+_SLOT_BYTES = 512 * 1024
 
 
 class Admitted:
@@ -26,7 +29,7 @@ class Admitted:
     for the response headers. `usage` holds (stage, tokens, cached tokens) for the bill.
     """
 
-    __slots__ = ("_admission", "_holds_slot", "deadline", "limits", "plan", "tenant", "usage")
+    __slots__ = ("_admission", "_slots", "deadline", "limits", "plan", "tenant", "usage")
 
     def __init__(self, tenant: Tenant, plan: Plan, admission: "Admission") -> None:
         self.tenant = tenant
@@ -35,21 +38,28 @@ class Admitted:
         self.limits: dict[Unit, RateDecision] = {}
         self.usage: list[tuple[str, int, int]] = []
         self._admission = admission
-        self._holds_slot = False
+        self._slots = 0
 
-    async def enter(self) -> None:
-        """Take a concurrency slot and count the request against its rate limit.
+    async def enter(self, body_bytes: int = 0) -> None:
+        """Take concurrency slots, more for a large body, and count the request against its rate
+        limit.
 
         Raises QuotaExceeded over the plan's rate or concurrency limit, Overloaded when the Router
         is full. `leave` must follow in either case.
         """
         plan = self.plan
-        self._admission.acquire_slot(self.tenant.id, plan)
-        self._holds_slot = True
+        slots = min(1 + body_bytes // _SLOT_BYTES, self._admission.slots.total)
+        self._admission.acquire_slots(self.tenant.id, plan, slots)
+        self._slots = slots
         if plan.requests_per_min is not None:
             await self._take("requests", 1, plan.requests_per_min)
-        if plan.tokens_per_min is not None:
-            await self._take("tokens", 0, plan.tokens_per_min)
+
+    async def know_limits(self) -> None:
+        """Read the tokens that are left for the response headers, unless a charge has told them: a
+        round trip to a shared limiter."""
+        per_min = self.plan.tokens_per_min
+        if per_min is not None and "tokens" not in self.limits:
+            await self._take("tokens", 0, per_min)
 
     async def charge(self, tokens: int) -> None:
         """Count tokens against the rate limit, before they are computed.
@@ -82,10 +92,10 @@ class Admitted:
             self._admission.record_usage(self.tenant.id, self.usage)
 
     def leave(self) -> None:
-        """Release the concurrency slot; call it last, whether the request succeeded or not."""
-        if self._holds_slot:
-            self._holds_slot = False
-            self._admission.release_slot(self.tenant.id)
+        """Release the concurrency slots; call it last, whether the request succeeded or not."""
+        if self._slots:
+            self._admission.slots.release(self.tenant.id, self._slots)
+            self._slots = 0
 
     def origin(self, lane: Lane) -> Origin:
         """Return the tenant, lane and weight to queue by. Raises LaneNotAllowed."""
@@ -133,8 +143,8 @@ class Admission:
         self.plans = plans
         self.slots.total = plans.requests_at_once
 
-    def acquire_slot(self, tenant: str, plan: Plan) -> None:
-        """Take a slot; the caller must call `release_slot`.
+    def acquire_slots(self, tenant: str, plan: Plan, slots: int) -> None:
+        """Take slots for a request; the caller must release them.
 
         Raises QuotaExceeded over the plan's concurrency limit, Overloaded when the Router is full.
         """
@@ -145,7 +155,4 @@ class Admission:
                 " finish",
                 retry_after_s=_RETRY_CONCURRENT_S,
             )
-        self.slots.acquire(tenant, plan.weight)
-
-    def release_slot(self, tenant: str) -> None:
-        self.slots.release(tenant)
+        self.slots.acquire(tenant, plan.weight, slots)

@@ -78,19 +78,22 @@ class Tenant:
 
 
 @dataclass(frozen=True, slots=True)
-class RegistrySnapshot:
-    """The keys, and the plan of each enabled tenant, as the registry had them at a revision."""
+class RegistryChanges:
+    """Keys that are new or have changed, and plans of tenants, None for a disabled one, as the
+    registry has them at a revision; all that are valid if it is the `whole`."""
 
     revision: int
     keys: tuple[KeyRecord, ...]
-    plans: Mapping[str, str]
+    plans: Mapping[str, str | None]
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
     secret_sha256: str
     expires: float
-    tenant: Tenant
+    tenant: str
+    scopes: frozenset[Scope]
 
 
 @dataclass(slots=True)
@@ -99,23 +102,27 @@ class KeyRing:
 
     clock: Clock
     _entries: dict[str, _Entry] = field(default_factory=dict)
+    _plans: dict[str, str] = field(default_factory=dict)
 
-    def replace(self, snapshot: RegistrySnapshot) -> None:
-        """Accept the keys of this snapshot from now on, and no others."""
-        self._entries = {
-            record.key_id: _Entry(
-                record.secret_sha256,
-                float("inf") if record.expires is None else record.expires,
-                Tenant(
-                    record.tenant,
-                    snapshot.plans[record.tenant],
-                    record.key_id,
-                    frozenset(record.scopes),
-                ),
-            )
-            for record in snapshot.keys
-            if record.revoked is None and record.tenant in snapshot.plans
-        }
+    def apply(self, changes: RegistryChanges) -> None:
+        """Take up changes; the whole replaces all that was known. Its time is that of what has
+        changed, not of all keys."""
+        if changes.whole:
+            self._entries, self._plans = {}, {}
+        now = self.clock()
+        for record in changes.keys:
+            expires = float("inf") if record.expires is None else record.expires
+            if record.revoked is not None or expires <= now:
+                self._entries.pop(record.key_id, None)
+            else:
+                scopes = frozenset(record.scopes)
+                entry = _Entry(record.secret_sha256, expires, record.tenant, scopes)
+                self._entries[record.key_id] = entry
+        for tenant, plan in changes.plans.items():
+            if plan is None:
+                self._plans.pop(tenant, None)
+            else:
+                self._plans[tenant] = plan
 
     def tenant_of(self, key: str) -> Tenant:
         """Return the tenant that a key belongs to.
@@ -131,9 +138,10 @@ class KeyRing:
         entry = self._entries.get(key_id)
         expected = entry.secret_sha256 if entry else _UNKNOWN_HASH
         known = hmac.compare_digest(expected, _sha256(secret))
-        if not known or entry is None or entry.expires <= self.clock():
+        plan = self._plans.get(entry.tenant) if entry else None
+        if not known or entry is None or plan is None or entry.expires <= self.clock():
             raise Unauthorized("this API key is not known here")
-        return entry.tenant
+        return Tenant(entry.tenant, plan, key_id, entry.scopes)
 
 
 def new_key(

@@ -15,6 +15,7 @@ from deployments.request.deadline import Clock
 from deployments.tenants.api_keys import KeyRing, read_keys
 from deployments.tenants.store.database import Database, sqlite_url
 from deployments.tenants.store.registry import Registry
+from deployments.tenants.store.retention import Retention
 from deployments.tenants.usage.journal import UsageJournal
 from deployments.tenants.usage.ledger import UsageLedger
 from deployments.tenants.usage.meter import Meter
@@ -22,6 +23,7 @@ from deployments.tenants.usage.meter import Meter
 logger = logging.getLogger(__name__)
 
 _REFRESH_S = 1.0
+_FORGET_S = 3600.0
 _REFRESH_TIMEOUT_S = 5.0
 _LOG_EVERY_FAILURES = 60
 
@@ -36,6 +38,8 @@ class TenantStore:
     keys: KeyRing
     meter: Meter
     failed: Callable[[], None]
+    clock: Clock
+    retention: Retention = field(default_factory=Retention)
     _revision: int = -1
     _failures: int = 0
     _refreshing: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -56,10 +60,10 @@ class TenantStore:
         """
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         database = await Database.open(url or sqlite_url(directory / "control.db"))
-        ledger = UsageLedger(database)
+        ledger = UsageLedger(database, clock)
         meter = Meter(UsageJournal(directory / "usage"), ledger, models, observe, clock)
         registry = Registry(database, clock)
-        return cls(database, registry, ledger, KeyRing(clock), meter, failed)
+        return cls(database, registry, ledger, KeyRing(clock), meter, failed, clock)
 
     async def start(self, keys_file: Path) -> None:
         """Import the keys of the file and make the first copy. Raises OSError, ValueError."""
@@ -67,13 +71,17 @@ class TenantStore:
         await self.refresh()
 
     async def refresh(self) -> None:
-        """Replace the copy if the registry has changed."""
-        # One at a time: an older snapshot installed last would bring revoked keys back.
+        """Take up what has changed in the registry."""
+        # One at a time: older changes applied last would bring revoked keys back.
         async with self._refreshing:
-            if await self.registry.revision() != self._revision:
-                snapshot = await self.registry.snapshot()
-                self.keys.replace(snapshot)
-                self._revision = snapshot.revision
+            number = await self.registry.revision()
+            if number == self._revision:
+                return
+            # A database that was restored from a backup counts from an earlier number.
+            whole = self._revision < 0 or number < self._revision
+            changes = await self.registry.changes(None if whole else self._revision)
+            self.keys.apply(changes)
+            self._revision = changes.revision
 
     async def try_refresh(self) -> None:
         """Refresh the copy; if the database does not answer, the copy stays and the next try is a
@@ -91,7 +99,8 @@ class TenantStore:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Refresh the copy and store usage in the background; store the rest at the end."""
-        tasks = [asyncio.create_task(self._keep_fresh()), asyncio.create_task(self.meter.run())]
+        loops = (self._keep_fresh(), self.meter.run(), self._forget())
+        tasks = [asyncio.create_task(loop) for loop in loops]
         try:
             yield
         finally:
@@ -105,3 +114,12 @@ class TenantStore:
         while True:
             await asyncio.sleep(_REFRESH_S)
             await self.try_refresh()
+
+    async def _forget(self) -> None:
+        """Delete what is older than it is to be kept, every hour, for ever."""
+        while True:
+            try:
+                await self.retention.apply(self.database, self.clock)
+            except Exception:  # whatever the database raises
+                logger.exception("what is too old could not be deleted: it is tried in an hour")
+            await asyncio.sleep(_FORGET_S)

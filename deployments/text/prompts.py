@@ -13,9 +13,9 @@ Knows no tokenizer: `tokenizer` applies the templates.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 # Which end of a text that is too long goes; NONE refuses it.
 Truncation = Literal["NONE", "START", "END"]
@@ -33,15 +33,18 @@ class EmbedTemplate(BaseModel):
     suffix: str = ""
     instruction: str = DEFAULT_INSTRUCTION
 
+    @model_validator(mode="after")
+    def _has_its_place(self) -> Self:
+        _require_place("query", self.query)
+        return self
+
     def query_text(self, query: str) -> str:
-        return self._query_format().replace("{query}", query)
+        before, after = _around_query(self)
+        return before + query + after
 
     def query_starts(self) -> int:
         """Return the character of `query_text` at which the query itself begins."""
-        return self._query_format().index("{query}")
-
-    def _query_format(self) -> str:
-        return self.query.replace("{instruction}", self.instruction)
+        return len(_around_query(self)[0])
 
 
 class RerankTemplate(BaseModel):
@@ -61,11 +64,44 @@ class RerankTemplate(BaseModel):
     instruction: str = DEFAULT_INSTRUCTION
     segments: bool = False
 
+    @model_validator(mode="after")
+    def _has_its_places(self) -> Self:
+        _require_place("query", self.query)
+        _require_place("document", self.document)
+        return self
+
     def query_text(self, query: str) -> str:
-        return self.query.replace("{instruction}", self.instruction).replace("{query}", query)
+        before, after = _around_query(self)
+        return before + query + after
 
     def document_text(self, document: str) -> str:
         return self.document.replace("{document}", document)
+
+
+_T = TypeVar("_T", EmbedTemplate, RerankTemplate)
+
+
+def takes_instruction(template: EmbedTemplate | RerankTemplate) -> bool:
+    return "{instruction}" in template.query
+
+
+def instructed(template: _T, instruction: str | None) -> _T:
+    """Return the template with another instruction than the profile's; itself for None."""
+    return template.model_copy(update={"instruction": instruction}) if instruction else template
+
+
+def _around_query(template: EmbedTemplate | RerankTemplate) -> tuple[str, str]:
+    """Return what stands before and after the query. An instruction may hold any characters."""
+    before, _, after = template.query.partition("{query}")
+    return (
+        before.replace("{instruction}", template.instruction),
+        after.replace("{instruction}", template.instruction),
+    )
+
+
+def _require_place(field: str, text: str) -> None:
+    if text.count(f"{{{field}}}") != 1:
+        raise ValueError(f"'{field}' needs '{{{field}}}' once, where the {field} is to stand")
 
 
 @dataclass(frozen=True, slots=True)

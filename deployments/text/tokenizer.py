@@ -1,99 +1,38 @@
 """Tokenisation, once, in the Router: exact counts for limits, usage, truncation and batching.
 
 Works in batches, through the Rust tokenizer that releases the GIL, with long texts off the event
-loop. The only module that imports tokenizer libraries. Knows no engine.
+loop. Of the tokenizer's library, which `tokenizer_files` and `piece_tokenizer` use, it knows the
+type. Knows no engine.
 """
 
 import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import AddedToken, Tokenizer
+from tokenizers import Tokenizer
 
 from deployments.errors import InvalidRequest
 from deployments.rows.token_rows import TokenRows
-from deployments.text.prompts import Cut, EmbedTemplate, RerankTemplate
+from deployments.text.piece_tokenizer import PieceTokenizer
+from deployments.text.prompts import (
+    Cut,
+    EmbedTemplate,
+    RerankTemplate,
+    instructed,
+    takes_instruction,
+)
 from deployments.text.stored_tokens import DIGEST_BYTES, FORMAT, dump_tokens, load_tokens
 
-# Characters read for each token of a text that will be truncated: few texts have more a token.
-_MAX_CHARACTERS_PER_TOKEN = 16
 # For estimates before tokenisation.
 _MEAN_CHARACTERS_PER_TOKEN = 4
 # Below this many characters, a hop to another thread costs more than the work (about 0.1 ms).
 _CHARACTERS_ON_LOOP = 2_000
 
 T = TypeVar("T")
-
-
-def load_tokenizer(directory: Path) -> Tokenizer:
-    """Load the Rust tokenizer of a model directory, without padding or truncation."""
-    file = directory / "tokenizer.json"
-    tokenizer = Tokenizer.from_file(str(file)) if file.is_file() else _converted(directory)
-    tokenizer.add_special_tokens(_added_tokens(tokenizer))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    return tokenizer
-
-
-def _added_tokens(tokenizer: Tokenizer) -> list[AddedToken]:
-    """Every token that stands for itself in a text, also one that the model's author did not flag
-    as special, as Qwen3's `<think>`: no user's text may hold it."""
-    return list(tokenizer.get_added_tokens_decoder().values())
-
-
-def _converted(directory: Path) -> Tokenizer:
-    """Convert the tokenizer of a directory that has only an older vocabulary format."""
-    # Imported late: it loads torch, which costs a Router seconds and some hundred MB.
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(directory).backend_tokenizer
-
-
-class _PieceTokenizer:
-    """Tokenises a template's fixed pieces with, and the user's texts without, special tokens."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-
-    def fixed(self, piece: str) -> list[int]:
-        self._tokenizer.encode_special_tokens = False
-        ids: list[int] = self._tokenizer.encode(piece, add_special_tokens=False).ids
-        self._tokenizer.encode_special_tokens = True
-        return ids
-
-    def texts(self, texts: Sequence[str]) -> list[list[int]]:
-        encoded = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [encoding.ids for encoding in encoded]
-
-    def beginnings(self, texts: Sequence[str], tokens: int) -> list[list[int]]:
-        """Return at least the first `tokens` of each text, without reading all of a long one."""
-        characters = tokens * _MAX_CHARACTERS_PER_TOKEN
-        rows = self.texts([_beginning(text, characters) for text in texts])
-        for index, (text, row) in enumerate(zip(texts, rows, strict=True)):
-            if len(text) > characters and len(row) < tokens:
-                [rows[index]] = self.texts([text])
-        return rows
-
-    def tokens_before(self, text: str, character: int) -> int:
-        """Return how many tokens of `text` begin before `character`."""
-        offsets = self._tokenizer.encode(text, add_special_tokens=False).offsets
-        return sum(start < character for start, _ in offsets)
-
-
-def _beginning(text: str, characters: int) -> str:
-    """Cut a text at the last space within `characters`, or not at all if none is near.
-
-    Only at a space do the tokens before the cut not depend on the text after it.
-    """
-    if len(text) <= characters:
-        return text
-    end = max(text.rfind(space, characters // 2, characters) for space in " \n")
-    return text[:end].rstrip() if end >= 0 else text
 
 
 class EmbedEncoder:
@@ -103,27 +42,46 @@ class EmbedEncoder:
     """
 
     def __init__(self, tokenizer: Tokenizer, template: EmbedTemplate, max_model_len: int) -> None:
-        self._pieces = _PieceTokenizer(tokenizer)
-        self._template = template
+        self._pieces = PieceTokenizer(tokenizer)
+        self.template = template
         self._prefix = self._pieces.fixed(template.prefix)
         self._suffix = self._pieces.fixed(template.suffix)
         self._fixed_tokens = len(self._prefix) + len(self._suffix)
         self._max_model_len = max_model_len
-        # The instruction's, before any query: what follows does not change them.
-        starts = template.query_starts()
-        text = template.query_text("a")
-        self._query_head = self._pieces.tokens_before(text, starts) if starts else 0
+        self._query_head = self._head_tokens(template)
 
-    def queries(self, texts: Sequence[str], cut: Cut | None) -> TokenRows:
+    def queries(
+        self, texts: Sequence[str], cut: Cut | None, instruction: str | None = None
+    ) -> TokenRows:
         """Tokenise queries; only the query itself is ever cut, not its instruction."""
-        whole = [self._template.query_text(text) for text in texts]
-        return self._rows(whole, cut, self._query_head)
+        template, head = self.template, self._query_head
+        if instruction is not None:
+            template = instructed(template, instruction)
+            head = self._head_tokens(template)
+            self._refuse_long_instruction(head)
+        whole = [template.query_text(text) for text in texts]
+        return self._rows(whole, cut, head)
 
     def documents(self, texts: Sequence[str], cut: Cut | None) -> TokenRows:
         return self._rows(texts, cut, 0)
 
     def estimated_tokens(self, texts: Sequence[str]) -> float:
         return sum(_estimated_tokens(len(text), self._max_model_len) for text in texts)
+
+    def _head_tokens(self, template: EmbedTemplate) -> int:
+        """Return the tokens of the instruction, before any query: what follows does not change
+        them."""
+        starts = template.query_starts()
+        return self._pieces.tokens_before(template.query_text("a"), starts) if starts else 0
+
+    def _refuse_long_instruction(self, head: int) -> None:
+        limit = (self._max_model_len - self._fixed_tokens) // 2
+        if head > limit:
+            raise InvalidRequest(
+                f"the instruction has {head} tokens and the embedding model takes at most {limit}:"
+                " shorten it",
+                param="instruction",
+            )
 
     def _rows(self, texts: Sequence[str], cut: Cut | None, head: int) -> TokenRows:
         """Tokenise texts whose first `head` tokens are never cut."""
@@ -173,8 +131,8 @@ class RerankEncoder:
     """
 
     def __init__(self, tokenizer: Tokenizer, template: RerankTemplate, max_model_len: int) -> None:
-        self._pieces = _PieceTokenizer(tokenizer)
-        self._template = template
+        self._pieces = PieceTokenizer(tokenizer)
+        self.template = template
         self._prefix = self._pieces.fixed(template.prefix)
         self._separator = self._pieces.fixed(template.separator)
         self._suffix = self._pieces.fixed(template.suffix)
@@ -188,10 +146,11 @@ class RerankEncoder:
         rows = self._beginnings(documents, self._max_model_len)
         return [dump_tokens(self._digest, row[: self._max_model_len]) for row in rows]
 
-    def refuse_long(self, query: str) -> None:
+    def refuse_long(self, query: str, instruction: str | None = None) -> None:
         """Raise InvalidRequest for a query that `pairs` would refuse. A short one costs nothing."""
-        if len(self._template.query_text(query).encode()) > self._max_model_len // 2:
-            self._head(query)
+        text = instructed(self.template, instruction).query_text(query)
+        if len(text.encode()) > self._max_model_len // 2:
+            self._head(query, instruction)
 
     def untokenised(self, documents: Sequence[str], kept: Sequence[bytes | None]) -> list[str]:
         """Return the documents without usable stored tokens."""
@@ -204,9 +163,10 @@ class RerankEncoder:
         documents: Sequence[str],
         max_tokens_per_doc: int | None,
         kept: Sequence[bytes | None] = (),
+        instruction: str | None = None,
     ) -> TokenRows:
         """Tokenise the query with each document; `kept` has the results of `keep`, or None each."""
-        head = self._head(query)
+        head = self._head(query, instruction)
         limit = self._max_model_len - len(head) - len(self._suffix)
         if max_tokens_per_doc is not None:
             limit = min(limit, max_tokens_per_doc)
@@ -217,7 +177,7 @@ class RerankEncoder:
             (np.asarray(next(tokenised), np.int32) if ids is None else ids)[:limit]
             for ids in stored
         ]
-        starts = [len(head)] * len(bodies) if self._template.segments else None
+        starts = [len(head)] * len(bodies) if self.template.segments else None
         return TokenRows.between(head, bodies, self._suffix, starts)
 
     def estimated_tokens(self, query: str, documents: Sequence[str]) -> float:
@@ -231,11 +191,11 @@ class RerankEncoder:
         return [load_tokens(self._digest, one) for one in kept or [None] * len(documents)]
 
     def _beginnings(self, documents: Sequence[str], tokens: int) -> list[list[int]]:
-        texts = [self._template.document_text(text) for text in documents]
+        texts = [self.template.document_text(text) for text in documents]
         return self._pieces.beginnings(texts, tokens)
 
-    def _head(self, query: str) -> list[int]:
-        [ids] = self._pieces.texts([self._template.query_text(query)])
+    def _head(self, query: str, instruction: str | None) -> list[int]:
+        [ids] = self._pieces.texts([instructed(self.template, instruction).query_text(query)])
         limit = self._max_model_len // 2
         if len(ids) > limit:
             raise InvalidRequest(
@@ -262,8 +222,21 @@ class Encoder:
         """Estimate the tokens of the rows of these pairs from their lengths."""
         return self._rerank.estimated_tokens(query, documents)
 
-    async def queries(self, texts: Sequence[str], cut: Cut | None) -> TokenRows:
-        return await self._run(texts, lambda: self._embed.queries(texts, cut))
+    def require_instruction(self, embed: bool, rerank: bool) -> None:
+        """Raise InvalidRequest unless a model that is needed reads one."""
+        read = (embed and takes_instruction(self._embed.template)) or (
+            rerank and takes_instruction(self._rerank.template)
+        )
+        if not read:
+            raise InvalidRequest(
+                "no model that this request needs reads an instruction: leave it out",
+                param="instruction",
+            )
+
+    async def queries(
+        self, texts: Sequence[str], cut: Cut | None, instruction: str | None = None
+    ) -> TokenRows:
+        return await self._run(texts, lambda: self._embed.queries(texts, cut, instruction))
 
     async def documents(self, texts: Sequence[str], cut: Cut | None) -> TokenRows:
         return await self._run(texts, lambda: self._embed.documents(texts, cut))
@@ -274,15 +247,16 @@ class Encoder:
         documents: Sequence[str],
         max_tokens_per_doc: int | None,
         kept: Sequence[bytes | None] = (),
+        instruction: str | None = None,
     ) -> TokenRows:
         rerank = self._rerank
         return await self._run(
             [query, *rerank.untokenised(documents, kept)],
-            lambda: rerank.pairs(query, documents, max_tokens_per_doc, kept),
+            lambda: rerank.pairs(query, documents, max_tokens_per_doc, kept, instruction),
         )
 
-    async def refuse_long(self, query: str) -> None:
-        await self._run([query], lambda: self._rerank.refuse_long(query))
+    async def refuse_long(self, query: str, instruction: str | None = None) -> None:
+        await self._run([query], lambda: self._rerank.refuse_long(query, instruction))
 
     async def keep(self, documents: Sequence[str]) -> list[bytes]:
         return await self._run(documents, lambda: self._rerank.keep(documents))

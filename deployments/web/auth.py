@@ -14,8 +14,10 @@ bearer = HTTPBearer(auto_error=False, description="A Winnow API key")
 
 async def authenticate(request: Request, keys: KeyRing) -> Tenant:
     """Return the tenant of the request's key; raises Unauthorized for a missing or unknown key."""
-    credentials = await bearer(request)
-    key = credentials.credentials if credentials else request.headers.get("api-key")
+    headers = request.headers
+    # What `bearer` would find, for a fraction of the time.
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    key = (token.strip() if scheme.lower() == "bearer" else "") or headers.get("api-key")
     if not key:
         raise Unauthorized("no API key: send the header 'Authorization: Bearer <key>'")
     return keys.tenant_of(key)
@@ -30,9 +32,10 @@ async def has_scope(request: Request, keys: KeyRing, scope: Scope) -> bool:
 
 
 # A coroutine, because FastAPI runs plain functions in its thread pool.
-async def _call(request: Request) -> Admitted:
+async def call_of(request: Request) -> Admitted:
+    """Return the admitted request, which a guarded route has left in its state."""
     call: Admitted = request.state.call
     return call
 
 
-Caller = Annotated[Admitted, Depends(_call)]
+Caller = Annotated[Admitted, Depends(call_of)]

@@ -76,6 +76,15 @@ class BoundedRequest(Request):
         return self._json
 
 
+def body_bytes(request: Request) -> int:
+    """Return how many bytes the body may have, before it is read: as its length says, or as many as
+    any may have."""
+    length = request.headers.get("content-length")
+    if length is None:
+        return MAX_BODY_BYTES if "transfer-encoding" in request.headers else 0
+    return int(length) if length.isdecimal() and len(length) < 8 else MAX_BODY_BYTES
+
+
 def _require_plain(request: Request) -> None:
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):

@@ -3,9 +3,9 @@
 Before the handler: the key, its scope, the path, the plan's limits, the query, the body; after it:
 usage and rate-limit headers. The deadline of the query covers all of that. Knows no dialect."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Query, Request, Response
 from fastapi.dependencies.models import Dependant
@@ -17,13 +17,13 @@ from deployments.request.deadline import Clock, Deadline, within
 from deployments.tenants.admission import Admission, Admitted
 from deployments.tenants.api_keys import KeyRing, Scope
 from deployments.web.auth import authenticate, bearer
-from deployments.web.body import BoundedRequest
+from deployments.web.body import BoundedRequest, body_bytes
 from deployments.web.exact_path import require_exact_path
+from deployments.web.plain_handler import Handle, plain_handler
 from deployments.web.rate_limit_headers import limit_headers
 from deployments.web.schemas import MAX_DEADLINE_MS, DeadlineMs
 
 Guard = Callable[[Scope], type[APIRoute]]
-Handle = Callable[[Request], Coroutine[Any, Any, Response]]
 
 _DEADLINE = "deadline_ms"
 _DEADLINE_MS: TypeAdapter[int] = TypeAdapter(DeadlineMs)
@@ -53,7 +53,7 @@ def guard(keys: KeyRing, admission: Admission, clock: Clock) -> Guard:
             def get_route_handler(self) -> Handle:
                 documented = self.dependant
                 self.dependant = _without(DOCUMENTED, documented)
-                handle = super().get_route_handler()
+                handle = plain_handler(self.dependant, super().get_route_handler())
                 self.dependant = documented
                 template = self.path_format
 
@@ -80,15 +80,20 @@ async def _answer(request: Request, call: Admitted, handle: Handle, clock: Clock
     request.state.call = call
     came_s = clock()
     try:
-        await call.enter()
-        _require_each_once(request)
-        _require_no_other_query(request)
-        call.deadline = _asked(request, came_s, clock)
+        await call.enter(body_bytes(request))
+        if request.scope["query_string"]:
+            _require_each_once(request)
+            _require_no_other_query(request)
+            call.deadline = _asked(request, came_s, clock)
         answering = _read_and_handle(request, handle)
         response = await (within(call.deadline, answering) if call.deadline else answering)
         call.record_usage()
+    except Exception:
+        await call.know_limits()
+        raise
     finally:
         call.leave()
+    await call.know_limits()
     if call.limits:
         response.headers.update(limit_headers(call))
     return response

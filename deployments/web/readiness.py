@@ -1,11 +1,11 @@
 """Readiness of the service: every stage has a replica that passed its golden check and answers.
 
 Anyone may ask, so the stages are asked at most once a second, and those without a replica that
-scaled to zero not at all: that would start one.
+scaled to zero not at all: that would start one. For one that is not ready the cluster is asked why.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import Context
 from typing import Protocol
 
@@ -30,10 +30,17 @@ class Stage(Protocol):
 
 
 class ReadinessProbe:
-    """Asks the stages, and caches the answer."""
+    """Asks the stages, and caches the answer. `problems` returns why a stage cannot start, for
+    those of which that is known."""
 
-    def __init__(self, stages: Mapping[str, Stage], clock: Clock) -> None:
+    def __init__(
+        self,
+        stages: Mapping[str, Stage],
+        problems: Callable[[], Awaitable[Mapping[str, str]]],
+        clock: Clock,
+    ) -> None:
         self._stages = stages
+        self._problems = problems
         self._clock = clock
         self._asking: asyncio.Task[Readiness] | None = None
         self._asked_s = 0.0
@@ -51,6 +58,11 @@ class ReadinessProbe:
         deadline = Deadline.after(_TIMEOUT_S, self._clock)
         answers = await asyncio.gather(*(_one(one, deadline) for one in self._stages.values()))
         by_stage = dict(zip(self._stages, answers, strict=True))
+        if unready := [name for name, stage in by_stage.items() if not stage.ready]:
+            problems = await self._problems()
+            for name in unready:
+                if why := problems.get(name):
+                    by_stage[name] = StageReadiness(ready=False, detail=why)
         self._asked_s = self._clock()
         return Readiness(ready=all(stage.ready for stage in answers), stages=by_stage)
 

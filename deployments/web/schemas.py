@@ -73,6 +73,8 @@ Text = Annotated[
     AfterValidator(without_nul),
     AfterValidator(_visible),
 ]
+# Some sentences: it costs its tokens with every document that is reranked.
+Instruction = Annotated[Text, StringConstraints(max_length=2_000)]
 CollectionName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 
@@ -171,7 +173,8 @@ class SearchRequest(Wire):
     """A search: `top_k` candidates are retrieved and reranked; the best `top_n` are returned.
 
     With `on_timeout: "retrieval_order"` a search that the reranker cannot serve in time returns
-    the first `top_n` in retrieval order, with `degraded: ["rerank"]`.
+    the first `top_n` in retrieval order, with `degraded: ["rerank"]`. `instruction` says what the
+    search is for, in place of the profile's, to the models that read one.
     """
 
     collection: CollectionName
@@ -181,6 +184,7 @@ class SearchRequest(Wire):
     filter: dict[str, Any] | None = None
     rerank: bool = True
     on_timeout: Literal["error", "retrieval_order"] = "error"
+    instruction: Instruction | None = None
     include: list[Literal["text", "metadata"]] = ["text", "metadata"]
     deadline_ms: DeadlineMs | None = None
 

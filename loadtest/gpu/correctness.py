@@ -12,7 +12,8 @@ from deployments.engine.base import PoolingEngine
 from deployments.reranker import relevance
 from deployments.rows.token_rows import TokenRows
 from deployments.text.prompts import Cut
-from deployments.text.tokenizer import EmbedEncoder, RerankEncoder, load_tokenizer
+from deployments.text.tokenizer import EmbedEncoder, RerankEncoder
+from deployments.text.tokenizer_files import load_tokenizer
 from loadtest.gpu.emitter import Figures
 from loadtest.gpu.settings import QUERY_TOKENS, Settings
 from loadtest.run.requests import Texts

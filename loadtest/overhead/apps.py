@@ -25,7 +25,8 @@ from deployments.rows.model_output import ModelOutput
 from deployments.rows.searches import SearchAnswers
 from deployments.rows.token_rows import TokenRows
 from deployments.stores.base import Hit, IndexSearch, Record
-from deployments.text.tokenizer import RerankEncoder, load_tokenizer
+from deployments.text.tokenizer import RerankEncoder
+from deployments.text.tokenizer_files import load_tokenizer
 from loadtest.overhead.answer import ANSWER, DOCUMENTS
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.autoscaling.arrivals import Arrivals, Stage
 from deployments.autoscaling.policy import StageLoad, StageSize, stage_load
-from deployments.autoscaling.signals import Stats
+from deployments.autoscaling.signals import StageSignals, Stats, arrivals_from_stats
 from deployments.calls.call_batches import CallBatches
 from deployments.errors import WinnowError
 from deployments.request.deadline import Clock, Deadline
@@ -180,7 +180,9 @@ class _Cell:
         load: StageLoad | None = None
         if self._reported is not None:
             router, replicas = self._reported
-            load = stage_load(name, [router], replicas[name], self._spec.period_s)
+            arrivals = arrivals_from_stats(name, router)
+            signals = [StageSignals.from_stats(stats) for stats in replicas[name]]
+            load = stage_load([arrivals], signals, self._spec.period_s)
         spec = stage.spec
         size = StageSize(stage.target, len(stage.serving), spec.lowest, spec.highest)
         return Observation(now_s, load, size, stage.calls)

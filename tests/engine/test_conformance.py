@@ -15,7 +15,8 @@ from deployments.engine.build import build_engine
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
 from deployments.text.prompts import Cut
-from deployments.text.tokenizer import EmbedEncoder, RerankEncoder, load_tokenizer
+from deployments.text.tokenizer import EmbedEncoder, RerankEncoder
+from deployments.text.tokenizer_files import load_tokenizer
 from tests.models import model_directory
 
 Kind = Literal["inline", "separate", "copies"]

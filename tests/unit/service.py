@@ -54,9 +54,15 @@ class NotingPipeline:
         return Embedded(vectors, "fingerprint", Usage(len(texts), 1))
 
     async def rerank(
-        self, query: str, documents: list[str], max_tokens_per_doc: object, context: Context
+        self,
+        query: str,
+        documents: list[str],
+        max_tokens_per_doc: object,
+        context: Context,
+        instruction: str | None = None,
     ) -> Ranked:
         self.asked = (query, documents, max_tokens_per_doc)
+        self.instruction = instruction
         await context.account.charge(len(documents))
         context.account.count("rerank", len(documents), 0)
         return Ranked([(index, 0.5) for index in range(len(documents))], Usage(len(documents)))
@@ -170,7 +176,7 @@ class TestService:
     async def new_key(self, tenant: str, *scopes: Scope) -> str:
         """A key of a tenant, which is made if need be."""
         registry = self.control.registry
-        if tenant not in {one.id for one in await registry.all_tenants()}:
+        if tenant not in {one.id for one in await registry.list_tenants(None, 1_000)}:
             await registry.create_tenant(tenant, "default", "")
         key, _ = await registry.create_key(tenant, scopes or ALL_SCOPES, None, "")
         await self.control.refresh()

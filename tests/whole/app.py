@@ -23,7 +23,7 @@ from deployments.index import Index
 from deployments.reranker import Reranker
 from deployments.router import Router
 from deployments.tenants.api_keys import new_key, write_keys
-from deployments.text.tokenizer import load_tokenizer
+from deployments.text.tokenizer_files import load_tokenizer
 from tests.models import model_directory
 from tests.whole.engine import HashingEngine
 

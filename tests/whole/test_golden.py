@@ -56,6 +56,16 @@ async def _replica(
     return replica
 
 
+async def test_vectors_of_another_width_than_the_profile_says_are_not_served(
+    tmp_path: Path,
+) -> None:
+    config = config_in(tmp_path).embedder
+    wrong = config.model_copy(update={"dimensions": DIMENSIONS + 1})
+    answers = embedder._golden(HashingEngine(DIMENSIONS), wrong, Path(config.engine.model))
+    with pytest.raises(ValueError, match=f"is {DIMENSIONS + 1}, .* have {DIMENSIONS}: write"):
+        await _replica(Embedder, wrong, HashingEngine(DIMENSIONS), answers)
+
+
 async def test_a_drifted_model_fails_its_health_check_and_ends(
     made: tuple[ModelReplica, HashingEngine], ended: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

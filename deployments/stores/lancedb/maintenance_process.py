@@ -215,8 +215,14 @@ class MaintenanceProcess:
             done = out.decode().splitlines()
             _LOG.info("maintenance done", extra={"table": name, "done": done})
         elif status != BUSY:
-            tail = err.decode(errors="replace")[-_STDERR_TAIL_CHARS:]
-            _LOG.error("maintenance process failed", extra={"table": name, "stderr": tail})
+            # In the message: a formatter for text leaves out what is `extra`.
+            tail = err.decode(errors="replace").strip()[-_STDERR_TAIL_CHARS:]
+            _LOG.error(
+                "maintenance of %s ended with status %d: %s",
+                name,
+                status,
+                tail or "it said nothing",
+            )
         return status
 
 

@@ -172,7 +172,9 @@ class LanceDBStore(VectorStore):
             await self._tables.connect()
             writable = await asyncio.to_thread(os.access, self._tables.directory, os.W_OK)
         except OSError as error:
-            raise StoreUnavailable("the directory of the index cannot be created") from error
+            raise StoreUnavailable(
+                f"the directory of the index cannot be created: {error.strerror}"
+            ) from error
         if not writable:
             raise StoreUnavailable("the directory of the index cannot be written to")
         return "fsync"

@@ -2,7 +2,8 @@
 
 Tenants share one Qdrant collection for each model; every request carries the namespace. Durability
 comes from replication: Qdrant acknowledges a write before its log is on the disk. This module does
-documents; `markers` knows the collections, `filters` the filters.
+documents; `markers` knows the collections, `writes` how many points a call may change, `filters`
+the filters.
 """
 
 import asyncio
@@ -34,27 +35,21 @@ from deployments.stores.qdrant.markers import (
 from deployments.stores.qdrant.points import (
     RETURNED,
     filter_of,
-    to_point,
     to_record,
     to_request,
 )
+from deployments.stores.qdrant.writes import delete, delete_all, delete_matching, write
 from deployments.stores.records import (
     SCAN_RECORDS,
     check_delete_target,
     check_limit,
     check_query,
-    check_records,
     fill_page,
-    last_wins,
 )
 
 IN_MEMORY = ":memory:"
 
 _TIMEOUT_S = 10
-# A request of 256 vectors of 4,096 floats stays far below the server's 32 MiB.
-_UPSERT_RECORDS = 256
-# So few that the server deletes them well within _TIMEOUT_S.
-_DELETE_POINTS = 1_000
 # Every search is within one namespace, so there is a graph for each and none over all of them.
 _GRAPH_A_NAMESPACE = models.HnswConfigDiff(m=0, payload_m=16)
 _KEYWORD = models.KeywordIndexType.KEYWORD
@@ -125,11 +120,12 @@ class QdrantStore(VectorStore):
         """
         async with qdrant_errors():
             marker = await self._registry.get(ns)
-            await self._write(marker, records)
+            await write(self._client, marker, records)
             # The marker is a second old at most. If the collection was dropped and made anew since,
             # nobody would ever see what was written.
             while (newest := await self._registry.find(ns)) != marker:
-                await self._delete(marker, [marker.point_id(record.id) for record in records])
+                stale = [marker.point_id(record.id) for record in records]
+                await delete(self._client, marker, stale)
                 if newest is None:
                     raise ns.not_found()
                 if newest.fingerprint != marker.fingerprint:
@@ -137,7 +133,7 @@ class QdrantStore(VectorStore):
                         ns.collection, newest.fingerprint, marker.fingerprint
                     )
                 marker = newest
-                await self._write(marker, records)
+                await write(self._client, marker, records)
 
     async def delete(
         self, ns: Namespace, ids: Sequence[str] | None = None, where: Filter | None = None
@@ -147,20 +143,7 @@ class QdrantStore(VectorStore):
         check_delete_target(ids, where)
         async with qdrant_errors():
             marker = await self._registry.newest(ns)
-            condition, first, gone = filter_of(marker, where, ids), None, 0
-            while True:
-                points, first = await self._client.scroll(
-                    marker.engine_collection,
-                    condition,
-                    limit=_DELETE_POINTS,
-                    offset=first,
-                    with_payload=False,
-                )
-                if points:
-                    await self._delete(marker, [point.id for point in points])
-                gone += len(points)
-                if first is None:
-                    return gone
+            return await delete_matching(self._client, marker, filter_of(marker, where, ids))
 
     async def get(self, ns: Namespace, ids: Sequence[str]) -> list[Record | None]:
         async with qdrant_errors():
@@ -216,9 +199,11 @@ class QdrantStore(VectorStore):
         """
         async with qdrant_errors():
             marker = await self._registry.newest(ns)
-            await self._delete_all(marker)
+            await delete_all(self._client, marker)
             await self._registry.remove(ns)
-            await self._delete_all(marker)  # what was written while the marker was still there
+            await delete_all(
+                self._client, marker
+            )  # what was written while the marker was still there
 
     async def health(self) -> Durability:
         async with qdrant_errors():
@@ -278,33 +263,6 @@ class QdrantStore(VectorStore):
             for point, after in zip(points, starts[1:], strict=True):
                 yield to_record(point), after
             left = 0 if first is None else left - len(points)
-
-    async def _write(self, marker: Marker, records: Sequence[Record]) -> None:
-        check_records(records, marker.dimensions)
-        points = [to_point(marker, record) for record in last_wins(records)]
-        for start in range(0, len(points), _UPSERT_RECORDS):
-            await self._client.upsert(
-                marker.engine_collection,
-                points[start : start + _UPSERT_RECORDS],
-                wait=True,
-                ordering=models.WriteOrdering.STRONG,
-            )
-
-    async def _delete(self, marker: Marker, ids: Sequence[models.ExtendedPointId]) -> None:
-        await self._client.delete(
-            marker.engine_collection,
-            models.PointIdsList(points=list(ids)),
-            wait=True,
-            ordering=models.WriteOrdering.STRONG,
-        )
-
-    async def _delete_all(self, marker: Marker) -> None:
-        await self._client.delete(
-            marker.engine_collection,
-            models.FilterSelector(filter=filter_of(marker)),
-            wait=False,
-            ordering=models.WriteOrdering.STRONG,
-        )
 
 
 def _checked_cursor(cursor: str) -> str:

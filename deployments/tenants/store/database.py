@@ -13,7 +13,7 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -39,10 +39,7 @@ class Database:
 
         `url` is SQLAlchemy's; a plain `postgresql://` is accepted too.
         """
-        scheme, separator, rest = url.partition("://")
-        if scheme in ("postgres", "postgresql"):
-            scheme = "postgresql+psycopg"
-        engine = create_async_engine(scheme + separator + rest, pool_pre_ping=True)
+        engine = create_async_engine(_with_driver(url), pool_pre_ping=True)
         if engine.dialect.name == "sqlite":
             event.listen(engine.sync_engine, "connect", _prepare_sqlite)
             await _enable_wal(engine)
@@ -62,6 +59,33 @@ class Database:
 
     async def close(self) -> None:
         await self._engine.dispose()
+
+
+async def connection_fault(url: str, timeout_s: float = 5.0) -> str | None:
+    """Connect once, and change nothing. Return what is wrong in one line, without the URL, which
+    has a password in it; None if nothing is."""
+    try:
+        engine = create_async_engine(_with_driver(url))
+    except (SQLAlchemyError, ImportError, ValueError):
+        return "no database's URL such as postgresql://user:password@host:5432/name"
+    try:
+        async with asyncio.timeout(timeout_s), engine.connect():
+            return None
+    except DBAPIError as error:
+        return " ".join(str(error.orig).split())
+    except TimeoutError:
+        return f"the database does not answer within {timeout_s:g} s"
+    except (SQLAlchemyError, OSError) as error:
+        return f"the database cannot be opened ({type(error).__name__})"
+    finally:
+        await engine.dispose()
+
+
+def _with_driver(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    if scheme in ("postgres", "postgresql"):
+        scheme = "postgresql+psycopg"
+    return scheme + separator + rest
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:

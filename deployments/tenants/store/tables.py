@@ -22,6 +22,12 @@ metadata = MetaData()
 # SQLite autoincrements only a column of exactly the type INTEGER.
 _NUMBER = BigInteger().with_variant(Integer(), "sqlite")
 
+
+def _changed() -> Column[int]:
+    """The revision of a row's last change, so that a Router reads only what is new to it."""
+    return Column("changed", BigInteger, nullable=False, server_default="0", index=True)
+
+
 # One row: the number of changes to tenants and keys.
 revision = Table(
     "revision",
@@ -37,6 +43,7 @@ tenants = Table(
     Column("plan", String(63), nullable=False),
     Column("created", Double, nullable=False),
     Column("disabled", Boolean, nullable=False),
+    _changed(),
 )
 
 keys = Table(
@@ -50,13 +57,14 @@ keys = Table(
     Column("created", Double, nullable=False),
     Column("expires", Double),
     Column("revoked", Double),
+    _changed(),
 )
 
 audit = Table(
     "audit",
     metadata,
     Column("id", _NUMBER, primary_key=True, autoincrement=True),
-    Column("at", Double, nullable=False),
+    Column("at", Double, nullable=False, index=True),
     Column("actor", String(63), nullable=False),  # a key's id
     Column("action", String(63), nullable=False),
     Column("subject", String(63), nullable=False),  # a tenant's or a key's id
@@ -77,4 +85,9 @@ usage = Table(
 )
 
 # Journals that are added to `usage` but may still be on a Router's disk: added once only.
-usage_batches = Table("usage_batches", metadata, Column("id", String(63), primary_key=True))
+usage_batches = Table(
+    "usage_batches",
+    metadata,
+    Column("id", String(63), primary_key=True),
+    Column("added", Double, nullable=False, server_default="0"),
+)

@@ -4,11 +4,13 @@ A journal is added whole and exactly once, even if a flush is interrupted: its i
 same transaction and kept until its file is known to be deleted.
 """
 
+import time
 from collections.abc import Iterable, Sequence
 
 from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from deployments.request.deadline import Clock
 from deployments.tenants.store.database import Database
 from deployments.tenants.store.tables import usage, usage_batches
 from deployments.tenants.usage.records import UsageRecord
@@ -17,8 +19,11 @@ _COUNTS = ("requests", "tokens", "cached_tokens")
 
 
 class UsageLedger:
-    def __init__(self, database: Database) -> None:
+    """`clock` returns seconds since 1970."""
+
+    def __init__(self, database: Database, clock: Clock = time.time) -> None:
         self._database = database
+        self._clock = clock
 
     async def add(
         self, batch: str, used: Iterable[UsageRecord], settled: Sequence[str] = ()
@@ -30,7 +35,8 @@ class UsageLedger:
         """
         async with self._database.write() as connection:
             dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-            first = dialect.insert(usage_batches).values(id=batch).on_conflict_do_nothing()
+            row = {"id": batch, "added": self._clock()}
+            first = dialect.insert(usage_batches).values(row).on_conflict_do_nothing()
             if await connection.scalar(first.returning(usage_batches.c.id)):
                 names = [column.name for column in usage.columns]
                 add = dialect.insert(usage)

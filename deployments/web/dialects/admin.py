@@ -20,6 +20,7 @@ from deployments.web.service import Service
 
 _DAY_S = 24 * 3600
 _MAX_S = 10 * 366 * _DAY_S
+_PAGE = 1_000
 
 KeyId = Annotated[str, Path(pattern=r"^[0-9A-Za-z]{1,63}$")]
 Id = Annotated[TenantId, Path()]
@@ -47,8 +48,18 @@ class TenantBody(BaseModel):
     disabled: bool
 
 
+class PageQuery(WireQuery):
+    """At most `limit`, from the one after the id `after` on."""
+
+    after: str | None = Field(default=None, max_length=63)
+    limit: int = Field(default=_PAGE, ge=1, le=_PAGE)
+
+
 class TenantList(BaseModel):
+    """`after`, the id to ask on with, is null after the last."""
+
     tenants: list[TenantBody]
+    after: str | None
 
 
 class KeyRequest(Wire):
@@ -57,7 +68,7 @@ class KeyRequest(Wire):
     expires_in_s: int | None = Field(default=None, gt=0, le=_MAX_S)
 
 
-class KeyQuery(WireQuery):
+class KeyQuery(PageQuery):
     tenant: TenantId | None = None
 
 
@@ -91,7 +102,10 @@ class NewKey(KeyBody):
 
 
 class KeyList(BaseModel):
+    """`after`, the id to ask on with, is null after the last."""
+
     keys: list[KeyBody]
+    after: str | None
 
 
 class AuditBody(BaseModel):
@@ -131,9 +145,11 @@ def _add_tenants(router: APIRouter, service: Service) -> None:
         return _tenant(made)
 
     @router.get("/tenants")
-    async def list_all() -> TenantList:
-        """All tenants, by id."""
-        return TenantList(tenants=[_tenant(one) for one in await registry.all_tenants()])
+    async def list_all(query: Annotated[PageQuery, Query()]) -> TenantList:
+        """All tenants, by id, a page at a time."""
+        found = await registry.list_tenants(query.after, query.limit)
+        last = found[-1].id if len(found) == query.limit else None
+        return TenantList(tenants=[_tenant(one) for one in found], after=last)
 
     @router.patch("/tenants/{id}")
     async def change(id: Id, body: TenantChange, caller: Caller) -> TenantBody:
@@ -160,8 +176,10 @@ def _add_keys(router: APIRouter, service: Service) -> None:
 
     @router.get("/keys")
     async def list_all(query: Annotated[KeyQuery, Query()]) -> KeyList:
-        """All keys, or a tenant's, revoked ones too."""
-        return KeyList(keys=[_key(one) for one in await registry.all_keys(query.tenant)])
+        """All keys, or a tenant's, revoked ones too, by tenant and age, a page at a time."""
+        found = await registry.list_keys(query.tenant, query.after, query.limit)
+        last = found[-1].key_id if len(found) == query.limit else None
+        return KeyList(keys=[_key(one) for one in found], after=last)
 
     @router.post("/keys/{id}/rotate", status_code=201)
     async def rotate(id: KeyId, caller: Caller, body: RotateRequest | None = None) -> NewKey:

@@ -66,6 +66,7 @@ async def rank(
     texts: Sequence[str],
     max_tokens_per_doc: int | None,
     context: Context,
+    instruction: str | None = None,
 ) -> Ranked:
     """`Pipeline.rerank` of the texts that are not blank; the blank ones follow with a relevance
     of 0. Raises InvalidRequest where all are blank."""
@@ -75,7 +76,7 @@ async def rank(
             "all documents are empty: send at least one that holds text", param="documents"
         )
     ranked = await pipeline.rerank(
-        query, [texts[index] for index in visible], max_tokens_per_doc, context
+        query, [texts[index] for index in visible], max_tokens_per_doc, context, instruction
     )
     order = [(visible[index], score) for index, score in ranked.order]
     blank = sorted(set(range(len(texts))) - set(visible))

@@ -32,16 +32,17 @@ from deployments.web.dialects.shared_fields import (
     only_one_of,
 )
 from deployments.web.guarded_route import Guard
-from deployments.web.schemas import Text
+from deployments.web.schemas import Instruction, Text
 from deployments.web.service import Service
 
-INSTRUCTION = "the instruction is the profile's, for all requests"
+_TEMPLATE = "the template is the profile's; send an 'instruction'"
 
 
 class RerankRequest(VendorBody):
     """`top_n` and `max_tokens_per_doc` of 0, as vLLM's clients send them, set no limit; `top_k` is
     Voyage's name for `top_n`. Of documents that are objects, `rank_fields` are ranked ("text" where
-    it is left out). A document is never split. Blank documents come last, with a relevance of 0.
+    it is left out). A document is never split. `instruction` (or `instruct`) takes the place of the
+    profile's, where the model reads one. Blank documents come last, with a relevance of 0.
     Fields that are not listed are ignored, and named in the answer's header
     x-winnow-ignored-fields.
 
@@ -66,13 +67,14 @@ class RerankRequest(VendorBody):
     ] = -1
     truncation_side: Annotated[str, only("right", "a document is cut at its end")] = "right"
     max_tokens_per_query: Annotated[Any, Refused("a query that is too long is refused")] = None
-    instruction: Annotated[Any, Refused(INSTRUCTION)] = None
-    instruct: Annotated[Any, Refused(INSTRUCTION)] = None
-    chat_template_kwargs: Annotated[Any, Refused(INSTRUCTION)] = None
+    instruction: Instruction | None = None
+    instruct: Instruction | None = None
+    chat_template_kwargs: Annotated[Any, Refused(_TEMPLATE)] = None
 
     @model_validator(mode="after")
     def _says_nothing_twice(self) -> "RerankRequest":
         only_one_of(self, "top_n", "top_k")
+        only_one_of(self, "instruction", "instruct")
         return self
 
 
@@ -120,7 +122,8 @@ def routes(service: Service, guarded: Guard) -> APIRouter:
         texts = document_texts(body.documents, body.rank_fields)
         context = service.context(caller, body.deadline_ms)
         pipeline, limit = service.pipeline, body.max_tokens_per_doc
-        done = await rank(pipeline, body.query, texts, limit, context)
+        instruction = body.instruction or body.instruct
+        done = await rank(pipeline, body.query, texts, limit, context, instruction)
         content = _content(done, body, texts, vendor)
         return answer(content | {"model": service.rerank_model.name}, body)
 

@@ -201,6 +201,7 @@ def _add_search(router: APIRouter, service: Service) -> None:
             where=parse_filter(body.filter) if body.filter else None,
             rerank=body.rerank,
             may_degrade=body.on_timeout == "retrieval_order",
+            instruction=body.instruction,
         )
         context = service.context(caller, body.deadline_ms, "interactive")
         found = await service.pipeline.search(plan, context)

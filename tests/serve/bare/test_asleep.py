@@ -1,4 +1,5 @@
-"""What a Router knows of a stage that has scaled to zero, with a Serve of its own."""
+"""What a Router knows of a stage without a replica: it has scaled to zero, or cannot start. With a
+Serve of its own."""
 
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from deployments.calls.client import StageClient
+from deployments.calls.deployment_problems import DeploymentProblems
 from deployments.request.deadline import Deadline
 
 _PATIENCE_S = 60
@@ -32,17 +34,54 @@ class Caller:
         return answer
 
 
-@pytest.fixture
-def caller() -> Iterator[DeploymentHandle[Any]]:
+class BrokenStage:
+    def __init__(self) -> None:
+        raise ValueError("no such model")
+
+
+class Witness:
+    """Has a stage that cannot start."""
+
+    def __init__(self, stage: DeploymentHandle[Any]) -> None:
+        self._problems = DeploymentProblems({"embed": stage.deployment_name})
+
+    async def problems(self) -> dict[str, str]:
+        return await self._problems()
+
+
+_CHEAP = {"num_cpus": 0}
+
+
+@pytest.fixture(scope="module")
+def _serve() -> Iterator[None]:
     ray.init("local", num_cpus=4, include_dashboard=False, log_to_driver=False)
     serve.start(http_options={"location": "NoServer"})
-    zero = {"min_replicas": 0, "max_replicas": 1, "downscale_delay_s": 1, "look_back_period_s": 1}
-    cheap = {"num_cpus": 0}
-    stage = serve.deployment(autoscaling_config=zero, ray_actor_options=cheap)(Stage)
-    caller = serve.deployment(ray_actor_options=cheap)(Caller)
-    yield serve.run(caller.bind(stage.bind()), route_prefix=None)
+    yield
     serve.shutdown()  # type: ignore[no-untyped-call]
     ray.shutdown()
+
+
+@pytest.mark.usefixtures("_serve")
+def test_a_stage_that_cannot_start_has_its_reason() -> None:
+    broken = serve.deployment(ray_actor_options=_CHEAP)(BrokenStage).bind()
+    witness = serve.deployment(ray_actor_options=_CHEAP)(Witness).bind(broken)
+    target = serve.RunTarget(witness, name="broken", route_prefix=None)
+    [handle] = serve.run_many([target], wait_for_applications_running=False)
+    until = time.monotonic() + _PATIENCE_S
+    while not (found := handle.problems.remote().result()):
+        assert time.monotonic() < until, "nobody says why"
+        time.sleep(0.2)
+    assert found == {"embed": "ValueError: no such model"}
+    serve.delete("broken")
+
+
+@pytest.fixture
+def caller(_serve: None) -> DeploymentHandle[Any]:
+    zero = {"min_replicas": 0, "max_replicas": 1, "downscale_delay_s": 1, "look_back_period_s": 1}
+    stage = serve.deployment(autoscaling_config=zero, ray_actor_options=_CHEAP)(Stage)
+    caller = serve.deployment(ray_actor_options=_CHEAP)(Caller)
+    handle: DeploymentHandle[Any] = serve.run(caller.bind(stage.bind()), route_prefix=None)
+    return handle
 
 
 def test_a_stage_that_sleeps_is_known_to_and_one_that_is_awake_too(

@@ -52,7 +52,7 @@ _BODIES: list[tuple[str, Any, str]] = [
     ("/v1/rerank", _RERANK | {"query": "long " * 2_000}, "shorten it"),
     ("/v1/rerank", _RERANK | {"raw_scores": True}, "relevances in [0, 1]"),
     ("/v1/rerank", _RERANK | {"truncate_prompt_tokens": 64}, "max_tokens_per_doc"),
-    ("/v1/rerank", _RERANK | {"instruction": "Judge."}, "the profile's"),
+    ("/v1/rerank", _RERANK | {"instruction": "Judge."}, "no model that this request needs"),
     ("/v2/rerank", _RERANK | {"return_documents": "perhaps"}, "return_documents"),
     ("/v2/rerank", _RERANK | {"top_n": 1.5}, "top_n"),
     ("/v1/search", _SEARCH, "nothing-here"),

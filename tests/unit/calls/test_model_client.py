@@ -1,6 +1,7 @@
 """A model stage as a Router calls it: what it is asked for, and what becomes of two models."""
 
 import asyncio
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -33,10 +34,13 @@ class Replica:
         self.models = ["one"]
         self.calls = 0
         self.refusal: WinnowError | None = None
+        self.refusals: list[WinnowError] = []
         self.errors: list[Exception] = []
 
     async def compute(self, rows: TokenRows, *_: object) -> ModelOutput | WinnowError:
         self.calls += 1
+        if self.refusals:
+            return self.refusals.pop(0)
         if self.refusal:
             return self.refusal
         if self.errors:
@@ -69,6 +73,40 @@ def test_work_counts_as_asked_for_whether_it_is_computed_or_refused() -> None:
             stage.admit(10, Deadline.after(1, clock), _ME)
         assert replica.calls == calls
         assert arrivals.to_stats()["embed_default_tokens_per_s"] == 30
+
+    virtual_time.run(main())
+
+
+def _known(stage: ModelStageClient, replicas: int) -> None:
+    """The handle of the stage knows of so many replicas."""
+    known = SimpleNamespace(curr_replicas=dict.fromkeys(range(replicas)))
+    router = SimpleNamespace(_asyncio_router=SimpleNamespace(_request_router=known))
+    stage._handle._router = router  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(("replicas", "asked"), [(1, 1), (2, 2)])
+def test_what_one_of_several_replicas_refuses_another_may_take(replicas: int, asked: int) -> None:
+    async def main() -> None:
+        clock = asyncio.get_running_loop().time
+        replica = Replica()
+        stage = client(replica, Arrivals(clock))
+        _known(stage, replicas)
+        replica.refusals = [Overloaded("busy", retry_after_s=0.5, unit_s=0.01)]
+        asking = stage.compute(rows(1), Deadline.after(1, clock), _ME)
+        if asked == 2:
+            await asking
+            stage.admit(10, Deadline.after(1, clock), _ME)  # nothing is remembered of the first
+        else:
+            with pytest.raises(Overloaded):
+                await asking
+        assert replica.calls == asked
+        replica.calls, replica.refusals = 0, []
+        replica.refusal = Overloaded("busy", retry_after_s=0.5, unit_s=0.01)
+        with pytest.raises(Overloaded):
+            await stage.compute(rows(1), Deadline.after(10, clock), _ME)
+        assert replica.calls == asked
+        with pytest.raises(Overloaded):
+            stage.admit(10, Deadline.after(1, clock), _ME)
 
     virtual_time.run(main())
 

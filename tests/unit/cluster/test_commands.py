@@ -2,7 +2,10 @@
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -12,9 +15,11 @@ from typer.testing import CliRunner
 from cluster.__main__ import app
 from cluster.commands.render import manifest
 from cluster.commands.session import CommandError
+from cluster.fit_check import PlacementError
 from cluster.local.serve_api import DeployRefusedError
 from cluster.local.state import RunningCluster, State
-from cluster.profile import load_profile
+from cluster.node_groups import SpecError
+from cluster.profile import ProfileError, load_profile
 from deployments.engine import weights
 from tests.unit.cluster.servers import Answer, Asked, serving
 
@@ -107,6 +112,206 @@ def test_a_profile_that_serve_does_not_take_is_not_recorded(
     recorded = running.running()
     assert recorded is not None
     assert recorded.profile == "local"
+    assert recorded.failed_profile == (str(profile) if deployed == 200 else None)
+
+
+def _deployment(name: str, status: str, message: str, state: str) -> dict[str, Any]:
+    replica = {"state": state, "pid": 1, "node_id": "n"}
+    return {
+        "name": name,
+        "status": status,
+        "message": message,
+        "replicas": [replica],
+        "target_num_replicas": 1,
+    }
+
+
+_RETRYING = "A replica failed to start with exception. Retrying 2 more time(s). Error:\n"
+_FAILING = {
+    "status": "DEPLOYING",
+    "message": "",
+    "deployments": {
+        "Index": _deployment("Index", "HEALTHY", "", "RUNNING"),
+        "Embedder": _deployment(
+            "Embedder",
+            "UPDATING",
+            f"{_RETRYING}Traceback (...)\nValueError: no model\n",
+            "STARTING",
+        ),
+    },
+}
+
+
+@contextmanager
+def _cluster_of(running: State, application: dict[str, Any], **readiness: Any) -> Iterator[None]:
+    """The record is of a cluster whose Serve and service are servers of the test."""
+
+    def serve(_: Asked) -> Answer:
+        return 200, {"applications": {"winnow": application}}
+
+    def service(_: Asked) -> Answer:
+        return 200, {"ready": False, "stages": readiness}
+
+    cluster = running.running()
+    assert cluster is not None
+    with serving(serve) as one, serving(service) as other:
+        ports = {"dashboard_port": one.port, "http_port": other.port}
+        running.record(cluster.model_copy(update=ports | {"failed_profile": "mine.yaml"}))
+        yield
+
+
+def test_up_names_what_cannot_start_once_and_when_it_gives_up(
+    running: State, profile: Path
+) -> None:
+    arguments = ["up", "--profile", str(profile), "--timeout-s", "1.5"]
+    with _cluster_of(running, _FAILING):
+        done = CliRunner().invoke(app, arguments)
+    said = "Embedder: ValueError: no model (no replica of it serves)"
+    assert done.output.count(said) == 1
+    assert isinstance(done.exception, CommandError)
+    assert str(done.exception) == f"gave up waiting for {said}; 'winnow status' shows more"
+
+
+def test_up_names_a_stage_that_runs_and_is_not_ready(running: State, profile: Path) -> None:
+    healthy = {"Index": _deployment("Index", "HEALTHY", "", "RUNNING")}
+    application = {"status": "RUNNING", "message": "", "deployments": healthy}
+    stage = {"ready": False, "detail": "the directory cannot be created"}
+    with _cluster_of(running, application, retrieve=stage):
+        done = CliRunner().invoke(app, ["up", "--profile", str(profile), "--timeout-s", "0"])
+    assert "Index: the directory cannot be created" in done.output
+    assert "Index: the directory cannot be created" in str(done.exception)
+
+
+def test_status_shows_what_failed_and_what_serves(running: State) -> None:
+    with _cluster_of(running, _FAILING, retrieve={"ready": False, "detail": "it is away"}):
+        shown = CliRunner().invoke(app, ["status"]).output
+    lines = shown.splitlines()
+    assert "profile local  DEPLOYING" in lines[0]
+    assert lines[-3:] == [
+        "it could not be brought to mine.yaml:",
+        "Embedder: ValueError: no model (no replica of it serves)",
+        "Index: it is away",
+    ]
+
+
+def test_status_says_that_the_version_before_serves_where_serve_lists_none(
+    running: State,
+) -> None:
+    def answer(asked: Asked) -> Answer:
+        if asked.path == "/readyz":
+            return 200, {"ready": True, "stages": {}}
+        return 200, {"applications": {"winnow": _FAILED}}
+
+    cluster = running.running()
+    assert cluster is not None
+    with serving(answer) as both:
+        ports = {"dashboard_port": both.port, "http_port": both.port}
+        running.record(cluster.model_copy(update=ports))
+        shown = CliRunner().invoke(app, ["status"]).output
+    assert "ValueError: no such bound (the version before serves)" in shown
+
+
+def test_status_cuts_no_state_on_a_narrow_terminal(
+    running: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    failed = _deployment("Embedder", "DEPLOY_FAILED", "ValueError: no model", "RUNNING")
+    failed["replicas"] *= 2
+    failed["replicas"].append({"state": "STARTING", "pid": None, "node_id": None})
+    application = {"status": "DEPLOY_FAILED", "message": "", "deployments": {"Embedder": failed}}
+    stage = {
+        "ready": True,
+        "detail": None,
+        "model": "ms-marco-MiniLM-L-12-v2",
+        "queued_rows": 1_000,
+    }
+    with _cluster_of(running, application, embed=stage):
+        shown = CliRunner().invoke(app, ["status"]).output
+    assert "DEPLOY_FAILED" in shown.splitlines()[3]
+    assert "ms-marco-MiniLM-L-12-v2" in shown
+    assert "…" not in shown
+
+
+@pytest.mark.usefixtures("running")
+def test_a_cluster_whose_dashboard_does_not_answer_is_told_in_one_line(profile: Path) -> None:
+    for arguments in (["status"], ["up", "--profile", str(profile), "--timeout-s", "0"]):
+        done = CliRunner().invoke(app, arguments)
+        assert isinstance(done.exception, CommandError)
+        assert "head.log" in str(done.exception) or "Ray's dashboard" in str(done.exception)
+
+
+def test_up_refuses_a_place_that_cannot_be_before_anything_starts(
+    state: State, profile: Path
+) -> None:
+    written = yaml.safe_load(profile.read_text())
+    written["applications"][0]["args"]["index"]["directory"] = str(profile)
+    profile.write_text(yaml.safe_dump(written))
+    done = CliRunner().invoke(app, ["up", "--profile", str(profile)])
+    assert isinstance(done.exception, ProfileError)
+    assert str(done.exception) == (
+        f"profile.yaml: applications.winnow.args.index.directory: '{profile}' is a file:"
+        " name a directory"
+    )
+    assert state.running() is None
+
+
+def test_up_refuses_dimensions_that_the_model_does_not_have(state: State, profile: Path) -> None:
+    (profile.parent / "config.json").write_text('{"hidden_size": 512}')
+    done = CliRunner().invoke(app, ["up", "--profile", str(profile)])
+    assert str(done.exception) == (
+        "profile.yaml: applications.winnow.args.embedder.dimensions: the model's vectors have 512,"
+        " not 384: write 512"
+    )
+    assert state.running() is None
+
+
+def test_up_refuses_what_this_machine_does_not_have(state: State, profile: Path) -> None:
+    written = yaml.safe_load(profile.read_text())
+    written["applications"][0]["deployments"][1]["ray_actor_options"] = {"num_cpus": 10_000}
+    profile.write_text(yaml.safe_dump(written))
+    done = CliRunner().invoke(app, ["up", "--profile", str(profile), "--port", "0"])
+    assert isinstance(done.exception, PlacementError)
+    assert state.running() is None
+
+
+def test_up_refuses_a_redis_that_does_not_answer(state: State, profile: Path) -> None:
+    for redis in ("127.0.0.1:1", "6379", "redis://x"):
+        done = CliRunner().invoke(app, ["up", "--profile", str(profile), "--redis", redis])
+        assert isinstance(done.exception, CommandError)
+        assert "HOST:PORT" in str(done.exception)
+    assert state.running() is None
+
+
+def test_a_state_directory_that_cannot_be_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("WINNOW_STATE", str(tmp_path / "file"))
+    done = CliRunner().invoke(app, ["up"])
+    assert isinstance(done.exception, CommandError)
+    assert "WINNOW_STATE" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name: x\n", "nodes.yaml: image: is missing: add it"),
+        (": [", ": not YAML"),
+    ],
+)
+@pytest.mark.usefixtures("state")
+def test_a_file_of_nodes_with_mistakes_is_told_in_lines(
+    text: str, said: str, profile: Path, tmp_path: Path
+) -> None:
+    nodes = tmp_path / "nodes.yaml"
+    nodes.write_text(text)
+    for arguments in (
+        ["up", "--profile", str(profile), "--nodes", str(nodes)],
+        ["render", "--pods", str(nodes)],
+    ):
+        done = CliRunner().invoke(app, arguments)
+        assert isinstance(done.exception, SpecError)
+        assert said in str(done.exception)
 
 
 def test_render_writes_what_it_prints(tmp_path: Path) -> None:

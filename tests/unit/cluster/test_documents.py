@@ -78,3 +78,15 @@ def test_a_bad_line_is_named(line: str, said: str) -> None:
     path = _written("lines.jsonl", '{"id": "a", "text": "b"}\n' + line + "\n")
     with pytest.raises(UnreadableFileError, match=rf"lines\.jsonl:2: .*{re.escape(said)}"):
         list(read_documents(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("a.csv", "id,text"), ("a.json", "[]"), ("A.PDF", "x"), ("scan.txt", "%PDF-1.4\n1 0 obj")],
+)
+def test_a_file_of_another_format_is_refused_and_not_stored_as_one_text(
+    name: str, text: str
+) -> None:
+    path = _written(name, text)
+    with pytest.raises(UnreadableFileError, match=rf"{name}: neither text nor JSON lines: write"):
+        list(read_documents(path))

@@ -1,11 +1,19 @@
 """A profile is refused unless each replica gets the GPUs its engine needs, on nodes that exist."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from cluster.fit_check import PlacementError, check_engine, check_fits
+from cluster.fit_check import (
+    Machine,
+    PlacementError,
+    check_engine,
+    check_fits,
+    check_fits_machine,
+    this_machine,
+)
 from cluster.node_groups import WorkerGroup
 from cluster.profile import load_profile, profile_names
 from deployments.engine.base import EngineConfig
@@ -120,3 +128,58 @@ def test_a_replica_that_a_node_group_takes(options: dict[str, Any]) -> None:
 def test_a_replica_that_none_takes_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(PlacementError, match=r"^Reranker: no node group"):
         check_fits([{"name": "Reranker", "ray_actor_options": options}], _GROUPS)
+
+
+@pytest.mark.parametrize(
+    ("devices", "gpus"),
+    [
+        ([], 0),
+        (["nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"], 2),
+        (["dxg"], None),
+        (["kfd", "dri"], None),
+    ],
+)
+def test_the_gpus_of_a_machine_are_its_devices(
+    devices: list[str], gpus: int | None, tmp_path: Path
+) -> None:
+    for name in devices:
+        (tmp_path / name).touch()
+    assert this_machine(tmp_path).gpus == gpus
+
+
+def _with(options: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {"name": "Reranker", "ray_actor_options": options} | fields
+
+
+@pytest.mark.parametrize(
+    "deployment",
+    [
+        _with({"num_cpus": 2}, num_replicas=2),
+        _with({"num_cpus": 4}, autoscaling_config={"min_replicas": 1, "max_replicas": 9}),
+        _with({"num_cpus": 0, "num_gpus": 1}),
+        _with({"label_selector": {"ray.io/accelerator-type": "L4", "winnow/gpu": "!l4"}}),
+        {"name": "Reranker"},
+    ],
+)
+def test_what_a_machine_alone_can_hold(deployment: dict[str, Any]) -> None:
+    check_fits_machine([_with({"num_cpus": 0}, name="Router"), deployment], Machine(4, 1))
+
+
+@pytest.mark.parametrize(
+    ("deployment", "said"),
+    [
+        (_with({"num_cpus": 2}, num_replicas=3), "num_cpus: .*ask for 6 in all.* has 4: ask for"),
+        (_with({}, num_replicas=5), "num_cpus: .*ask for 5 in all"),
+        (_with({"num_cpus": 3}, autoscaling_config={"min_replicas": 2}), "num_cpus"),
+        (_with({"num_cpus": 0, "num_gpus": 0.5}, num_replicas=3), "num_gpus: .*1.5 in all.* has 1"),
+        (_with({"label_selector": {"winnow/role": "gpu"}}), "label_selector: .*--nodes"),
+        (_with({"resources": {"disk": 1}}), "resources: .*remove them"),
+    ],
+)
+def test_what_would_wait_for_ever_on_it_is_refused(deployment: dict[str, Any], said: str) -> None:
+    with pytest.raises(PlacementError, match=f"^Reranker: ray_actor_options.{said}"):
+        check_fits_machine([deployment], Machine(4, 1))
+
+
+def test_gpus_that_are_not_known_are_not_counted() -> None:
+    check_fits_machine([_with({"num_gpus": 8})], Machine(4, None))

@@ -18,6 +18,7 @@ import pytest
 from ray.serve._private import constants
 
 from cluster.haproxy import (
+    DRAINING,
     HEADERS_VARIABLE,
     NO_ROUTER,
     NO_ROUTES,
@@ -140,8 +141,9 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         time.sleep(0.1)
 
 
-def test_serves_own_words_say_that_it_knows_no_routes() -> None:
+def test_serves_own_words_say_that_it_knows_no_routes_or_is_drained() -> None:
     assert constants.NO_ROUTES_MESSAGE == NO_ROUTES
+    assert constants.DRAINING_MESSAGE == DRAINING
 
 
 def test_one_that_is_killed_is_stood_in_for_until_serve_starts_the_next(node: Node) -> None:
@@ -161,6 +163,19 @@ def test_one_that_is_killed_is_stood_in_for_until_serve_starts_the_next(node: No
     assert node.answer() == "routed"
     second.kill()
     second.wait()
+
+
+def test_one_that_is_killed_on_a_drained_node_leaves_its_port(node: Node) -> None:
+    node.configure(200, "routed")
+    first = node.start()
+    node.configure(503, DRAINING)
+    drained = node.start("-sf", str(first.pid), "-x", str(node.files.admin))
+    assert first.wait(_PATIENCE_S) == 0
+    assert node.answer() == DRAINING
+    drained.kill()  # as Serve does
+    drained.wait()
+    until(lambda: node.processes() == [])
+    assert node.answer() is None
 
 
 def test_it_is_not_in_the_process_group_of_serves_manager(node: Node) -> None:

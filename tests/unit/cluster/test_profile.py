@@ -155,6 +155,59 @@ def _renamed(section: dict[str, Any], old: str, new: str) -> None:
             ["Router.user_config.plans.free.weigh: no such field; did you mean 'weight'?"],
         ),
         (lambda app: app.pop("args"), ["applications.winnow.args: is missing: add it"]),
+        (
+            lambda app: _renamed(app["deployments"][1], "num_replicas", "num_replica"),
+            [
+                "applications.winnow.deployments.Embedder.num_replica: no such field;"
+                " did you mean 'num_replicas'?"
+            ],
+        ),
+        (
+            lambda app: app["deployments"][1].update(ray_actor_options={"num_cpu": 0}),
+            [
+                "applications.winnow.deployments.Embedder.ray_actor_options.num_cpu:"
+                " no such field; did you mean 'num_cpus'?"
+            ],
+        ),
+        (
+            lambda app: app["deployments"][1].update(num_replicas=-2),
+            [
+                "applications.winnow.deployments.Embedder.num_replicas: input should be greater"
+                " than 0, not -2, or input should be 'auto', not -2"
+            ],
+        ),
+        (
+            lambda app: app["deployments"][1].update(autoscaling_config={"max_replicas": 2}),
+            [
+                "applications.winnow.deployments.Embedder: num_replicas and autoscaling_config"
+                " exclude one another: remove one"
+            ],
+        ),
+        (
+            lambda app: app["deployments"][1].update(name="Embeder"),
+            [
+                "applications.winnow.deployments.Embeder.name: input should be 'Router',"
+                " 'Embedder', 'Index' or 'Reranker', not 'Embeder'"
+            ],
+        ),
+        (
+            lambda app: app["args"]["index"].update(directory=None),
+            ["applications.winnow.args.index: the lancedb index needs 'directory': add it"],
+        ),
+        (
+            lambda app: app["args"]["embedder"].update(min_dimensions=400),
+            [
+                "applications.winnow.args.embedder: min_dimensions is 400 and dimensions 384:"
+                " make the first at most the second"
+            ],
+        ),
+        (
+            lambda app: app["args"]["embedder"]["engine"].update(max_num_seqs=10_000),
+            [
+                "applications.winnow.args.embedder.engine: max_num_batched_tokens is 8192 and"
+                " max_num_seqs 10000: make the first at least the second"
+            ],
+        ),
     ],
 )
 def test_each_mistake_is_a_line_with_the_field_and_what_to_write(

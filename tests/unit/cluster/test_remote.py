@@ -105,3 +105,24 @@ def test_a_document_too_large_for_any_request_is_named(service: Served) -> None:
     Path("f.jsonl").write_text(f'{{"id": "b", "text": "c"}}\n{{"id": "huge", "text": "{text}"}}')
     with pytest.raises(CommandError, match=r"document 'huge': 413 the body is larger"):
         _run("ingest", "c", "f.jsonl", "--url", service.url, "--api-key", "k")
+
+
+def test_lists_of_several_pages_are_shown_whole() -> None:
+    def answer(asked: Asked) -> Answer:
+        assert "limit" not in asked.path
+        name = "b" if "after=a" in asked.path else "a"
+        return 200, {"tenants": [_TENANT | {"id": name}], "after": "a" if name == "a" else None}
+
+    with serving(answer) as service:
+        shown = _run("tenants", "list", "--url", service.url, "--api-key", "k")
+    assert [asked.path.partition("?")[2] for asked in service.asked] == ["", "after=a"]
+    assert {"a", "b"} <= set(shown.split())
+
+
+def test_of_an_id_that_comes_twice_in_a_file_the_last_document_is_stored(service: Served) -> None:
+    Path("f.jsonl").write_text('{"id": "a", "text": "old"}\n{"id": "a", "text": "new"}\n')
+    shown = _run("ingest", "c", "f.jsonl", "--url", service.url, "--api-key", "k")
+    assert "of 1 ids that come again the last document is taken" in shown
+    assert "1 documents stored" in shown
+    [upsert] = [one.json() for one in service.asked if one.path.endswith("/documents")]
+    assert [document["text"] for document in upsert["documents"]] == ["new"]

@@ -41,7 +41,8 @@ class Encoder:
     async def pairs(self, query: str, documents: Sequence[str], *_: object) -> TokenRows:  # noqa: ARG002
         return TokenRows.pack([[1, 2]] * len(documents))
 
-    async def refuse_long(self, query: str) -> None: ...
+    async def refuse_long(self, query: str, *_: object) -> None: ...
+    def require_instruction(self, embed: bool, rerank: bool) -> None: ...
 
     async def keep(self, documents: Sequence[str]) -> list[bytes]:
         return [b""] * len(documents)

@@ -36,8 +36,20 @@ class Letters:
     def __init__(self) -> None:
         self.kept: Sequence[bytes | None] = ()
         self.read = 0
+        self.instructions: list[str | None] = []
 
-    async def queries(self, texts: Sequence[str], cut: Cut | None) -> TokenRows:  # noqa: ARG002
+    def require_instruction(self, embed: bool, rerank: bool) -> None:
+        if not embed:
+            raise InvalidRequest("the reranker reads none", param="instruction")
+        assert rerank
+
+    async def queries(
+        self,
+        texts: Sequence[str],
+        cut: Cut | None,  # noqa: ARG002
+        instruction: str | None = None,
+    ) -> TokenRows:
+        self.instructions.append(instruction)
         self.read += len(texts)
         return TokenRows.pack([list(text.encode()) for text in texts])
 
@@ -50,9 +62,10 @@ class Letters:
         documents: Sequence[str],
         max_tokens_per_doc: int | None,  # noqa: ARG002
         kept: Sequence[bytes | None] = (),
+        instruction: str | None = None,
     ) -> TokenRows:
         self.kept = kept
-        return await self.queries([query + text for text in documents], None)
+        return await self.queries([query + text for text in documents], None, instruction)
 
     def text_tokens(self, texts: Sequence[str]) -> float:
         return sum(map(len, texts))
@@ -60,7 +73,7 @@ class Letters:
     def pair_tokens(self, query: str, documents: Sequence[str]) -> float:
         return self.text_tokens([query + text for text in documents])
 
-    async def refuse_long(self, query: str) -> None:
+    async def refuse_long(self, query: str, instruction: str | None = None) -> None:  # noqa: ARG002
         if len(query) > 10:
             raise InvalidRequest("the query is too long", param="query")
 
@@ -278,3 +291,13 @@ async def test_a_tenant_is_not_charged_for_what_a_stage_did_not_do(failure: Exce
     assert account.charged == 1
     await Stand().pipeline().embed_documents(["abc"], None, context(account))
     assert account.charged == 4
+
+
+async def test_a_searchs_instruction_reaches_both_models() -> None:
+    stand = Stand()
+    asked = replace(plan(), instruction="i")
+    await stand.pipeline().search(asked, context())
+    assert stand.encoder.instructions == ["i", "i"]
+    with pytest.raises(InvalidRequest, match="reads none"):
+        await stand.pipeline().rerank("q", ["a"], None, context(), "i")
+    assert stand.encoder.read == 4

@@ -14,7 +14,7 @@ from deployments.tenants.api_keys import (
     ALL_SCOPES,
     KeyRecord,
     KeyRing,
-    RegistrySnapshot,
+    RegistryChanges,
     new_key,
     read_keys,
     write_keys,
@@ -25,7 +25,8 @@ KEY, RECORD = new_key("acme")
 
 def ring_of(*records: KeyRecord, now: float = 0.0) -> KeyRing:
     ring = KeyRing(lambda: now)
-    ring.replace(RegistrySnapshot(1, records, {record.tenant: "default" for record in records}))
+    plans = {record.tenant: "default" for record in records}
+    ring.apply(RegistryChanges(1, records, plans, whole=True))
     return ring
 
 

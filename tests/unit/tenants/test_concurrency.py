@@ -67,3 +67,32 @@ def test_counts_are_exact_and_the_total_is_bounded(steps: list[tuple[str, bool]]
         slots.release(tenant)
     assert not slots._shares
     assert not slots._weight
+
+
+def test_a_large_request_takes_its_slots_of_its_tenants_share() -> None:
+    slots = ConcurrencySlots(12)
+    slots.acquire("a", 1.0, 10)
+    with pytest.raises(Overloaded):
+        slots.acquire("a", 1.0, 3)
+    slots.acquire("a", 1.0, 2)
+    assert slots.held("a") == 2
+    with pytest.raises(Overloaded):
+        slots.acquire("b", 1.0, 7)  # more than its share, and nothing is free
+    slots.acquire("b", 1.0, 6)
+    slots.release("a", 10)
+    slots.release("a", 2)
+    slots.release("b", 6)
+    slots.acquire("c", 1.0)
+    slots.acquire("b", 1.0, 11)  # more than its share, of what is free
+    assert slots.held("b") == 1
+
+
+def test_no_number_of_tenants_has_large_requests_in_more_than_all_slots() -> None:
+    slots, held = ConcurrencySlots(100), 0
+    for tenant in range(1_000):
+        try:
+            slots.acquire(str(tenant), 1.0, 17)
+        except Overloaded:
+            continue
+        held += 17
+    assert held <= 2 * 100

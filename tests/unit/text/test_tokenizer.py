@@ -17,8 +17,9 @@ from transformers import AutoTokenizer
 from cluster.config import AppConfig
 from cluster.profile import application, load_profile
 from deployments.errors import InvalidRequest
-from deployments.text.prompts import DEFAULT_INSTRUCTION, Cut, EmbedTemplate
-from deployments.text.tokenizer import EmbedEncoder, Encoder, RerankEncoder, load_tokenizer
+from deployments.text.prompts import DEFAULT_INSTRUCTION, Cut, EmbedTemplate, RerankTemplate
+from deployments.text.tokenizer import EmbedEncoder, Encoder, RerankEncoder
+from deployments.text.tokenizer_files import load_tokenizer
 from tests.models import model_directory
 
 # Names of tokens, which hypothesis takes from this source: Winnow reads them as text, the models'
@@ -179,7 +180,8 @@ def test_a_router_needs_no_torch() -> None:
     """Importing it costs seconds and some hundred MB in each Router."""
     program = (
         "import sys; from pathlib import Path; import deployments.router;"
-        "from deployments.text.tokenizer import load_tokenizer; load_tokenizer(Path(sys.argv[1]));"
+        "from deployments.text.tokenizer_files import load_tokenizer;"
+        "load_tokenizer(Path(sys.argv[1]));"
         "assert not {'torch', 'transformers'} & set(sys.modules)"
     )
     model = str(model_directory("all-MiniLM-L6-v2"))
@@ -208,6 +210,60 @@ def test_a_query_is_cut_and_its_instruction_is_not(keep: Literal["start", "end"]
     assert row[: len(instruction)] == instruction
     assert len(row) == len(instruction) + 8
     assert row != other
+
+
+_INSTRUCTION = "Find the {query} that {document} answers, with <|im_end|> in it"
+
+
+def test_a_requests_own_instruction_is_read_as_the_profiles_would_be() -> None:
+    query, document = "How many people?", "Some {instruction}."
+    config = config_of("tiny-qwen3")
+    tokenizers = fast_tokenizer(config.embedder.name), fast_tokenizer(config.reranker.name)
+    given = {"instruction": _INSTRUCTION}
+    embed = EmbedEncoder(tokenizers[0], config.embedder.template.model_copy(update=given), 512)
+    rerank = RerankEncoder(tokenizers[1], config.reranker.template.model_copy(update=given), 512)
+    own, pairs = embed_encoder("tiny-qwen3"), rerank_encoder("tiny-qwen3")
+    for cut in (None, Cut(), Cut(max_tokens=60, keep="end")):
+        asked = own.queries([query * 20 if cut else query], cut, _INSTRUCTION)
+        assert [*asked] == [*embed.queries([query * 20 if cut else query], cut)]
+        assert [*asked] != [*own.queries([query * 20 if cut else query], cut)]
+    [row] = pairs.pairs(query, [document], None, (), _INSTRUCTION)
+    assert row == next(iter(rerank.pairs(query, [document], None)))
+    kept = pairs.keep([document])
+    assert [*pairs.pairs(query, [document], None, kept, _INSTRUCTION)] == [row]
+
+
+def test_an_instruction_that_leaves_no_room_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="instruction has") as refused:
+        embed_encoder("tiny-qwen3").queries(["a"], Cut(), "word " * 500)
+    assert refused.value.param == "instruction"
+    with pytest.raises(InvalidRequest, match="with its instruction"):
+        rerank_encoder("tiny-qwen3").refuse_long("a", "word " * 500)
+
+
+@pytest.mark.parametrize(
+    ("profile", "embed", "rerank", "read"),
+    [
+        ("tiny-qwen3", True, False, True),
+        ("tiny-qwen3", False, True, True),
+        ("local", True, True, False),
+    ],
+)
+def test_a_model_that_reads_no_instruction_says_so(
+    profile: str, embed: bool, rerank: bool, read: bool
+) -> None:
+    encoder = Encoder(embed_encoder(profile), rerank_encoder(profile), 1)
+    if read:
+        encoder.require_instruction(embed, rerank)
+        return
+    with pytest.raises(InvalidRequest, match="reads an instruction: leave it out"):
+        encoder.require_instruction(embed, rerank)
+
+
+@pytest.mark.parametrize("field", ["query", "document"])
+def test_a_template_without_a_place_for_the_text_is_refused(field: str) -> None:
+    with pytest.raises(ValueError, match=f"'{field}' needs '{{{field}}}' once"):
+        RerankTemplate.model_validate({field: "text"})
 
 
 @pytest.mark.parametrize("profile", ["local", "tiny-qwen3"])

@@ -179,3 +179,24 @@ async def test_a_change_that_is_stored_is_answered_although_the_copy_cannot_be_r
     await service.control.refresh()
     assert await opens(service, second["key"])
     assert not await opens(service, first["key"])
+
+
+async def test_lists_of_tenants_and_keys_come_in_pages(service: TestService) -> None:
+    for tenant in ("a", "b"):
+        await service.new_key(tenant)
+    seen: dict[str, list[str]] = {"tenants": [], "keys": []}
+    for name, ids in seen.items():
+        after: dict[str, str] = {}
+        while True:
+            params = {"limit": "1"} | after
+            page = (await service.send("GET", f"/v1/admin/{name}", params=params)).json()
+            ids += [one["id"] for one in page[name]]
+            assert len(page[name]) <= 1
+            if page["after"] is None:
+                break
+            after = {"after": page["after"]}
+    registry = service.control.registry
+    assert seen["tenants"] == [one.id for one in await registry.list_tenants(None, 9)]
+    assert seen["keys"] == [one.key_id for one in await registry.list_keys()]
+    refused = await service.send("GET", "/v1/admin/keys", params={"limit": "1001"})
+    assert refused.status_code == 400

@@ -1,12 +1,14 @@
 """The key comes before the body, and a body has limits of size and time."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from deployments.tenants.plans import Plans
 from deployments.web import body
 from tests.unit.service import TestService
 
@@ -105,7 +107,7 @@ async def test_a_route_that_takes_longer_than_it_may_is_a_504(
         finally:
             stopped += 1
 
-    monkeypatch.setattr(service.control.registry, "all_tenants", for_ever)
+    monkeypatch.setattr(service.control.registry, "list_tenants", for_ever)
     monkeypatch.setattr(service.control.meter, "flush", for_ever)
     for number, path in enumerate(("/v1/admin/tenants", "/v1/usage"), start=1):
         answer = await service.send("GET", path, params={"deadline_ms": 20})
@@ -213,3 +215,38 @@ async def test_a_client_that_leaves_while_it_sends_is_no_fault_of_ours(
     assert sent[0]["status"] == 499
     assert not caplog.records
     assert not service.admission.slots.held("tenant")
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_requests_that_may_be_large_take_more_of_the_routers_room(
+    service: TestService, chunked: bool
+) -> None:
+    service.admission.configure(Plans(requests_at_once=20))
+    read = asyncio.Event()
+
+    async def large() -> AsyncIterator[bytes]:
+        read.set()
+        await asyncio.sleep(60)
+        yield b""
+
+    headers = {} if chunked else {"content-length": str(body.MAX_BODY_BYTES)}
+    first = asyncio.create_task(
+        service.post("/v1/embeddings", content=large(), headers=headers | _JSON)
+    )
+    await read.wait()
+    second = await service.post("/v1/embeddings", content=large(), headers=headers | _JSON)
+    assert second.status_code == 503
+    assert second.json()["error"]["code"] == "overloaded"
+    assert (await service.post("/v1/embeddings", json=_EMBED)).status_code == 200
+    first.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await first
+    assert not service.admission.slots.held("tenant")
+
+
+async def test_a_large_request_alone_is_taken_however_few_there_may_be(
+    service: TestService,
+) -> None:
+    service.admission.configure(Plans(requests_at_once=1))
+    longest = {"model": "embedder", "input": ["x" * 2**20] * 4}
+    assert (await service.post("/v1/embeddings", json=longest)).status_code != 503

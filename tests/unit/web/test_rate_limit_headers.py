@@ -45,6 +45,26 @@ async def test_every_answer_of_a_limited_tenant_tells_what_is_left(service: Test
         assert answer.headers["x-ratelimit-remaining-tokens"] == "97"
 
 
+async def test_what_a_charge_tells_is_not_asked_for_again(
+    service: TestService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[tuple[str, int]] = []
+    limiter = service.admission.limiter
+
+    async def noted(name: str, cost: int, per_min: int) -> RateDecision:
+        taken.append((name.partition(":")[2], cost))
+        return await take(name, cost, per_min)
+
+    take = limiter.take
+    monkeypatch.setattr(limiter, "take", noted)
+    service.plan(requests_per_min=10, tokens_per_min=100)
+    await embed(service)
+    assert taken == [("requests", 1), ("tokens", 3)]
+    taken.clear()
+    await service.send("GET", "/v1/models")
+    assert taken == [("requests", 1), ("tokens", 0)]
+
+
 async def test_one_request_too_many_is_told_when_to_come_again(service: TestService) -> None:
     service.plan(requests_per_min=2)
     assert [(await embed(service)).status_code for _ in range(3)] == [200, 200, 429]

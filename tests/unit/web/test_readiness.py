@@ -35,7 +35,11 @@ class Bench:
         self.now_s = 0.0
         self.embed, self.rerank = Stage(), Stage()
         stages = {"embed": self.embed, "rerank": self.rerank}
-        self.probe = ReadinessProbe(stages, lambda: self.now_s)
+        self.problems: dict[str, str] = {}
+        self.probe = ReadinessProbe(stages, self._problems, lambda: self.now_s)
+
+    async def _problems(self) -> dict[str, str]:
+        return self.problems
 
 
 async def test_the_stages_are_asked_once_a_second() -> None:
@@ -65,6 +69,16 @@ async def test_a_stage_that_has_scaled_to_zero_is_ready_and_not_woken() -> None:
     assert readiness.ready
     assert "scaled to zero" in str(readiness.stages["rerank"].detail)
     assert (bench.embed.asked, bench.rerank.asked) == (1, 0)
+
+
+async def test_a_stage_that_cannot_start_has_its_reason() -> None:
+    bench = Bench()
+    bench.problems = {"embed": "ValueError: no such model", "rerank": "it has left"}
+    bench.embed.failure = StageUnavailable("no healthy replica")
+    stages = (await bench.probe.readiness()).stages
+    assert stages["embed"].detail == "ValueError: no such model"
+    assert stages["rerank"].ready, "it answers, whatever is said of another replica"
+    assert stages["rerank"].detail is None
 
 
 @pytest.mark.parametrize("ready", [True, False])

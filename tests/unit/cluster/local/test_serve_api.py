@@ -11,8 +11,8 @@ from cluster.local.serve_api import (
     DeploymentState,
     DeployRefusedError,
     ServeApi,
-    reason,
 )
+from deployments.calls.failure_reasons import reason
 
 
 class _Refusing(BaseHTTPRequestHandler):
@@ -58,7 +58,7 @@ def test_the_reason_is_the_exception_alone_in_one_line() -> None:
         "pydantic_core._pydantic_core.ValidationError: 1 validation error for EngineConfig dtype"
         " Input should be 'bfloat16' [type=literal_error, input_value='int3', input_type=str]"
     )
-    assert reason("Bad Request\nno such thing\n") == "no such thing"
+    assert reason("Replicas take long.\nThis is why.\n") == "Replicas take long. This is why."
     assert reason("") == ""
 
 
@@ -66,6 +66,21 @@ def test_problems_are_those_of_deployments_or_else_of_the_application() -> None:
     good = DeploymentState("Index", "HEALTHY", "It is well.", {"RUNNING": 1}, 1)
     bad = DeploymentState("Embedder", "DEPLOY_FAILED", "Error:\nValueError: no model", {}, 1)
     both = ApplicationState("DEPLOY_FAILED", "Failed to update ['Embedder'].", [good, bad])
-    assert both.problems() == ["Embedder: ValueError: no model"]
+    assert both.problems() == ["Embedder: ValueError: no model (no replica of it serves)"]
     assert ApplicationState("DEPLOY_FAILED", _TRACEBACK, []).problems() == [reason(_TRACEBACK)]
     assert ApplicationState("RUNNING", "", [good]).problems() == []
+
+
+@pytest.mark.parametrize(
+    ("status", "running", "said"),
+    [
+        ("UPDATING", 0, "no replica of it serves"),
+        ("UNHEALTHY", 2, "2 of its replicas serve"),
+        ("DEPLOY_FAILED", 1, "1 of its replicas of the version before serves"),
+    ],
+)
+def test_a_problem_says_what_serves_nevertheless(status: str, running: int, said: str) -> None:
+    replicas = {"RUNNING": running} if running else {"STARTING": 1}
+    one = DeploymentState("Embedder", status, "ValueError: no model", replicas, 2)
+    application = ApplicationState("DEPLOYING", "", [one])
+    assert application.problems() == [f"Embedder: ValueError: no model ({said})"]

@@ -13,6 +13,7 @@ from lancedb.index import IvfFlat
 
 from deployments.errors import NotFound
 from deployments.stores.base import Compare, Namespace, Record, VectorQuery
+from deployments.stores.lancedb import maintenance_process
 from deployments.stores.lancedb.maintenance import INDEX_FROM_ROWS, prune_age
 from deployments.stores.lancedb.maintenance_process import MaintenancePolicy
 from deployments.stores.lancedb.store import LanceDBStore
@@ -147,6 +148,23 @@ async def test_commits_start_maintenance_which_loses_no_writes(tmp_path: Path) -
     found = (await store.scan(NS, None, 5_000)).records
     assert sorted(r.id for r in found) == sorted(written)
     await store.close()
+
+
+async def test_the_words_of_a_process_that_failed_are_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(maintenance_process, "_MODULE", "no_such_module")
+    store = LanceDBStore(tmp_path, maintenance=MaintenancePolicy(fragments=1))
+    await store.ensure(NS, 4, FINGERPRINT)
+    await store.upsert(NS, [record("d")])
+    for _ in range(500):
+        if caplog.messages:
+            break
+        await asyncio.sleep(0.02)
+    await store.close()
+    [said] = caplog.messages
+    assert said.startswith(f"maintenance of {table_name(NS)} ended with status 1: ")
+    assert "No module named no_such_module" in said
 
 
 async def test_a_drop_ends_maintenance_first(tmp_path: Path) -> None:

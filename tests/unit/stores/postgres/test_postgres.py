@@ -278,8 +278,8 @@ async def test_the_widest_vectors_and_the_longest_ids(
 
 
 async def test_the_index_opens_it_by_the_url_in_a_file(tmp_path: Path, postgres_url: str) -> None:
-    with pytest.raises(StageUnavailable, match="database_url_file"):
-        build_store(IndexConfig(engine="postgres"))
+    with pytest.raises(ValueError, match="database_url_file"):
+        IndexConfig(engine="postgres")
     file = tmp_path / "url"
     file.write_text(postgres_url.replace("postgresql://", "postgresql+psycopg://") + "\n")
     store = build_store(IndexConfig(engine="postgres", database_url_file=str(file), connections=2))

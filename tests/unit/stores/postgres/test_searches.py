@@ -7,8 +7,10 @@ import psycopg
 import pytest
 from numpy.typing import NDArray
 from psycopg.conninfo import make_conninfo
+from psycopg.rows import TupleRow
 
 from deployments.stores.base import Compare, Filter, Namespace, Record, VectorQuery
+from deployments.stores.postgres.searches import Search
 from deployments.stores.postgres.store import PostgresStore
 from tests.unit.stores.postgres.indexed import (
     DOCUMENTS,
@@ -63,6 +65,23 @@ async def test_recall_and_who_reads_the_index(
         generation = generation_of(connection, ns)
         scans = index_scans(connection, generation, more_than=19)
     assert scans == 20
+
+
+async def test_the_index_alone_answers_a_filter_that_few_pass_where_the_rows_are_too_many(
+    indexed_store: PostgresStore,
+    stored: NDArray[np.float32],
+    ns: Namespace,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without an iterative scan it finds 2 of 10 among the 200 that are nearest, and every row
+    would have to be read after all."""
+
+    async def exact(*_: object) -> list[TupleRow]:
+        raise AssertionError("every row was read")
+
+    monkeypatch.setattr(indexed_store, "_indexed_floats", 1)
+    monkeypatch.setattr(Search, "_exact", exact)
+    assert await recall(indexed_store, ns, stored, ONE_IN_A_HUNDRED, k=10) >= 0.95
 
 
 async def test_the_nearest_deleted_leave_no_hole(

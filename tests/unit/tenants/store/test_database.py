@@ -2,9 +2,9 @@
 
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, make_url, text
 
-from deployments.tenants.store.database import Database
+from deployments.tenants.store.database import Database, connection_fault
 from deployments.tenants.store.tables import metadata
 
 
@@ -43,3 +43,10 @@ async def test_a_failed_transaction_changes_nothing(database: Database) -> None:
         pass
     async with database.read() as connection:
         assert await connection.scalar(text("SELECT number FROM revision")) == 0
+
+
+async def test_a_database_that_can_be_opened_has_no_fault(url: str) -> None:
+    assert await connection_fault(url) is None
+    if url.startswith("postgresql"):
+        missing = make_url(url).set(database="not_there").render_as_string(hide_password=False)
+        assert 'database "not_there" does not exist' in str(await connection_fault(missing))

@@ -3,9 +3,10 @@
 import asyncio
 
 import pytest
+from sqlalchemy import text
 
 from deployments.errors import Conflict, Forbidden, NotFound, Unauthorized
-from deployments.tenants.api_keys import ALL_SCOPES, KeyRing, new_key
+from deployments.tenants.api_keys import ALL_SCOPES, KeyRecord, KeyRing, new_key
 from deployments.tenants.store.database import Database
 from deployments.tenants.store.registry import Registry
 from tests.unit.tenants.store.conftest import NOW
@@ -13,7 +14,7 @@ from tests.unit.tenants.store.conftest import NOW
 
 async def ring_of(registry: Registry, now: list[float]) -> KeyRing:
     ring = KeyRing(lambda: now[0])
-    ring.replace(await registry.snapshot())
+    ring.apply(await registry.changes(None))
     return ring
 
 
@@ -34,7 +35,7 @@ async def test_the_secret_is_stored_nowhere(registry: Registry) -> None:
     await registry.create_tenant("acme", "default", "")
     key, record = await registry.create_key("acme", ALL_SCOPES, None, "")
     secret = key.rsplit("_", 1)[1]
-    [stored] = await registry.all_keys()
+    [stored] = await registry.list_keys()
     assert stored == record
     assert secret not in repr(stored) + repr(await registry.audit_log(None, 100))
 
@@ -58,7 +59,7 @@ async def test_rotation_does_not_prolong_the_old_key(registry: Registry) -> None
     await registry.create_tenant("acme", "default", "")
     _, record = await registry.create_key("acme", ALL_SCOPES, NOW + 10, "")
     _, fresh = await registry.rotate_key(record.key_id, 60, "")
-    assert {one.expires for one in await registry.all_keys("acme")} == {NOW + 10}
+    assert {one.expires for one in await registry.list_keys("acme")} == {NOW + 10}
     assert fresh.expires == NOW + 10
 
 
@@ -180,7 +181,45 @@ async def test_two_processes_open_and_change_the_store_at_once(url: str) -> None
             for one, registry in enumerate(registries)
         )
     )
-    assert len(await registries[0].all_tenants()) == 21
-    assert len(await registries[1].all_keys()) == 1
+    assert len(await registries[0].list_tenants(None, 100)) == 21
+    assert len(await registries[1].list_keys()) == 1
     for database in databases:
         await database.close()
+
+
+async def test_what_an_older_version_changes_is_found_although_it_marks_nothing(
+    registry: Registry, database: Database
+) -> None:
+    await registry.create_tenant("acme", "default", "")
+    _, record = await registry.create_key("acme", ALL_SCOPES, None, "")
+    before = await registry.revision()
+    async with database.write() as connection:
+        await connection.execute(text("UPDATE revision SET number = number + 1"))
+        await connection.execute(text(f"UPDATE keys SET revoked = {NOW}"))
+    changes = await registry.changes(before)
+    assert changes.whole
+    assert changes.keys == ()
+    assert changes.plans == {"acme": "default"}
+    _, expired = await registry.create_key("acme", ALL_SCOPES, NOW - 1, "")
+    assert (await registry.changes(None)).keys == ()
+    assert (await registry.changes(before + 1)).keys == (expired,)
+    assert record.revoked is None
+
+
+async def test_lists_come_in_pages_that_leave_nothing_out(
+    registry: Registry, now: list[float]
+) -> None:
+    for tenant in ("b", "a", "c"):
+        await registry.create_tenant(tenant, "default", "")
+        for _ in range(3):
+            await registry.create_key(tenant, ALL_SCOPES, None, "")
+        now[0] += 1
+    whole = await registry.list_keys()
+    assert [key.tenant for key in whole] == [*"aaabbbccc"]
+    found: list[KeyRecord] = []
+    while page := await registry.list_keys(None, found[-1].key_id if found else None, 2):
+        found += page
+    assert found == whole
+    assert await registry.list_keys("b", found[3].key_id, 9) == whole[4:6]
+    assert [one.id for one in await registry.list_tenants(None, 2)] == ["a", "b"]
+    assert [one.id for one in await registry.list_tenants("b", 2)] == ["c"]

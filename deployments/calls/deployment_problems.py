@@ -1,0 +1,47 @@
+"""Why a deployment has no healthy replica, as Serve's controller has it."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from ray import serve
+
+from deployments.calls.failure_reasons import reason
+
+logger = logging.getLogger(__name__)
+
+_TIMEOUT_S = 1.0
+_GOOD = ("HEALTHY", "RUNNING")
+
+
+class DeploymentProblems:
+    """`stages` maps the names to answer with to those of this application's deployments."""
+
+    def __init__(self, stages: Mapping[str, str]) -> None:
+        self._stages = dict(stages)
+
+    async def __call__(self) -> dict[str, str]:
+        """Return the reason of each stage that has a problem; none while the controller is away.
+
+        Serve says why a constructor failed as soon as one has, and goes on trying.
+        """
+        try:
+            async with asyncio.timeout(_TIMEOUT_S):
+                messages = await asyncio.to_thread(_messages)
+        except Exception:  # whatever Ray raises
+            logger.exception("Serve does not say what keeps a stage from being ready")
+            return {}
+        return {
+            stage: reason(messages[deployment])
+            for stage, deployment in self._stages.items()
+            if messages.get(deployment)
+        }
+
+
+def _messages() -> dict[str, str]:
+    application = serve.status().applications[serve.get_replica_context().app_name]
+    return {
+        name: deployment.message
+        for name, deployment in application.deployments.items()
+        if deployment.status not in _GOOD
+    }

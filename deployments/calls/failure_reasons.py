@@ -1,0 +1,15 @@
+"""The reason in what Serve says of a failure, in one line. Knows no Ray."""
+
+import re
+
+_EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*: ", re.MULTILINE)
+_PYDANTICS_LINK = "For further information visit"
+
+
+def reason(message: str) -> str:
+    """Return the last exception of a traceback in one line, or all of another text."""
+    lines = [line for line in message.splitlines() if _PYDANTICS_LINK not in line and line.strip()]
+    text = "\n".join(lines)
+    exceptions = [found.start() for found in _EXCEPTION.finditer(text)]
+    start = exceptions[-1] if exceptions else 0
+    return " ".join(text[start:].split())
