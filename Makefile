@@ -93,7 +93,7 @@ chaos: install ## kill and stop what a cluster is made of, under load (about ten
 production-local: install ## the topology of production on this machine, with its own PostgreSQL and Redis
 	$(BIN)/python -m loadtest.production
 
-rollouts: install ## roll out one change after another of production-local, under load (about ten minutes)
+rollouts: install ## roll out one change after another of production-local, under load
 	$(BIN)/python -m loadtest.rollouts
 
 nodes: install ## load on one stage, then the other, on nodes that come and go (about four minutes)
