@@ -37,7 +37,7 @@ PLATFORM := implementation_name == 'cpython' and platform_machine == 'x86_64' an
 DEV := --extra dev --extra loadtest --extra docs
 
 .PHONY: demo test check install up down smoke lock loadtest locust bench overhead chaos overload clean \
-  simulate compare-policies check-simulator nodes postgres gpu ageing docs
+  simulate compare-policies check-simulator nodes postgres gpu ageing production-local rollouts docs
 
 demo: $(RUNS) ## start Winnow, ingest a corpus, run three searches
 	$(BIN)/winnow up --profile $(PROFILE)
@@ -89,6 +89,12 @@ check-simulator: install ## the same load on a local cluster and in the simulato
 
 chaos: install ## kill and stop what a cluster is made of, under load (about ten minutes)
 	$(BIN)/python -m loadtest.chaos
+
+production-local: install ## the topology of production on this machine, with its own PostgreSQL and Redis
+	$(BIN)/python -m loadtest.production
+
+rollouts: install ## roll out one change after another of production-local, under load
+	$(BIN)/python -m loadtest.rollouts
 
 nodes: install ## load on one stage, then the other, on nodes that come and go (about four minutes)
 	$(BIN)/python -m loadtest.nodes

@@ -14,8 +14,9 @@ SERVE_ENVIRONMENT = {
     "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "130",
     # A request lost with its Router is sent to another one; requests may be repeated.
     "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
-    # A Router that does not answer gets no requests after two checks.
-    "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "2s",
+    # A Router that does not answer gets no requests after two checks, each of at most so long, and
+    # what it holds is sent to another (cluster/haproxy.py).
+    "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "1s",
     # Drops headers that control Serve: clients must not send them.
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "deployments.web.header_filter:middlewares",
     # A replica that fails its health checks does not stop by itself, and holds resources.

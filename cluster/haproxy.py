@@ -6,9 +6,13 @@ until then. The HAProxy that it then starts answers 404 until it is told of the 
 - Each HAProxy has a watch process. When HAProxy dies, the watch starts a stand-in, which serves
   until Serve's next HAProxy takes the listening sockets over. None stands in on a node that is
   drained, where Serve ends HAProxy by SIGKILL on purpose.
+- While HAProxy runs, the watch takes the requests of a Router that stopped answering from it, and
+  HAProxy sends them to another. By itself it would wait until that Router is killed.
 - A HAProxy that is told of no Router starts with the routes of the one before.
 - Without a Router it answers the service's own error instead of `500 Internal Server Error`.
-- A request's headers must arrive within a time; Serve only limits the time between two bytes.
+- A request's headers, and as much of its body as a buffer holds, must arrive within a time; Serve
+  only limits the time between two bytes. HAProxy waits for them: it can send a request to another
+  Router only if it had all of it when it sent it to the first.
 
 Serve names this program by RAY_SERVE_HAPROXY_BINARY_PATH, starts it as
 `haproxy -db -f <configuration> [-sf <pids> -x <socket>]` and expects it to become HAProxy's own
@@ -17,6 +21,7 @@ which Serve says that there are no routes yet and that the node is drained.
 """
 
 import contextlib
+import csv
 import json
 import os
 import re
@@ -25,6 +30,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +48,9 @@ HEADERS_VARIABLE = "WINNOW_HEADERS_TIMEOUT_S"
 # Three of Serve's health checks, 10 s apart by default, and the start of an actor.
 _LONGEST_STAND_IN_S = 90.0
 _ADMIN_TIMEOUT_S = 1.0
+_LOOK_S = 0.5
+# HAProxy's names for a health check that was not answered; a Router that leaves does answer.
+_UNANSWERED = ("L4TOUT", "L6TOUT", "L7TOUT")
 _HEADERS_S = 30
 _RELOAD = "-sf"
 # With splice, which Serve asks for, HAProxy 2.8 does not notice that a client is gone whose body
@@ -118,9 +127,9 @@ def keep_routes(files: Files) -> None:
 
 
 def bound_headers(files: Files) -> None:
-    """Limit the time for a request's headers in the configuration; HAProxy then answers 408."""
+    """Limit the time for a request's start in the configuration; HAProxy then answers 408."""
     within_s = os.environ.get(HEADERS_VARIABLE, _HEADERS_S)
-    bound = f"    timeout http-request {within_s}s\n"
+    bound = f"    timeout http-request {within_s}s\n    option http-buffer-request\n"
     text = files.configuration.read_text()
     if bound not in text:
         _replace(files.configuration, _DEFAULTS.sub(rf"\g<0>{bound}", text))
@@ -161,14 +170,18 @@ def take_over(files: Files) -> list[str]:
 
 def serving(admin: Path) -> int | None:
     """Return the process id of the HAProxy that answers on an admin socket; None if none does."""
+    found = re.search(r"^Pid: (\d+)$", _asked(admin, "show info"), re.MULTILINE)
+    return int(found[1]) if found else None
+
+
+def _asked(admin: Path, command: str) -> str:
+    """Return the answer on an admin socket; nothing if there is none."""
     with socket.socket(socket.AF_UNIX) as connection, contextlib.suppress(OSError):
         connection.settimeout(_ADMIN_TIMEOUT_S)
         connection.connect(str(admin))
-        connection.sendall(b"show info\n")
-        answer = b"".join(iter(lambda: connection.recv(65_536), b"")).decode()
-        if found := re.search(r"^Pid: (\d+)$", answer, re.MULTILINE):
-            return int(found[1])
-    return None
+        connection.sendall(f"{command}\n".encode())
+        return b"".join(iter(lambda: connection.recv(65_536), b"")).decode()
+    return ""
 
 
 def _start_watch(files: Files) -> None:
@@ -182,8 +195,42 @@ def _start_watch(files: Files) -> None:
 
 
 def watch(pid: int, files: Files) -> None:
-    """Wait for a HAProxy's end; stand in for it unless another has taken its place."""
-    _wait_for_end(pid)
+    """Relieve stuck Routers until a HAProxy ends; stand in for it unless another has its place."""
+    with contextlib.suppress(ProcessLookupError):
+        descriptor = os.pidfd_open(pid)
+        while not select.select([descriptor], [], [], _LOOK_S)[0]:
+            with contextlib.suppress(Exception):  # whatever it shows, its end is waited for
+                relieve(files.admin, pid)
+        os.close(descriptor)
+    _stand_in(files)
+
+
+def relieve(admin: Path, pid: int) -> None:
+    """End the connections to Routers that are stuck; HAProxy makes their requests elsewhere.
+
+    Does nothing unless `pid` is the HAProxy that serves.
+    """
+    table = _asked(admin, "show stat -1 4 -1")  # the servers of all backends
+    stuck = list(stuck_servers(table))
+    if stuck and serving(admin) == pid:
+        for server in stuck:
+            _asked(admin, f"shutdown sessions server {server}")
+
+
+def stuck_servers(table: str) -> Iterator[str]:
+    """Yield `backend/server` of each that holds requests, is down for want of an answer to its
+    health checks, and has another in its backend that is up. `table` is CSV, as HAProxy shows it.
+    """
+    servers = list(csv.DictReader(table.removeprefix("# ").splitlines()))
+    backends = {one["pxname"] for one in servers if one["status"] == "UP" and one["act"] == "1"}
+    for one in servers:
+        is_silent = one["check_status"].removeprefix("* ") in _UNANSWERED
+        is_down = one["status"].startswith("DOWN") and one["pxname"] in backends
+        if is_silent and is_down and one["scur"] != "0":
+            yield f"{one['pxname']}/{one['svname']}"
+
+
+def _stand_in(files: Files) -> None:
     if serving(files.admin) or not files.routes.exists():
         return
     if DRAINING in files.configuration.read_text():
@@ -197,13 +244,6 @@ def watch(pid: int, files: Files) -> None:
     if stand_in.poll() is None:
         # Serve runs none any more; or one that did not take over: then let the last requests end.
         stand_in.send_signal(signal.SIGUSR1 if serving(files.admin) else signal.SIGTERM)
-
-
-def _wait_for_end(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        descriptor = os.pidfd_open(pid)
-        select.select([descriptor], [], [])
-        os.close(descriptor)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Profiles: Serve configurations with the models, sizes and limits of one kind of cluster.
 
 A profile is checked when it is loaded, before anything starts. It names models and relative paths;
-`localise` turns it into one that this machine can run. Knows no running cluster.
+`localise` turns it into one that this machine can run. One that `extends` another is read as that
+one with what it says itself. Knows no running cluster.
 """
 
 import os
@@ -16,6 +17,7 @@ from pydantic import BaseModel, Field, ValidationError
 from cluster.config import AppConfig
 from cluster.fit_check import check_engine
 from cluster.local.state import State
+from cluster.overlay import OverlayError, overlaid
 from cluster.serve_fields import ApplicationFields, DeploymentFields, ServeFields, TopFields
 from cluster.stages import MODEL_STAGES
 from cluster.validation import field_names, mistakes
@@ -27,6 +29,7 @@ from deployments.tenants.plans import Plans
 Resolve = Callable[[str], str]
 
 _DIRECTORY = Path(__file__).parent / "profiles"
+_EXTENDS = "extends"
 # Fields of `args` whose relative paths lie in the state directory.
 _PATHS = (
     ("router", "keys_file"),
@@ -80,17 +83,7 @@ def load_profile(name: str) -> dict[str, Any]:
 
     Raises ProfileError, and PlacementError for an engine that does not fit its replica's GPUs.
     """
-    path = _DIRECTORY / f"{name}.yaml"
-    if not path.exists():
-        path = Path(name)
-    if not path.is_file():
-        raise ProfileError(
-            f"there is no profile '{name}': take one of {', '.join(profile_names())}, or a file"
-        )
-    try:
-        profile: dict[str, Any] = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ProfileError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    path, profile = _read(name)
     _validate(path, _Profile, profile)
     app = application(profile)
     for deployment in app["deployments"]:
@@ -99,6 +92,30 @@ def load_profile(name: str) -> dict[str, Any]:
             _validate(path, model, deployment.get("user_config") or {}, part)
     _check_engines(app)
     return profile
+
+
+def _read(name: str) -> tuple[Path, dict[str, Any]]:
+    """Return a profile's file and its content, over the profile that it extends."""
+    path = _DIRECTORY / f"{name}.yaml"
+    if not path.exists():
+        path = Path(name)
+    if not path.is_file():
+        raise ProfileError(
+            f"there is no profile '{name}': take one of {', '.join(profile_names())}, or a file"
+        )
+    try:
+        profile = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ProfileError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(profile, dict) or _EXTENDS not in profile:
+        return path, profile
+    try:
+        _, base = _read(str(profile.pop(_EXTENDS)))
+        return path, overlaid(base, profile)
+    except OverlayError as error:
+        raise ProfileError(f"{path.name}: {error}") from error
+    except RecursionError:
+        raise ProfileError(f"{path.name}: {_EXTENDS}: a profile cannot extend itself") from None
 
 
 def _validate(path: Path, model: type[BaseModel], data: object, part: str = "") -> None:

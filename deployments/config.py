@@ -86,11 +86,13 @@ class ModelConfig(BaseModel):
         """Return a digest of what a Router and a replica must agree on to exchange token ids.
 
         `tokenizer` is the digest of the one that is read here: a model's name may stand for another
-        commit tomorrow.
+        commit tomorrow. Without a digest it is known by the model and its revision; with one, these
+        are left out, since a rollout of other weights must not part Routers and replicas.
         """
         engine = self.engine
-        parts = [self.name, self.template.model_dump_json(), tokenizer]
-        return _digest(repr([*parts, engine.model, engine.revision, engine.max_model_len]))
+        ids = [tokenizer] if tokenizer else [engine.model, engine.revision]
+        parts = [self.name, self.template.model_dump_json(), engine.max_model_len]
+        return _digest(repr([*parts, *ids]))
 
     def fingerprint(self, weights: str) -> str:
         """Return the model's name with a digest of all that determines its answers.

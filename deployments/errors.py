@@ -193,6 +193,10 @@ class StoreUnavailable(StageUnavailable):
     """The store behind the index does not answer: no other replica brings it back."""
 
 
+class StageSilent(StageUnavailable):
+    """Replicas of the stage are running, and none answers."""
+
+
 class DeadlineExceeded(WinnowError):
     status = 504
     code = "deadline_exceeded"

@@ -185,6 +185,9 @@ class Index:
             return InternalError("the retrieve stage failed on this request")
         return hits
 
+    async def ping(self) -> None:
+        """Answer at once, whatever the store does."""
+
     async def status(self) -> str:
         """Durability of an acknowledged write. Raises StoreUnavailable if the store is away.
 

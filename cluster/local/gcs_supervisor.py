@@ -37,13 +37,14 @@ def supervise(session_directory: str, start: list[str]) -> None:
 
 
 def _find(name: str, session_directory: str) -> psutil.Process:
-    [found] = [
+    found = [
         process
         for process in psutil.process_iter(["name", "cmdline"])
         if process.info["name"] == name
         and session_directory in " ".join(process.info["cmdline"] or ())
     ]
-    return found
+    # The head's own; the autoscaler may have started other nodes here meanwhile.
+    return min(found, key=lambda process: process.create_time())
 
 
 if __name__ == "__main__":

@@ -67,4 +67,6 @@ def autoscaler_environment() -> dict[str, str]:
         "RAY_enable_autoscaler_v2": "1",
         "RAY_FAKE_CLUSTER": "1",
         "RAY_CLOUD_INSTANCE_ID": _HEAD_ID,
+        # Else each node starts a worker for each of its CPUs, which are only counted.
+        "RAY_prestart_worker_first_driver": "0",
     }

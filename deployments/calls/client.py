@@ -110,29 +110,30 @@ class StageClient:
             return await ask()
         except Overloaded as refusal:
             # Without a `unit_s` it was Serve that refused, for all replicas.
-            if refusal.unit_s is None or self._replicas() < 2:
+            if refusal.unit_s is None or len(self.running()) < 2:
                 raise
             return await ask()
 
     def sleeps(self) -> bool:
         """Return whether the stage has scaled to zero, so that a call would start a replica.
 
-        Serve has no public word for it: this reads what the handle's router knows (Ray 2.60). A
-        handle that was never called knows nothing.
+        A handle that was never called knows nothing.
         """
         router = self._serves_router()
         if router is None or router._request_router is None:
             return False
         scaling = router._metrics_manager.autoscaling_config
-        return scaling is not None and scaling.min_replicas == 0 and not self._replicas()
+        return scaling is not None and scaling.min_replicas == 0 and not self.running()
 
-    def _replicas(self) -> int:
-        """Return the number of running replicas, as far as the handle knows."""
+    def running(self) -> frozenset[str]:
+        """Return the ids of the stage's running replicas; none if the handle was never called."""
         router = self._serves_router()
-        known = router is not None and router._request_router is not None
-        return len(router._request_router.curr_replicas) if known else 0
+        if router is None or router._request_router is None:
+            return frozenset()
+        return frozenset(map(str, router._request_router.curr_replicas))
 
     def _serves_router(self) -> Any:
+        """What the handle's router knows; Serve has no public word for it (Ray 2.60)."""
         return getattr(getattr(self._handle, "_router", None), "_asyncio_router", None)
 
     def lost(self) -> StageUnavailable:

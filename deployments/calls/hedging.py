@@ -5,13 +5,18 @@ cancelled. The wait before a hedge follows the usual time of a call, so that a s
 because it is full does not get twice the work, and a budget bounds the share of calls that are
 hedged. A third try is for the second that met the same replica.
 
+Where a stage has a `Pulse`, a call to its only replica is not made again, and one that nobody
+answers ends when nobody answers a ping either.
+
 Knows neither the call nor its stage.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from deployments.calls.pulse import Pulse
+from deployments.errors import StageSilent
 from deployments.request.deadline import Clock
 from deployments.request.ewma import Ewma
 
@@ -28,8 +33,9 @@ _MOST_TRIES = 3
 class Hedging:
     """Hedges calls of one kind to one stage."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, pulse: Pulse | None = None) -> None:
         self._clock = clock
+        self._pulse = pulse
         self._usual_s = Ewma(_WEIGHT_OF_NEW, 0.0)
         self._budget = _MOST_BUDGET
 
@@ -39,14 +45,17 @@ class Hedging:
         return max(_LEAST_PATIENCE_S, _TIMES_THE_USUAL * (self._usual_s.value or 0.0))
 
     async def first(self, call: Callable[[], Awaitable[T]]) -> T:
-        """The first answer of up to three tries; raises the error of one, if none answers."""
+        """The first answer of up to three tries; raises the error of one, if none answers, and
+        StageSilent if the stage has no pulse."""
         began_s: dict[asyncio.Future[T], float] = {}
         began_s[asyncio.ensure_future(call())] = self._clock()
         try:
-            while len(began_s) < _MOST_TRIES and not await _one_ends(began_s, self.patience_s):
-                if self._budget >= 1:
+            while not await _one_ends(began_s, self.patience_s):
+                if self._may_try_again(len(began_s)):
                     self._budget -= 1
                     began_s[asyncio.ensure_future(call())] = self._clock()
+                if self._pulse and await _is_silent(self._pulse, began_s):
+                    raise StageSilent("no replica of a stage answers: try again shortly")
             first = await _first_to_answer(began_s)
             answer = first.result()
         finally:
@@ -57,6 +66,22 @@ class Hedging:
         self._usual_s.add(self._clock() - began_s[first])
         self._budget = min(_MOST_BUDGET, self._budget + _BUDGET_PER_CALL)
         return answer
+
+    def _may_try_again(self, tries: int) -> bool:
+        if self._pulse and self._pulse.is_alone():
+            return False
+        return tries < _MOST_TRIES and self._budget >= 1
+
+
+async def _is_silent(pulse: Pulse, calls: Iterable[asyncio.Future[T]]) -> bool:
+    """Ask, unless a call ends first."""
+    asking = asyncio.ensure_future(pulse.is_silent())
+    either: list[asyncio.Future[Any]] = [asking, *calls]
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    if asking.done():
+        return asking.result()
+    asking.cancel()
+    return False
 
 
 async def _one_ends(calls: Iterable[asyncio.Future[T]], in_s: float) -> bool:

@@ -1,20 +1,27 @@
 """The Index deployment as a Router sees it.
 
 Its methods are those of the Index. Searches of one tenant that come together share a call. A store
-that does not answer is left alone for some seconds, and nobody waits for it meanwhile.
+that does not answer is left alone for some seconds, and nobody waits for it meanwhile; nor for an
+Index whose replicas are all stuck.
+
+What may be done twice with the same result is also asked of another replica when one takes long:
+an upsert writes the same documents again. A deletion answers how many went, and is asked for once.
 """
 
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
 from ray.serve.handle import DeploymentHandle
 
 from deployments.calls.call_batches import CallBatches
-from deployments.calls.client import StageClient
+from deployments.calls.client import StageClient, T
+from deployments.calls.hedging import Hedging
 from deployments.calls.load_shedding import LoadShedding
-from deployments.errors import WinnowError
+from deployments.calls.pulse import Pulse
+from deployments.errors import StageSilent, StoreUnavailable, WinnowError
 from deployments.request.deadline import Clock, Deadline, within
 from deployments.request.origin import Origin
 from deployments.rows.searches import SearchAnswers, Searches
@@ -23,6 +30,7 @@ from deployments.stores.breaker import StoreBreaker
 
 _CALLS_AT_ONCE = 4
 _SEARCHES_A_CALL = 64
+_PING_S = 10.0
 
 
 class IndexClient(StageClient):
@@ -32,9 +40,13 @@ class IndexClient(StageClient):
         self, stage: str, handle: DeploymentHandle[Any], clock: Clock = time.monotonic
     ) -> None:
         super().__init__(stage, handle)
+        self._clock = clock
         self._breaker = StoreBreaker(clock)
         self._batches = CallBatches(self._search, _CALLS_AT_ONCE, _SEARCHES_A_CALL)
         self._shedding = LoadShedding()
+        pulse = Pulse(self._ping, self.running)
+        # By method: each takes its own time.
+        self._hedging: defaultdict[str, Hedging] = defaultdict(lambda: Hedging(clock, pulse))
 
     def admit(self, deadline: Deadline, origin: Origin) -> None:
         """Raises Overloaded or StoreUnavailable if a search is sure to be refused."""
@@ -43,11 +55,24 @@ class IndexClient(StageClient):
 
     async def call(self, method: str, *args: Any, deadline: Deadline) -> Any:
         self._breaker.check()
-        return await super().call(method, *args, deadline=deadline)
+        return await self._first(
+            method, partial(super().call, method, *args, deadline=deadline), deadline
+        )
 
     async def call_once(self, method: str, *args: Any, deadline: Deadline) -> Any:
         with self._breaker.guard():
             return await super().call_once(method, *args, deadline=deadline)
+
+    async def _first(self, method: str, call: Callable[[], Awaitable[T]], deadline: Deadline) -> T:
+        """The first answer of one replica or another; StoreUnavailable if none has a pulse."""
+        try:
+            return await within(deadline, self._hedging[method].first(call))
+        except StageSilent:
+            self._breaker.fail()
+            raise StoreUnavailable("the index does not answer") from None
+
+    async def _ping(self) -> None:
+        await super().call_once("ping", deadline=Deadline.after(_PING_S, self._clock))
 
     async def search(self, search: IndexSearch, deadline: Deadline, origin: Origin) -> list[Hit]:
         """Hits, best first."""
@@ -67,9 +92,12 @@ class IndexClient(StageClient):
             )
             return answer
 
+        async def first() -> SearchAnswers:
+            return await self._first("search", lambda: self.persist(call, deadline), deadline)
+
         self._breaker.check()
         with self._shedding.noting(len(rows), deadline, origin):
-            return await self.ask_another(lambda: self.persist(call, deadline))
+            return await self.ask_another(first)
 
     async def ensure(
         self, ns: Namespace, dimensions: int, fingerprint: str, deadline: Deadline

@@ -35,8 +35,10 @@ class SeparateEngine:
     def __init__(self, config: EngineConfig) -> None:
         quiet_environment()
         if config.threads is not None:
-            # By default vLLM reserves a core for its front end, too much on a small machine.
-            os.environ["VLLM_CPU_OMP_THREADS_BIND"] = f"0-{config.threads - 1}"
+            # On a CPU. The engine's process would start another one that computes, bound to the
+            # first cores, where all the engines of a machine would meet.
+            os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+            os.environ["OMP_NUM_THREADS"] = str(config.threads)
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 

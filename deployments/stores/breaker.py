@@ -47,7 +47,7 @@ class StoreBreaker:
         try:
             yield
         except StoreUnavailable:
-            self._fail()
+            self.fail()
             raise
         except WinnowError as error:
             if error.status < HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -55,7 +55,8 @@ class StoreBreaker:
             raise
         self._failures = 0
 
-    def _fail(self) -> None:
+    def fail(self) -> None:
+        """Count a failure that no call had: what should have called for the store is stuck."""
         self._failures += 1
         if self._failures >= _MOST_FAILURES:
             self._rest()

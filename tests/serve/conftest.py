@@ -1,7 +1,7 @@
-"""One real cluster a run, for all folders but `autoscaler`, `bare`, `chaos` and `cut_off`, which
-have their own. Its profile changes from folder to folder, each time in half a minute or more: the
-order in pyproject.toml keeps those together that share one, and begins with those that look at the
-clock."""
+"""One real cluster a run, for all folders but `autoscaler`, `bare`, `chaos`, `cut_off` and
+`production`, which have their own. Its profile changes from folder to folder, each time in half a
+minute or more: the order in pyproject.toml keeps those together that share one, and begins with
+those that look at the clock."""
 
 import uuid
 from collections.abc import Iterator

@@ -16,3 +16,12 @@ def test_a_router_and_a_replica_with_other_tokenizers_do_not_exchange_ids() -> N
     """Without a revision, each may have loaded another commit of the same model."""
     embedder = AppConfig.model_validate(application(load_profile("local"))["args"]).embedder
     assert embedder.contract("one") != embedder.contract("another")
+
+
+def test_a_new_revision_with_the_same_tokenizer_parts_no_router_from_a_replica() -> None:
+    """A rollout replaces Routers and replicas one by one: each version meets the other's."""
+    embedder = AppConfig.model_validate(application(load_profile("local"))["args"]).embedder
+    engine = embedder.engine.model_copy(update={"revision": "another"})
+    changed = embedder.model_copy(update={"engine": engine})
+    assert changed.contract("tokenizer") == embedder.contract("tokenizer")
+    assert changed.contract("") != embedder.contract(""), "nobody knows its tokenizer"

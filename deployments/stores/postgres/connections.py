@@ -29,7 +29,9 @@ _ARGUMENTS: dict[str, Any] = {
 }
 # Without an iterative scan a filtered search finds too little, and says nothing; `strict_order`
 # leaves out what it finds late, and we order ourselves.
+# A replica that is stuck amid a write would keep its rows from the others until it is killed.
 _SETTINGS = """
+    SET idle_in_transaction_session_timeout = '3s';
     SET hnsw.iterative_scan = relaxed_order;
     SET hnsw.ef_search = 200;
     SET jit = off;

@@ -41,7 +41,12 @@ def _ours(error: Error) -> WinnowError | None:
             return StorageFull("the index has no space left")
         case errors.TooManyConnections() | errors.QueryCanceled():
             return Overloaded("the index has more requests than it can take")
-        case OperationalError() | InterfaceError() | errors.ReadOnlySqlTransaction():
+        case (
+            OperationalError()
+            | InterfaceError()
+            | errors.ReadOnlySqlTransaction()
+            | errors.IdleInTransactionSessionTimeout()  # this process was stuck amid a transaction
+        ):
             return StoreUnavailable("the index does not answer")
         case DataError() if error.sqlstate in _NUL_STATES:
             return InvalidRequest("a string holds a NUL character, which the index cannot keep")

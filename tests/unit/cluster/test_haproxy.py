@@ -5,8 +5,11 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -22,6 +25,7 @@ from cluster.haproxy import (
     Files,
     keep_routes,
     serving,
+    stuck_servers,
 )
 from cluster.local.ports import free_ports
 from deployments.errors import StageUnavailable
@@ -45,6 +49,18 @@ frontend http_frontend
     http-request return status {status} content-type text/plain string "{answer}" if {{ path / }}
 backend routers
     server router 127.0.0.1:{router}
+"""
+
+# As Serve's, in what a stuck Router meets.
+_TWO_ROUTERS = """
+backend routers
+    retry-on conn-failure empty-response
+    option redispatch 1
+    option httpchk GET /-/healthz
+    balance leastconn
+    default-server fastinter 100ms inter 500ms fall 2 rise 2 check
+    server stuck 127.0.0.1:{stuck} check
+    server well 127.0.0.1:{well} check
 """
 
 
@@ -230,6 +246,89 @@ def test_a_router_hears_at_once_of_a_client_that_has_gone(node: Node, size: int)
                 client.close()
                 with contextlib.suppress(ConnectionResetError):
                     assert request.recv(1) == b""
+
+
+class _Well(BaseHTTPRequestHandler):
+    """A Router that answers everything."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("content-length", "4")
+        self.end_headers()
+        self.wfile.write(b"well")
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.do_GET()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def well() -> Iterator[int]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Well)
+    threading.Thread(target=server.serve_forever).start()
+    yield server.server_port
+    server.shutdown()
+    server.server_close()
+
+
+def test_what_a_stuck_router_holds_is_answered_by_another(node: Node, well: int) -> None:
+    # As one that was stopped: the kernel takes connections for it, and nobody answers.
+    with socket.create_server(("127.0.0.1", 0)) as stuck:
+        node.configure(200, "routed")
+        configured = node.files.configuration.read_text().partition("\nbackend routers")[0]
+        node.files.configuration.write_text(
+            configured + _TWO_ROUTERS.format(stuck=stuck.getsockname()[1], well=well)
+        )
+        node.start()
+        url = f"http://127.0.0.1:{node.port}/v1/search"
+
+        def send(_: int) -> httpx.Response:
+            return httpx.post(url, content=b"a" * 1_000, timeout=_PATIENCE_S, trust_env=False)
+
+        with ThreadPoolExecutor(4) as clients:
+            answers = list(clients.map(send, range(4)))
+        assert [answer.text for answer in answers] == ["well"] * 4
+        held = [_first_bytes(stuck) for _ in range(4)]
+    assert any(one.startswith(b"POST") for one in held), "none of them went to the stuck one"
+
+
+def _first_bytes(listening: socket.socket) -> bytes:
+    listening.settimeout(1)
+    connection, _ = listening.accept()
+    with connection:
+        connection.settimeout(1)
+        return connection.recv(100)
+
+
+_SERVERS = """# pxname,svname,scur,status,act,bck,check_status
+a,one,{held},{status},1,0,{check}
+a,two,0,{other},1,0,L7OK
+a,spare,0,UP,0,1,L7OK
+"""
+
+
+@pytest.mark.parametrize(
+    ("held", "status", "check", "other", "stuck"),
+    [
+        (3, "DOWN", "L7TOUT", "UP", ["a/one"]),
+        (3, "DOWN", "* L4TOUT", "UP", ["a/one"]),
+        (3, "DOWN 1/2", "L7TOUT", "UP", ["a/one"]),
+        (0, "DOWN", "L7TOUT", "UP", []),
+        (3, "UP 1/2", "L7TOUT", "UP", []),
+        (3, "DOWN", "L7STS", "UP", []),  # it leaves, and finishes what it has
+        (3, "DOWN", "L7TOUT", "DOWN", []),  # nobody could do it instead
+    ],
+)
+def test_a_stuck_router_is_one_that_answers_no_check(
+    held: int, status: str, check: str, other: str, stuck: list[str]
+) -> None:
+    table = _SERVERS.format(held=held, status=status, check=check, other=other)
+    assert list(stuck_servers(table)) == stuck
 
 
 def _read(request: socket.socket, body: int) -> None:

@@ -1,5 +1,6 @@
 """Profiles: their mistakes are named in a line each; `localise` fits them to this machine."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,11 @@ import pytest
 import yaml
 
 from cluster.local.state import State
+from cluster.overlay import differences
 from cluster.profile import ProfileError, application, load_profile, localise, models, profile_names
 from deployments.web.schemas import MAX_DEADLINE_MS
+
+_APPLICATION = "applications.winnow."
 
 
 def _local(**engine: Any) -> dict[str, Any]:
@@ -237,6 +241,74 @@ def test_scaling_rules_with_a_misspelt_name_are_refused(tmp_path: Path) -> None:
     file.write_text(yaml.safe_dump(profile))
     with pytest.raises(ProfileError, match="drain"):
         load_profile(str(file))
+
+
+def _extending(overlay: dict[str, Any], directory: Path) -> str:
+    file = directory / "mine.yaml"
+    file.write_text(yaml.safe_dump(overlay))
+    return str(file)
+
+
+def test_a_profile_that_extends_another_says_only_what_differs(tmp_path: Path) -> None:
+    deployments = [{"name": "Index", "num_replicas": 3}]
+    overlay = {"applications": [{"name": "winnow", "deployments": deployments}]}
+    profile = load_profile(_extending({"extends": "production"} | overlay, tmp_path))
+    assert differences(load_profile("production"), profile) == {
+        "applications.winnow.deployments.Index.num_replicas"
+    }
+
+
+@pytest.mark.parametrize(
+    ("overlay", "said"),
+    [
+        ({"extends": "none"}, "there is no profile 'none'"),
+        ({"extends": "mine.yaml"}, "extends: a profile cannot extend itself"),
+        (
+            {"extends": "production", "applications": [{"name": "other"}]},
+            "mine.yaml: applications.other: what is extended has only winnow",
+        ),
+        (
+            {"extends": "production", "applications": {"name": "winnow"}},
+            "mine.yaml: applications: give a list of mappings that each have a name",
+        ),
+        (
+            {"extends": "production", "http_options": 8000},
+            "mine.yaml: http_options: give a mapping, not 8000",
+        ),
+        (
+            {"extends": "production", "applications": [{"name": "winnow", "args": {"idx": {}}}]},
+            "mine.yaml: applications.winnow.args.idx: no such field; did you mean 'index'?",
+        ),
+    ],
+)
+def test_an_overlay_that_does_not_fit_is_refused(
+    overlay: dict[str, Any], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ProfileError, match=re.escape(said)):
+        load_profile(_extending(overlay, tmp_path))
+
+
+# What one machine without a GPU makes different: the models and the size of their engines, where
+# files lie, and how many replicas there may be. All else is production's.
+_MAY_DIFFER = (
+    r"http_options\.host",
+    r"args\.(embedder|reranker)\.(name|aliases|dimensions|golden)",
+    r"args\.(embedder|reranker)\.engine\.(model|max_model_len|max_num_batched_tokens|max_num_seqs"
+    r"|enforce_eager|kv_cache_memory_bytes|gpu_memory_utilization|threads|dtype|block_size)",
+    r"args\.index\.database_url_file",
+    r"args\.router\.(keys_file|tokenizer_threads|control\.\w+|embed_cache\.\w+)",
+    r"autoscaling_policy\.policy_kwargs\.stages\.(Embedder|Reranker)"
+    r"\.(replica_tokens_per_s|start_up_s|drain_s)",
+    r"deployments\.(Router|Embedder|Reranker)\.autoscaling_config\.(min|max)_replicas",
+    r"deployments\.(Embedder|Reranker)\.user_config\.max_(batch_rows|batch_tokens|queued_tokens)",
+)
+
+
+def test_production_local_is_production_but_for_its_size() -> None:
+    found = differences(load_profile("production"), load_profile("production-local"))
+    allowed = re.compile("|".join(_MAY_DIFFER))
+    assert {one for one in found if not allowed.fullmatch(one.removeprefix(_APPLICATION))} == set()
 
 
 def test_an_inline_engine_gets_the_cores_that_the_most_replicas_leave(tmp_path: Path) -> None:

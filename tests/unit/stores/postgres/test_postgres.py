@@ -12,7 +12,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from deployments.config import IndexConfig
-from deployments.errors import InvalidRequest, NotFound, StageUnavailable
+from deployments.errors import InvalidRequest, NotFound, StageUnavailable, StoreUnavailable
 from deployments.index import build_store
 from deployments.stores.base import Compare, Namespace, Record, VectorQuery
 from deployments.stores.postgres.schema import check_pgvector
@@ -180,6 +180,32 @@ async def test_the_count_is_exact_whatever_writes_at_once(
     filtered = [store.delete(ns, where=Compare("none", "ne", 1)) for store in replicas]
     await asyncio.gather(*writes[:8], *deletes, *writes[8:12], *filtered, *writes[12:])
     assert await count(one, ns) == len(await stored(database, ns)) > 0
+
+
+async def test_a_replica_that_is_stuck_amid_a_write_does_not_keep_the_others_from_theirs(
+    replicas: tuple[PostgresStore, PostgresStore], ns: Namespace
+) -> None:
+    stuck, another = replicas
+    await stuck.ensure(ns, DIMENSIONS, FINGERPRINT)
+    await stuck.upsert(ns, records(3))
+    began = asyncio.Event()
+    ended = asyncio.Event()
+
+    async def write() -> None:
+        async with stuck._connections.transaction() as connection:
+            await connection.execute("UPDATE winnow.collections SET documents = documents")
+            began.set()
+            await ended.wait()
+            await connection.execute("SELECT 1")
+
+    writing = asyncio.create_task(write())
+    await began.wait()
+    async with asyncio.timeout(30):  # by itself it would wait for ever
+        await another.upsert(ns, records(5))
+    ended.set()
+    with pytest.raises(StoreUnavailable):
+        await writing
+    assert await count(another, ns) == 5
 
 
 async def test_an_upsert_is_whole_or_not_at_all(

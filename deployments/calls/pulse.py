@@ -1,0 +1,56 @@
+"""Whether a stage answers at all: a call that takes long may be long, or its replica stuck.
+
+Asks by pings, which a replica answers at once whatever it is doing. Knows no Ray: how to ask, and
+which replicas there are, is given.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextvars import Context
+
+_ANSWER_S = 2.0
+# Two: if one goes to the replica that is stuck, the other goes where fewer calls are.
+_PINGS = 2
+
+
+class Pulse:
+    """`running` gives the ids of the replicas that are to answer; a ping goes to one of them."""
+
+    def __init__(
+        self, ping: Callable[[], Awaitable[object]], running: Callable[[], frozenset[str]]
+    ) -> None:
+        self._ping = ping
+        self._running = running
+        self._asking: asyncio.Task[bool] | None = None
+
+    def is_alone(self) -> bool:
+        """Return whether another call could only go to the same replica."""
+        return len(self._running()) < 2
+
+    async def is_silent(self) -> bool:
+        """Return whether no replica answered within two seconds, though the same are running.
+
+        One that has ended is no longer running: what waits for the next one is not silent. Who asks
+        while it is asked shares the answer.
+        """
+        if self._asking is None:
+            # In no request's context: Serve would end it with that one's client.
+            self._asking = asyncio.get_running_loop().create_task(self._ask(), context=Context())
+            self._asking.add_done_callback(self._asked)
+        return await asyncio.shield(self._asking)
+
+    def _asked(self, _: asyncio.Task[bool]) -> None:
+        self._asking = None
+
+    async def _ask(self) -> bool:
+        running = self._running()
+        if not running:
+            return False
+        pings = [asyncio.ensure_future(self._ping()) for _ in range(_PINGS)]
+        ended, late = await asyncio.wait(
+            pings, timeout=_ANSWER_S, return_when=asyncio.FIRST_COMPLETED
+        )
+        for one in late:
+            one.cancel()
+        await asyncio.gather(*pings, return_exceptions=True)
+        return not ended and self._running() == running

@@ -1,0 +1,105 @@
+"""A stage whose replicas run and answer no ping is silent; others are slow, or start anew."""
+
+import asyncio
+
+import pytest
+
+from deployments.calls.hedging import Hedging
+from deployments.calls.pulse import Pulse
+from deployments.errors import StageSilent, StageUnavailable
+from loadtest.simulate import virtual_time
+
+
+class Stage:
+    """`answers_s` is how long each replica takes for a ping; None never answers."""
+
+    def __init__(self, **answers_s: float | None) -> None:
+        self.answers_s = answers_s
+        self.pings = 0
+        self.pulse = Pulse(self.ping, lambda: frozenset(self.answers_s))
+
+    async def ping(self) -> None:
+        names = sorted(self.answers_s)
+        takes_s = self.answers_s[names[self.pings % len(names)]]
+        self.pings += 1
+        await asyncio.sleep(takes_s if takes_s is not None else 1_000)
+
+
+def test_one_that_answers_no_ping_is_silent() -> None:
+    async def main() -> None:
+        assert await Stage(one=None).pulse.is_silent()
+        assert not await Stage(one=0.5).pulse.is_silent()
+        assert not await Stage(one=None, two=0.5).pulse.is_silent()
+        assert not await Stage().pulse.is_silent(), "what waits for a replica is not ignored by one"
+
+    virtual_time.run(main())
+
+
+def test_one_that_has_been_replaced_meanwhile_is_not_silent() -> None:
+    async def main() -> None:
+        stage = Stage(one=None)
+        asking = asyncio.create_task(stage.pulse.is_silent())
+        await asyncio.sleep(1)
+        stage.answers_s = {"next": None}
+        assert not await asking
+
+    virtual_time.run(main())
+
+
+def test_a_ping_that_fails_is_an_answer() -> None:
+    async def fail() -> None:
+        raise StageUnavailable("gone")
+
+    async def main() -> None:
+        assert not await Pulse(fail, lambda: frozenset({"one"})).is_silent()
+
+    virtual_time.run(main())
+
+
+def test_those_who_ask_together_share_the_pings() -> None:
+    async def main() -> None:
+        stage = Stage(one=None)
+        asked = [asyncio.create_task(stage.pulse.is_silent()) for _ in range(20)]
+        await asyncio.sleep(0.1)
+        asked[0].cancel()  # one whose client has gone
+        assert all(await asyncio.gather(*asked[1:]))
+        assert stage.pings == 2
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize(("running", "calls"), [(1, 1), (2, 2)])
+def test_a_call_that_nobody_answers_ends_within_five_seconds(running: int, calls: int) -> None:
+    async def main() -> None:
+        clock = asyncio.get_running_loop().time
+        stage = Stage(**{str(number): None for number in range(running)})
+        hedging = Hedging(clock, stage.pulse)
+        made = 0
+
+        async def call() -> None:
+            nonlocal made
+            made += 1
+            await asyncio.sleep(1_000)
+
+        with pytest.raises(StageSilent):
+            await hedging.first(call)
+        assert clock() <= 5
+        assert made == calls, "again only where there is another replica"
+
+    virtual_time.run(main())
+
+
+def test_a_long_call_to_a_replica_with_a_pulse_is_waited_for() -> None:
+    async def main() -> None:
+        hedging = Hedging(asyncio.get_running_loop().time, Stage(one=0.1).pulse)
+        made = 0
+
+        async def call() -> int:
+            nonlocal made
+            made += 1
+            await asyncio.sleep(60)
+            return made
+
+        assert await hedging.first(call) == 1
+
+    virtual_time.run(main())
