@@ -53,6 +53,15 @@ class ControlConfig(BaseModel):
     audit_days: int | None = Field(default=800, gt=0)
 
 
+class RequestLogConfig(BaseModel):
+    """The request log: `success_ratio` of the requests that succeed have a line, and all that
+    fail."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    success_ratio: float = Field(default=1.0, ge=0, le=1)
+
+
 class RouterConfig(BaseModel):
     """Settings of the Router; the hashed keys in `keys_file` are imported at its start.
 
@@ -68,6 +77,7 @@ class RouterConfig(BaseModel):
     embed_calls: CallLimits = CallLimits()
     rerank_calls: CallLimits = CallLimits()
     embed_cache: EmbedCacheConfig = EmbedCacheConfig()
+    request_log: RequestLogConfig = RequestLogConfig()
     token_id_vocabulary: str | None = None
 
 

@@ -47,7 +47,9 @@ from deployments.text.token_ids import TokenVocabulary
 from deployments.text.tokenizer import EmbedEncoder, Encoder, RerankEncoder
 from deployments.text.tokenizer_files import load_tokenizer
 from deployments.web.app import build_http_app
+from deployments.web.line_writer import standard_output
 from deployments.web.readiness import ReadinessProbe
+from deployments.web.request_log import RequestLog
 from deployments.web.service import EmbedModel, RerankModel, Service
 
 # At Python's 700 a collection comes with every third request and looks through all that are in
@@ -112,6 +114,7 @@ class Router:
             token_vocabulary=_vocabulary(config.token_id_vocabulary),
             readiness=probe.readiness,
             clock=time.monotonic,
+            request_log=RequestLog(config.request_log, standard_output(), time.time),
         )
         self._models = {"embed": embedder_config.name, "rerank": reranker_config.name}
 

@@ -9,6 +9,7 @@ from typing import Literal
 from deployments.errors import PayloadTooLarge, QuotaExceeded
 from deployments.request.deadline import Deadline
 from deployments.request.origin import Lane, Origin
+from deployments.request.timings import Timings
 from deployments.tenants.api_keys import Tenant
 from deployments.tenants.concurrency import ConcurrencySlots
 from deployments.tenants.plans import Plan, Plans
@@ -26,10 +27,21 @@ class Admitted:
     """A tenant's HTTP request, from the moment its key is known until its response.
 
     `deadline` is the one its query string asked for, or None. `limits` holds the rate decisions
-    for the response headers. `usage` holds (stage, tokens, cached tokens) for the bill.
+    for the response headers. `usage` holds (stage, tokens, cached tokens) for the bill. `timings`
+    are those of its stages, None until one is to run; `degraded` names those that were left out.
     """
 
-    __slots__ = ("_admission", "_slots", "deadline", "limits", "plan", "tenant", "usage")
+    __slots__ = (
+        "_admission",
+        "_slots",
+        "deadline",
+        "degraded",
+        "limits",
+        "plan",
+        "tenant",
+        "timings",
+        "usage",
+    )
 
     def __init__(self, tenant: Tenant, plan: Plan, admission: "Admission") -> None:
         self.tenant = tenant
@@ -37,6 +49,8 @@ class Admitted:
         self.deadline: Deadline | None = None
         self.limits: dict[Unit, RateDecision] = {}
         self.usage: list[tuple[str, int, int]] = []
+        self.timings: Timings | None = None
+        self.degraded: tuple[str, ...] = ()
         self._admission = admission
         self._slots = 0
 

@@ -13,6 +13,7 @@ from deployments.web.auth import has_scope
 from deployments.web.dialects import admin, cohere, jina, openai, usage, winnow
 from deployments.web.error_handlers import add_error_handlers
 from deployments.web.guarded_route import DOCUMENTED, guard
+from deployments.web.observer import Observer
 from deployments.web.openapi_errors import Responses, declare_no_422, error_responses
 from deployments.web.schemas import Readiness
 from deployments.web.service import Service
@@ -33,6 +34,7 @@ def build_http_app(service: Service) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with service.control.running():
             yield
+        await service.request_log.close()
 
     # FastAPI with the scripts of /docs and /redoc in the package: a closed cluster has no others.
     app = FastAPIOffline(
@@ -59,6 +61,7 @@ def build_http_app(service: Service) -> FastAPI:
         ],
     )
     _add_probes(app, service)
+    app.add_middleware(Observer, log=service.request_log, clock=service.clock)
     declare_no_422(app)
     return app
 

@@ -25,14 +25,13 @@ from deployments.errors import (
     WinnowError,
 )
 from deployments.web.header_filter import WELL_FORMED_ID
+from deployments.web.observer import CLIENT_CLOSED
 from deployments.web.rate_limit_headers import limit_headers
 
 logger = logging.getLogger(__name__)
 
 RenderError = Callable[[WinnowError, str], dict[str, Any]]
 _SHOWN_PROBLEMS = 3
-# Of a client that closed its connection, as nginx has it: only logs and metrics see it.
-_CLIENT_CLOSED = 499
 _OF_FRAMEWORK = (Unauthorized, Forbidden, RequestTimeout, PayloadTooLarge, UnsupportedMedia)
 _BY_STATUS: dict[int, type[WinnowError]] = {one.status: one for one in _OF_FRAMEWORK}
 
@@ -43,6 +42,7 @@ def add_error_handlers(app: FastAPI, dialects: Sequence[tuple[str, RenderError]]
     def respond(
         request: Request, error: WinnowError, more_headers: Mapping[str, str] | None = None
     ) -> Response:
+        request.state.error = error.code  # for the request log
         render = next(r for prefix, r in dialects if request.url.path.startswith(prefix))
         return Response(
             orjson.dumps(render(error, _request_id(request))),
@@ -64,7 +64,7 @@ def add_error_handlers(app: FastAPI, dialects: Sequence[tuple[str, RenderError]]
         return respond(request, _from_http(request, error), error.headers)  # a 405's `allow`
 
     async def on_gone(_: Request, __: Exception) -> Response:
-        return Response(status_code=_CLIENT_CLOSED)
+        return Response(status_code=CLIENT_CLOSED)
 
     async def on_defect(request: Request, error: Exception) -> Response:
         logger.error("request failed", exc_info=error)

@@ -59,10 +59,11 @@ def guard(keys: KeyRing, admission: Admission, clock: Clock) -> Guard:
 
                 async def guarded(request: Request) -> Response:
                     tenant = await authenticate(request, keys)
+                    call = request.state.call = admission.begin(tenant)
                     tenant.require(scope)
                     if scope != "read":
                         require_exact_path(request, template)
-                    return await _answer(request, admission.begin(tenant), handle, clock)
+                    return await _answer(request, call, handle, clock)
 
                 return guarded
 
@@ -77,7 +78,6 @@ def _without(calls: Sequence[object], dependant: Dependant) -> Dependant:
 
 
 async def _answer(request: Request, call: Admitted, handle: Handle, clock: Clock) -> Response:
-    request.state.call = call
     came_s = clock()
     try:
         await call.enter(body_bytes(request))

@@ -12,8 +12,10 @@ from typing import Any
 
 import httpx
 import numpy as np
+import orjson
 from fastapi import FastAPI
 
+from deployments.config import RequestLogConfig
 from deployments.pipeline.pipeline import Embedded, Ranked, Usage
 from deployments.request.context import Context
 from deployments.tenants.admission import Admission
@@ -25,6 +27,7 @@ from deployments.tenants.tenant_store import TenantStore
 from deployments.text.prompts import Truncation
 from deployments.text.token_ids import TokenVocabulary
 from deployments.web.app import build_http_app
+from deployments.web.request_log import RequestLog
 from deployments.web.schemas import Readiness, StageReadiness
 from deployments.web.service import EmbedModel, RerankModel, Service
 
@@ -88,6 +91,8 @@ class _Application:
 
     def __init__(self, vocabulary: TokenVocabulary | None, truncate: Truncation) -> None:
         self.service: TestService | None = None
+        self.logged = b""
+        self.log = RequestLog(RequestLogConfig(), self._log, lambda: 0.0)
         self.app = build_http_app(
             Service(
                 pipeline=self._part("pipeline"),
@@ -98,12 +103,16 @@ class _Application:
                 rerank_model=RerankModel("reranker", ("hub/reranker",)),
                 readiness=self._readiness,
                 clock=lambda: 0.0,
+                request_log=self.log,
                 token_vocabulary=vocabulary,
             )
         )
 
     def _part(self, path: str) -> Any:
         return _Part(self, path)
+
+    def _log(self, lines: bytes) -> None:
+        self.logged += lines
 
     async def _readiness(self) -> Readiness:
         assert self.service is not None
@@ -168,6 +177,13 @@ class TestService:
     async def close(self) -> None:
         await self.control.meter.flush()
         await self.control.database.close()
+
+    async def logged(self) -> list[dict[str, Any]]:
+        """The lines of the request log since it was last asked for them."""
+        application = _application(*self._profile)
+        await application.log.close()
+        logged, application.logged = application.logged, b""
+        return [orjson.loads(line) for line in logged.splitlines()]
 
     def plan(self, **limits: Any) -> None:
         """What everyone's plan allows from now on."""

@@ -205,6 +205,7 @@ def _add_search(router: APIRouter, service: Service) -> None:
         )
         context = service.context(caller, body.deadline_ms, "interactive")
         found = await service.pipeline.search(plan, context)
+        caller.degraded = found.degraded
         timings = context.timings
         stages_ms = {name: round(ms, 3) for name, ms in timings.stages_ms.items()}
         answer = {
