@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.batching.batcher import Batcher, BatchLimits
+from deployments.batching.replica_id import own_id
 from deployments.batching.search_costs import SearchCosts
 from deployments.config import IndexConfig
 from deployments.errors import (
@@ -27,6 +28,7 @@ from deployments.errors import (
     WinnowError,
 )
 from deployments.request.origin import Origin
+from deployments.request.traced import is_traced
 from deployments.rows.searches import SearchAnswers, Searches
 from deployments.stores.base import (
     Collection,
@@ -85,6 +87,7 @@ class Index:
             SearchLimits().of_batches(),
             lambda rows, _, took_s: self._costs.learn(rows.searches, took_s),
             mixed=False,
+            measured_as=own_id() if is_traced() else "",
         )
         # On the instance, where Serve finds it to await at the replica's end, and Python does not.
         self.__del__ = self._store.close
@@ -143,7 +146,7 @@ class Index:
                 refusal.unit_s *= float(rows.costs.mean())  # a caller counts searches
             return refusal
         room = _Room()
-        return SearchAnswers(tuple(map(room.hold, found.answers)))
+        return SearchAnswers(tuple(map(room.hold, found.answers)), found.runs)
 
     async def _answer(self, rows: Searches) -> SearchAnswers:
         # Those that wait are not to wait for a store that did not answer those before them.

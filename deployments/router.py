@@ -18,6 +18,7 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.autoscaling.arrivals import Arrivals
 from deployments.autoscaling.signals import Stats
+from deployments.batching.replica_id import own_id
 from deployments.calls.deployment_problems import DeploymentProblems
 from deployments.calls.index_client import IndexClient
 from deployments.calls.model_client import ModelStageClient
@@ -51,6 +52,7 @@ from deployments.web.line_writer import standard_output
 from deployments.web.readiness import ReadinessProbe
 from deployments.web.request_log import RequestLog
 from deployments.web.service import EmbedModel, RerankModel, Service
+from deployments.web.tracing import tracing_of_environment
 
 # At Python's 700 a collection comes with every third request and looks through all that are in
 # flight: 0.06 to 0.1 ms of each. Cycles are few here, and wait for the next one.
@@ -115,6 +117,7 @@ class Router:
             readiness=probe.readiness,
             clock=time.monotonic,
             request_log=RequestLog(config.request_log, standard_output(), time.time),
+            tracing=tracing_of_environment(own_id()),
         )
         self._models = {"embed": embedder_config.name, "rerank": reranker_config.name}
 

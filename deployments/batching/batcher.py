@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from deployments.batching.fair_queue import FairQueue
 from deployments.batching.throughput import Throughput
 from deployments.errors import DeadlineExceeded, Overloaded, StageUnavailable
+from deployments.request.batch_run import BatchRun
 from deployments.request.deadline import Clock, Deadline
 from deployments.request.origin import Lane, Origin
 from deployments.rows.row_slices import O, PendingRows, R, RowSlice, concatenate, fail, hand_out
@@ -56,7 +57,8 @@ class Batcher(Generic[R, O]):
     """`submit` rows, get their results. `limits` may be replaced at any time.
 
     `observe` is called with the rows, the results and the seconds of every batch. Unless `mixed`,
-    all rows of a batch are of one origin.
+    all rows of a batch are of one origin. With `measured_as`,
+    the name of the replica, results say in which batches they were computed.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Batcher(Generic[R, O]):
         observe: Callable[[R, O, float], None] = lambda *_: None,
         *,
         mixed: bool = True,
+        measured_as: str = "",
     ) -> None:
         self.limits = limits
         self.throughput = Throughput(clock)
@@ -75,6 +78,7 @@ class Batcher(Generic[R, O]):
         self._clock = clock
         self._observe = observe
         self._mixed = mixed
+        self._measured_as = measured_as
         self._waiting: FairQueue[PendingRows[R, O]] = FairQueue()
         # In order of arrival; a request leaves with the last of its rows.
         self._since: dict[PendingRows[R, O], float] = {}
@@ -105,10 +109,12 @@ class Batcher(Generic[R, O]):
         cost = int(rows.costs.sum())
         self._admit(cost, timeout_s, origin)
         answer: asyncio.Future[O] = asyncio.get_running_loop().create_future()
-        work = PendingRows(rows, Deadline.after(timeout_s, self._clock), origin, answer)
+        work = PendingRows(
+            rows, Deadline.after(timeout_s, self._clock), origin, answer, self._clock()
+        )
         self._waiting.credit = _CREDIT_S * self.throughput.per_s
         self._waiting.push(work, cost, origin)
-        self._since[work] = self._clock()
+        self._since[work] = work.came_s
         self.queued_rows += len(rows)
         self._fill_slots()
         try:
@@ -234,8 +240,14 @@ class Batcher(Generic[R, O]):
         self._running_cost -= cost
         full = self._is_full(len(rows), cost)
         self.throughput.end(cost, saturated=full, more_waits=bool(self._waiting))
-        hand_out(batch, results)
-        self._observe(rows, results, self._clock() - began_s)
+        took_s = self._clock() - began_s
+
+        def measure(one: RowSlice[R, O]) -> BatchRun:
+            waited_s = began_s - one.request.came_s
+            return BatchRun(len(one.rows), len(rows), cost, waited_s, took_s, self._measured_as)
+
+        hand_out(batch, results, measure if self._measured_as else None)
+        self._observe(rows, results, took_s)
 
     def _is_full(self, rows: int, cost: int) -> bool:
         """True if the engine had about as much as it may be given: in this batch, in all slots."""

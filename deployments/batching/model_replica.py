@@ -15,6 +15,7 @@ from typing import Any
 from deployments.autoscaling.signals import StageSignals, Stats
 from deployments.batching.batcher import Batcher, BatchLimits
 from deployments.batching.halves import Compute, compute_by_halves
+from deployments.batching.replica_id import own_id
 from deployments.batching.stage_status import StageStatus
 from deployments.config import ModelConfig
 from deployments.engine.base import PoolingEngine
@@ -30,6 +31,7 @@ from deployments.errors import (
 )
 from deployments.metrics import BatchMetrics
 from deployments.request.origin import Origin
+from deployments.request.traced import is_traced
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
 
@@ -87,7 +89,11 @@ class ModelReplica:
         self._golden_answers: Answers | None = None
         self._compute = method(engine)
         self._batcher: Batcher[TokenRows, ModelOutput] = Batcher(
-            self._compute_or_end, time.monotonic, BatchLimits(), BatchMetrics(stage).observe
+            self._compute_or_end,
+            time.monotonic,
+            BatchLimits(),
+            BatchMetrics(stage).observe,
+            measured_as=own_id() if is_traced() else "",
         )
 
     async def keep_golden(self, answers: Answers) -> None:

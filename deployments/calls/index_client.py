@@ -24,8 +24,8 @@ from deployments.calls.pulse import Pulse
 from deployments.errors import StageSilent, StoreUnavailable, WinnowError
 from deployments.request.deadline import Clock, Deadline, within
 from deployments.request.origin import Origin
-from deployments.rows.searches import SearchAnswers, Searches
-from deployments.stores.base import Collection, Filter, Hit, IndexSearch, Namespace, Page, Record
+from deployments.rows.searches import Retrieved, SearchAnswers, Searches
+from deployments.stores.base import Collection, Filter, IndexSearch, Namespace, Page, Record
 from deployments.stores.breaker import StoreBreaker
 
 _CALLS_AT_ONCE = 4
@@ -74,8 +74,7 @@ class IndexClient(StageClient):
     async def _ping(self) -> None:
         await super().call_once("ping", deadline=Deadline.after(_PING_S, self._clock))
 
-    async def search(self, search: IndexSearch, deadline: Deadline, origin: Origin) -> list[Hit]:
-        """Hits, best first."""
+    async def search(self, search: IndexSearch, deadline: Deadline, origin: Origin) -> Retrieved:
         rows = Searches.of([search])
         found = await within(deadline, self._batches.submit(rows, deadline, origin))
         if found.answers[0] is None:  # no room beside the others' answers
@@ -83,14 +82,15 @@ class IndexClient(StageClient):
         [hits] = found.answers
         if isinstance(hits, WinnowError):
             raise hits
-        return hits or []
+        return Retrieved(hits or [], found.runs)
 
     async def _search(self, rows: Searches, deadline: Deadline, origin: Origin) -> SearchAnswers:
         async def call() -> SearchAnswers:
+            called_s = self._clock()
             answer: SearchAnswers = await self.call_once(
                 "search", rows.searches, deadline.left_s(), origin, deadline=deadline
             )
-            return answer
+            return answer.placed(called_s, self._clock())
 
         async def first() -> SearchAnswers:
             return await self._first("search", lambda: self.persist(call, deadline), deadline)

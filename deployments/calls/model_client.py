@@ -99,10 +99,11 @@ class ModelStageClient(StageClient):
     async def _call_stage(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> ModelOutput:
         async def call() -> ModelOutput:
             left_s = deadline.left_s()
+            called_s = self._arrivals.clock()
             answer: ModelOutput = await self.call_once(
                 self._method, rows, left_s, origin, self._contract, deadline=deadline
             )
-            return answer
+            return answer.placed(called_s, self._arrivals.clock())
 
         with self._shedding.noting(rows.total_tokens, deadline, origin):
             return await self.ask_another(

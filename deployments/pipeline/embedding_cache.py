@@ -13,7 +13,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from deployments.errors import RowFailed
 from deployments.pipeline.pipeline import ModelStage
+from deployments.request.batch_run import BatchRun
 from deployments.request.deadline import Deadline, within
 from deployments.request.origin import Origin
 from deployments.rows.model_output import ModelOutput
@@ -42,7 +43,8 @@ class Cache(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """Rows and their keys; `first` is the first row of each key."""
+    """Rows and their keys; `first` is the first row of each key. `runs` are the batches that
+    computed those that were computed for it."""
 
     rows: TokenRows
     keys: list[bytes]
@@ -50,6 +52,7 @@ class _Request:
     fingerprint: str
     deadline: Deadline
     origin: Origin
+    runs: list[BatchRun] = field(default_factory=list)
 
 
 class CachedEmbedStage:
@@ -99,7 +102,8 @@ class CachedEmbedStage:
         anew = [key in computed and request.first[key] == row for row, key in enumerate(keys)]
         cached_tokens = np.where(anew, 0, rows.lengths).astype(np.int32)
         self._observe(int(cached_tokens.sum()))
-        return ModelOutput(np.stack(found), cached_tokens, request.fingerprint)
+        runs = tuple(request.runs)
+        return ModelOutput(np.stack(found), cached_tokens, request.fingerprint, runs)
 
     async def _lead(self, mine: Sequence[bytes], request: _Request) -> dict[bytes, Vector]:
         """Embed the keys `mine`, and wake the requests that wait for them."""
@@ -111,6 +115,7 @@ class CachedEmbedStage:
         vectors: dict[bytes, Vector] = {}
         try:
             computed = await self._embed_first(mine, request)
+            request.runs.extend(computed.runs)
             if computed.fingerprint == request.fingerprint:
                 vectors = dict(zip(mine, computed.values, strict=True))
         finally:

@@ -23,6 +23,7 @@ from deployments.request.context import Context
 from deployments.request.deadline import Deadline, within
 from deployments.request.origin import Origin
 from deployments.rows.model_output import ModelOutput
+from deployments.rows.searches import Retrieved
 from deployments.rows.token_rows import TokenRows
 from deployments.stores.base import Filter, Hit, IndexSearch, Namespace, Record, VectorQuery
 from deployments.text.prompts import Cut
@@ -78,9 +79,9 @@ class RetrieveStage(Protocol):
         """Raises Overloaded or StageUnavailable if a search is sure to be refused."""
         ...
 
-    async def search(
-        self, search: IndexSearch, deadline: Deadline, origin: Origin
-    ) -> list[Hit]: ...
+    async def search(self, search: IndexSearch, deadline: Deadline, origin: Origin) -> Retrieved:
+        """Hits, best first."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +219,7 @@ class Pipeline:
 
     async def _retrieve_candidates(
         self, plan: SearchPlan, context: Context
-    ) -> tuple[Embedded, list[Hit]]:
+    ) -> tuple[Embedded, Sequence[Hit]]:
         if plan.instruction is not None:
             self._encoder.require_instruction(embed=True, rerank=plan.rerank)
         must_rerank = plan.rerank and not plan.may_degrade
@@ -235,10 +236,11 @@ class Pipeline:
         k = plan.top_k if plan.rerank else plan.top_n
         query = VectorQuery(plan.ns, asked.vectors[0], k, plan.where)
         with context.timings.stage("retrieve"):
-            hits = await self._retrieve.search(
+            found = await self._retrieve.search(
                 IndexSearch(query, asked.fingerprint), context.deadline, context.origin
             )
-        return asked, hits
+            context.timings.ran(found.runs)
+        return asked, found.hits
 
     async def _rerank_hits(self, plan: SearchPlan, hits: Sequence[Hit], context: Context) -> Ranked:
         if plan.may_degrade:
@@ -293,10 +295,12 @@ async def _compute(stage: ModelStage, rows: TokenRows, context: Context) -> Mode
     """The stage's output, charged before it is computed, and only if it is."""
     await context.account.charge(rows.total_tokens)
     try:
-        return await stage.compute(rows, context.deadline, context.origin)
+        output = await stage.compute(rows, context.deadline, context.origin)
     except _NOT_DONE:
         await context.account.give_back(rows.total_tokens)
         raise
+    context.timings.ran(output.runs)
+    return output
 
 
 def _usage(stage: str, rows: TokenRows, output: ModelOutput, context: Context) -> Usage:

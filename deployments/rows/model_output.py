@@ -5,9 +5,12 @@ Knows no model and no queue.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
+
+from deployments.request.batch_run import BatchRun, Runs, place, runs_of_part
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +20,13 @@ class ModelOutput:
     `values` is float32 [rows] or [rows, width]; those of a row that failed are NaN or infinite.
     `cached_tokens` is int32 [rows]: the row's tokens that came from a cache. `fingerprint`
     identifies the model; it is empty until the replica has set it, and if parts from different
-    models were concatenated.
+    models were concatenated. `runs` are the batches that computed them.
     """
 
     values: NDArray[np.float32]
     cached_tokens: NDArray[np.int32]
     fingerprint: str = ""
+    runs: Runs = ()
 
     @classmethod
     def uncached(cls, values: NDArray[np.float32]) -> "ModelOutput":
@@ -43,6 +47,7 @@ class ModelOutput:
             _stack([part.values for part in parts]),
             np.concatenate([part.cached_tokens for part in parts]),
             models.pop() if len(models) == 1 else "",
+            tuple(chain.from_iterable(part.runs for part in parts)),
         )
 
     def __len__(self) -> int:
@@ -51,8 +56,21 @@ class ModelOutput:
     def part(self, first: int, last: int) -> "ModelOutput":
         """Return the rows from `first` to `last` (exclusive)."""
         return ModelOutput(
-            self.values[first:last], self.cached_tokens[first:last], self.fingerprint
+            self.values[first:last],
+            self.cached_tokens[first:last],
+            self.fingerprint,
+            runs_of_part(self.runs, first, last),
         )
+
+    def ran(self, run: BatchRun) -> "ModelOutput":
+        return ModelOutput(self.values, self.cached_tokens, self.fingerprint, (run,))
+
+    def placed(self, called_s: float, answered_s: float) -> "ModelOutput":
+        """Return the same output, with its runs at their place in the Router's call."""
+        if not self.runs:
+            return self
+        runs = place(self.runs, called_s, answered_s)
+        return ModelOutput(self.values, self.cached_tokens, self.fingerprint, runs)
 
     def with_fingerprint(self, fingerprint: str) -> "ModelOutput":
         return replace(self, fingerprint=fingerprint)

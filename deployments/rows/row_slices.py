@@ -4,13 +4,14 @@ Rows are token rows for an engine or searches for a store. Knows no queue and no
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deployments.request.batch_run import BatchRun
 from deployments.request.deadline import Deadline
 from deployments.request.origin import Origin
 
@@ -43,6 +44,10 @@ class Results(Protocol):
         """Return the results of the rows from `first` to `last` (exclusive)."""
         ...
 
+    def ran(self, run: BatchRun) -> Self:
+        """Return the same results, all of this run."""
+        ...
+
 
 R = TypeVar("R", bound=Rows)
 O = TypeVar("O", bound=Results)  # noqa: E741 # output
@@ -52,11 +57,18 @@ class PendingRows(Generic[R, O]):
     """The rows of one request, of which the first `taken` are in batches or done.
 
     `answer` is resolved with all results, in order of the rows, when the last has arrived.
+    `came_s` is when the request came, on the clock of whoever asks for it.
     """
 
     def __init__(
-        self, rows: R, deadline: Deadline, origin: Origin, answer: asyncio.Future[O]
+        self,
+        rows: R,
+        deadline: Deadline,
+        origin: Origin,
+        answer: asyncio.Future[O],
+        came_s: float = 0.0,
     ) -> None:
+        self.came_s = came_s
         self.deadline = deadline
         self.origin = origin
         self.answer = answer
@@ -115,12 +127,20 @@ def concatenate(slices: Sequence[RowSlice[R, O]]) -> R:
     return type(slices[0].rows).concatenate([one.rows for one in slices])
 
 
-def hand_out(slices: Sequence[RowSlice[R, O]], results: O) -> None:
-    """Give each request its part of a batch's results; `slices` are in the batch's order."""
+def hand_out(
+    slices: Sequence[RowSlice[R, O]],
+    results: O,
+    measure: Callable[[RowSlice[R, O]], BatchRun] | None = None,
+) -> None:
+    """Give each request its part of a batch's results; `slices` are in the batch's order.
+
+    `measure` says how the batch was run for a slice, unless the results know it already.
+    """
     end = 0
     for one in slices:
         start, end = end, end + len(one.rows)
-        one.request.receive(one.first, results.part(start, end))
+        part = results.part(start, end)
+        one.request.receive(one.first, part if measure is None else part.ran(measure(one)))
 
 
 def fail(slices: Sequence[RowSlice[R, O]], failure: Exception) -> None:

@@ -35,6 +35,8 @@ def build_http_app(service: Service) -> FastAPI:
         async with service.control.running():
             yield
         await service.request_log.close()
+        if service.tracing is not None:
+            await service.tracing.close()
 
     # FastAPI with the scripts of /docs and /redoc in the package: a closed cluster has no others.
     app = FastAPIOffline(
@@ -61,7 +63,9 @@ def build_http_app(service: Service) -> FastAPI:
         ],
     )
     _add_probes(app, service)
-    app.add_middleware(Observer, log=service.request_log, clock=service.clock)
+    app.add_middleware(
+        Observer, log=service.request_log, clock=service.clock, tracing=service.tracing
+    )
     declare_no_422(app)
     return app
 

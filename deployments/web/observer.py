@@ -1,10 +1,11 @@
-"""ASGI middleware that sees how each request ends, and tells the request log.
+"""ASGI middleware that sees how each request ends, and tells the request log and the traces.
 
 Stands around the whole application: an unknown route, a refused key and a defect are requests too.
 """
 
 import re
 from asyncio import CancelledError
+from collections.abc import Iterable
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -13,17 +14,23 @@ from deployments.errors import InternalError
 from deployments.request.deadline import Clock
 from deployments.web.ended_request import EndedRequest
 from deployments.web.request_log import RequestLog
+from deployments.web.tracing import Tracing
 
 # Of a client that closed its connection, as nginx has it: only logs and metrics see it.
 CLIENT_CLOSED = 499
-_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+# The header of an answer that names the span in which it was made.
+_RESPONSE = b"traceresponse"
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class Observer:
-    def __init__(self, app: ASGIApp, log: RequestLog, clock: Clock) -> None:
+    def __init__(
+        self, app: ASGIApp, log: RequestLog, clock: Clock, tracing: Tracing | None = None
+    ) -> None:
         self._app = app
         self._log = log
         self._clock = clock
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -31,12 +38,16 @@ class Observer:
             return
         began_s = self._clock()
         state: dict[str, Any] = scope.setdefault("state", {})
+        request_id, traceparent = _identity(scope["headers"])
+        trace = self._tracing and self._tracing.begin(scope["method"], traceparent, began_s)
         status = 0
 
         async def send_and_note(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if trace:
+                    message["headers"] = [*message["headers"], (_RESPONSE, trace.response_header)]
             await send(message)
 
         try:
@@ -49,32 +60,33 @@ class Observer:
             state["error"] = InternalError.code
             raise
         finally:
-            self._end(scope, state, status, began_s)
-
-    def _end(self, scope: Scope, state: dict[str, Any], status: int, began_s: float) -> None:
-        request_id, traceparent = _identity(scope)
-        route = scope.get("route")
-        self._log.add(
-            EndedRequest(
+            ended = EndedRequest(
                 request_id,
                 scope["method"],
-                getattr(route, "path_format", None),
+                getattr(scope.get("route"), "path_format", None),
                 status,
                 state.get("error"),
                 began_s,
                 self._clock(),
                 state.get("call"),
-                traceparent,
+                trace.id if trace else _trace_id(traceparent),
             )
-        )
+            self._log.add(ended)
+            if self._tracing and trace:
+                self._tracing.end(trace, ended)
 
 
-def _identity(scope: Scope) -> tuple[str, str]:
-    """Return the request's id, and the trace id that its client sent; either may be empty."""
-    request_id, trace_id = "", ""
-    for name, value in scope["headers"]:
+def _identity(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, str]:
+    """Return the request's id and its `traceparent`; either may be empty."""
+    request_id, traceparent = b"", b""
+    for name, value in headers:
         if name == b"x-request-id":
-            request_id = value.decode("latin-1")
-        elif name == b"traceparent" and (found := _TRACEPARENT.fullmatch(value)):
-            trace_id = found[1].decode()
-    return request_id, trace_id
+            request_id = value
+        elif name == b"traceparent":
+            traceparent = value
+    return request_id.decode("latin-1"), traceparent.decode("latin-1")
+
+
+def _trace_id(traceparent: str) -> str:
+    found = traceparent and _TRACEPARENT.fullmatch(traceparent)
+    return found[1] if found else ""

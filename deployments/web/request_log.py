@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from deployments.config import RequestLogConfig
+from deployments.request.batch_run import longest_wait_s
 from deployments.web.ended_request import EndedRequest
 from deployments.web.line_writer import LineWriter
 
@@ -60,6 +61,13 @@ class RequestLog:
             fields["stages_ms"] = {
                 name: round(ms, 3) for name, ms in call.timings.stages_ms.items()
             }
+            queued_ms = {
+                span.stage: round(longest_wait_s(span.runs) * 1000, 3)
+                for span in call.timings.spans
+                if span.runs
+            }
+            if queued_ms:
+                fields["queued_ms"] = queued_ms
         if call.usage:
             fields["tokens"] = (tokens := {})
             fields["cached_tokens"] = (cached := {})

@@ -23,6 +23,7 @@ from deployments.text.prompts import Truncation
 from deployments.text.token_ids import TokenVocabulary
 from deployments.web.request_log import RequestLog
 from deployments.web.schemas import Readiness
+from deployments.web.tracing import Tracing
 
 DEFAULT_DEADLINE_S = 30.0
 
@@ -57,6 +58,7 @@ class Service:
     clock: Clock
     request_log: RequestLog
     token_vocabulary: TokenVocabulary | None = None
+    tracing: Tracing | None = None
 
     def deadline(self, caller: Admitted, deadline_ms: int | None = None) -> Deadline:
         """Return the earlier of the body's deadline, which counts from now, and the query's, which

@@ -21,6 +21,7 @@ from deployments.request.deadline import Deadline
 from deployments.request.origin import Origin
 from deployments.request.timings import Timings
 from deployments.rows.model_output import ModelOutput
+from deployments.rows.searches import Retrieved
 from deployments.rows.token_rows import TokenRows
 from deployments.stores.base import Hit, IndexSearch, Namespace, Record
 from deployments.text.prompts import Cut
@@ -116,13 +117,14 @@ class Shelf:
         if self.full:
             raise Overloaded("full")
 
-    async def search(self, search: IndexSearch, deadline: Deadline, origin: Origin) -> list[Hit]:  # noqa: ARG002
+    async def search(self, search: IndexSearch, deadline: Deadline, origin: Origin) -> Retrieved:  # noqa: ARG002
         self.asked.append(search)
         self.foreseen.append(self._arrivals.to_stats()["rerank_interactive_tokens_per_s"])
         if self.failure:
             raise self.failure
         texts = ["a", "bbb", "cc"]
-        return [Hit(Record(text, text, {}, tokens=text.encode()), 0.5) for text in texts]
+        records = [Record(text, text, {}, tokens=text.encode()) for text in texts]
+        return Retrieved([Hit(record, 0.5) for record in records])
 
 
 class Unmetered:

@@ -12,6 +12,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from deployments.config import RequestLogConfig
+from deployments.request.batch_run import BatchRun
 from deployments.request.timings import Timings
 from deployments.tenants.admission import Admission, Admitted
 from deployments.tenants.api_keys import ALL_SCOPES, Tenant
@@ -51,7 +52,7 @@ def _call() -> Admitted:
     call = admission.begin(tenant)
     call.timings = Timings(iter([0.0, 1.0, 1.25]).__next__)
     with call.timings.stage("embed"):
-        pass
+        call.timings.ran((BatchRun(2, 8, 100, 0.03, 0.2, "r1"),))
     call.count("embed", 5, 2)
     call.count("embed", 1, 0)
     call.degraded = ("rerank",)
@@ -97,6 +98,7 @@ async def test_line_of_a_success() -> None:
             "duration_ms": 500.0,
             "trace_id": TRACE,
             "stages_ms": {"embed": 250.0},
+            "queued_ms": {"embed": 30.0},
             "tokens": {"embed": 6},
             "cached_tokens": {"embed": 2},
             "degraded": ["rerank"],
@@ -167,10 +169,12 @@ class _Slow:
     """Something that reads lines, and does not until it is let."""
 
     def __init__(self) -> None:
+        self.began = threading.Event()
         self.may_write = threading.Event()
         self.written: list[bytes] = []
 
     def __call__(self, lines: bytes) -> None:
+        self.began.set()
         self.may_write.wait(10)
         self.written.append(lines)
 
@@ -189,7 +193,7 @@ async def test_a_slow_reader_holds_nobody_up_and_lines_are_dropped_and_counted(
     monkeypatch.setattr(line_writer, "_MAX_LINES", 2)
     writer = LineWriter(slow, lambda count: b"%d dropped\n" % count)
     writer.add(b"first\n")
-    await asyncio.sleep(0.05)  # it is being written
+    await asyncio.to_thread(slow.began.wait, 10)
     for line in (b"second\n", b"third\n", b"fourth\n", b"fifth\n"):
         writer.add(line)
     slow.may_write.set()
