@@ -37,7 +37,7 @@ PLATFORM := implementation_name == 'cpython' and platform_machine == 'x86_64' an
 DEV := --extra dev --extra loadtest --extra docs
 
 .PHONY: demo test check install up down smoke lock loadtest locust bench overhead chaos overload clean \
-  simulate compare-policies check-simulator nodes postgres gpu ageing production-local rollouts docs
+  simulate compare-policies check-simulator nodes postgres gpu ageing production-local rollouts docs audit
 
 demo: $(RUNS) ## start Winnow, ingest a corpus, run three searches
 	$(BIN)/winnow up --profile $(PROFILE)
@@ -111,13 +111,24 @@ gpu: install ## engines and service on this machine's NVIDIA GPU, against what i
 ageing: install ## the embedded store after 20,000 single upserts, at SCALE times that (about ten minutes)
 	$(BIN)/python -m loadtest.ageing --scale $(SCALE)
 
+# In an environment of its own: what audits is no part of what it audits.
+AUDIT := .audit
+
+audit: $(AUDIT)/bin/pip-audit ## known vulnerabilities of all that is locked (needs PyPI's JSON API)
+	for lock in cpu-dev cuda-dev; do \
+	  $< --strict --disable-pip --require-hashes -r requirements/$$lock.txt || exit 1; done
+
+$(AUDIT)/bin/pip-audit:
+	$(PYTHON) -m venv --clear $(AUDIT)
+	$(AUDIT)/bin/pip install --disable-pip-version-check --quiet pip-audit==2.10.1
+
 # The pages lie as in the repository, so that their links hold in both; the site has no source code,
 # so links to it become plain names there.
 SOURCE_LINKS := s@\[([^]]+)\]\((\.\./)*(deployments|cluster|k8s|loadtest)[a-z0-9_/-]*(\.py|\.yaml)?\)@\1@g
 
 docs: install ## build the documentation site into .site/html; a warning is an error
 	rm -rf .site && mkdir -p .site/source
-	cp --parents README.md CHANGELOG.md docs/*.md loadtest/results/*.* .site/source
+	cp --parents README.md CHANGELOG.md SECURITY.md docs/*.md loadtest/results/*.* .site/source
 	sed -Ei '$(SOURCE_LINKS)' .site/source/*.md .site/source/docs/*.md
 	$(BIN)/zensical build --strict
 
@@ -149,4 +160,4 @@ lock: ## resolve the dependencies again (needs uv): what is locked stays, unless
 	  $(foreach lock,cpu cpu-dev cuda cuda-dev uv,requirements/$(lock).txt)
 
 clean: down
-	rm -rf $(VENV) .winnow .bench .site install.log
+	rm -rf $(VENV) .winnow .bench .site .audit install.log

@@ -5,8 +5,9 @@ Numbers of replicas and batch limits are not here, but in the profile's `deploym
 
 import hashlib
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from deployments.engine.base import EngineConfig
 from deployments.engine.golden import Golden
@@ -167,6 +168,13 @@ class IndexConfig(BaseModel):
     shard_number: int = Field(default=12, gt=0)
     replication_factor: int = Field(default=2, gt=0)
     write_consistency_factor: int | None = Field(default=None, gt=0)
+
+    @field_validator("url")
+    @classmethod
+    def _without_password(cls, url: str | None) -> str | None:
+        if url is not None and "@" in urlsplit(url).netloc:
+            raise ValueError("holds a user or a password: put the cluster's key into api_key_file")
+        return url
 
     @model_validator(mode="after")
     def _has_a_place(self) -> Self:

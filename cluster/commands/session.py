@@ -16,9 +16,30 @@ Url = Annotated[
     str | None,
     typer.Option(envvar="WINNOW_URL", help="A running service; the cluster here if not given."),
 ]
+_KEY_VARIABLE = "WINNOW_API_KEY"
+
+
+def _read_key(file: str | None) -> str | None:
+    """Return the key in the file, or else that of the environment.
+
+    A key is no option itself: everyone on the machine sees a process's arguments.
+    """
+    if file is None:
+        return os.environ.get(_KEY_VARIABLE) or None
+    try:
+        return Path(file).read_text().strip()
+    except OSError as error:
+        raise CommandError(f"the API key cannot be read: {error}") from error
+
+
 ApiKey = Annotated[
     str | None,
-    typer.Option(envvar="WINNOW_API_KEY", help="Its API key; the first tenant's here by default."),
+    typer.Option(
+        "--api-key-file",
+        metavar="PATH",
+        callback=_read_key,
+        help=f"Holds its API key; else {_KEY_VARIABLE}, or the first tenant's here.",
+    ),
 ]
 
 _DEFAULT_STATE = ".winnow"
@@ -56,7 +77,7 @@ def open_client(url: str | None = None, api_key: str | None = None) -> WinnowCli
         state = open_state()
         return WinnowClient(running_cluster(state).url, api_key or state.api_key())
     if api_key is None:
-        raise CommandError(f"no API key for {url}: give --api-key, or set WINNOW_API_KEY")
+        raise CommandError(f"no API key for {url}: give --api-key-file, or set {_KEY_VARIABLE}")
     return WinnowClient(url, api_key)
 
 

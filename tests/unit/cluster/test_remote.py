@@ -43,6 +43,12 @@ def service() -> Iterator[Served]:
         yield served
 
 
+def _key(key: str) -> str:
+    """A file that holds the key."""
+    Path("key").write_text(f"{key}\n")
+    return "key"
+
+
 def _run(*arguments: str, **environment: str) -> str:
     done = CliRunner().invoke(app, arguments, env=environment)
     if done.exception:
@@ -57,7 +63,7 @@ def test_the_service_is_that_of_the_options_or_of_the_environment(
     arguments: list[str], service: Served
 ) -> None:
     Path("f").write_text("A text.")
-    _run(*arguments, "--url", service.url, "--api-key", "k1")
+    _run(*arguments, "--url", service.url, "--api-key-file", _key("k1"))
     assert {one.key for one in service.asked} == {"Bearer k1"}
     service.asked.clear()
     _run(*arguments, WINNOW_URL=service.url, WINNOW_API_KEY="k2")
@@ -65,14 +71,19 @@ def test_the_service_is_that_of_the_options_or_of_the_environment(
 
 
 def test_smoke_asks_the_service_it_is_told_of(service: Served) -> None:
-    done = CliRunner().invoke(app, ["smoke", "--url", service.url, "--api-key", "k"])
+    done = CliRunner().invoke(app, ["smoke", "--url", service.url, "--api-key-file", _key("k")])
     assert done.exit_code == 1
     assert "/v1/models" in {one.path for one in service.asked}
 
 
 def test_a_url_without_a_key_says_how_to_give_one(service: Served) -> None:
-    with pytest.raises(CommandError, match="give --api-key, or set WINNOW_API_KEY"):
+    with pytest.raises(CommandError, match="give --api-key-file, or set WINNOW_API_KEY"):
         _run("search", "c", "q", "--url", service.url)
+
+
+def test_a_key_file_that_is_not_there_is_named(service: Served) -> None:
+    with pytest.raises(CommandError, match=r"the API key cannot be read: .*nowhere"):
+        _run("search", "c", "q", "--url", service.url, "--api-key-file", "nowhere")
 
 
 @pytest.mark.parametrize(
@@ -82,14 +93,14 @@ def test_a_url_without_a_key_says_how_to_give_one(service: Served) -> None:
 def test_there_are_at_least_as_many_candidates_as_results(
     options: list[str], top_k: int, service: Served
 ) -> None:
-    _run("search", "c", "q", *options, "--url", service.url, "--api-key", "k")
+    _run("search", "c", "q", *options, "--url", service.url, "--api-key-file", _key("k"))
     assert service.asked[0].json()["top_k"] == top_k
 
 
 def test_documents_too_large_for_one_request_go_in_several(service: Served) -> None:
     lines = [f'{{"id": "{n}", "text": "{"a " * 200}"}}' for n in range(20)]
     Path("f.jsonl").write_text("\n".join(lines))
-    shown = _run("ingest", "c", "f.jsonl", "--url", service.url, "--api-key", "k")
+    shown = _run("ingest", "c", "f.jsonl", "--url", service.url, "--api-key-file", _key("k"))
     assert "20 documents stored" in shown
     stored = [
         document["id"]
@@ -104,7 +115,7 @@ def test_a_document_too_large_for_any_request_is_named(service: Served) -> None:
     text = "a" * _MOST_BYTES
     Path("f.jsonl").write_text(f'{{"id": "b", "text": "c"}}\n{{"id": "huge", "text": "{text}"}}')
     with pytest.raises(CommandError, match=r"document 'huge': 413 the body is larger"):
-        _run("ingest", "c", "f.jsonl", "--url", service.url, "--api-key", "k")
+        _run("ingest", "c", "f.jsonl", "--url", service.url, "--api-key-file", _key("k"))
 
 
 def test_lists_of_several_pages_are_shown_whole() -> None:
@@ -114,14 +125,14 @@ def test_lists_of_several_pages_are_shown_whole() -> None:
         return 200, {"tenants": [_TENANT | {"id": name}], "after": "a" if name == "a" else None}
 
     with serving(answer) as service:
-        shown = _run("tenants", "list", "--url", service.url, "--api-key", "k")
+        shown = _run("tenants", "list", "--url", service.url, "--api-key-file", _key("k"))
     assert [asked.path.partition("?")[2] for asked in service.asked] == ["", "after=a"]
     assert {"a", "b"} <= set(shown.split())
 
 
 def test_of_an_id_that_comes_twice_in_a_file_the_last_document_is_stored(service: Served) -> None:
     Path("f.jsonl").write_text('{"id": "a", "text": "old"}\n{"id": "a", "text": "new"}\n')
-    shown = _run("ingest", "c", "f.jsonl", "--url", service.url, "--api-key", "k")
+    shown = _run("ingest", "c", "f.jsonl", "--url", service.url, "--api-key-file", _key("k"))
     assert "of 1 ids that come again the last document is taken" in shown
     assert "1 documents stored" in shown
     [upsert] = [one.json() for one in service.asked if one.path.endswith("/documents")]
