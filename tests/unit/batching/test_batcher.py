@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from deployments.batching.batcher import Batcher, BatchLimits
 from deployments.errors import DeadlineExceeded, Overloaded
+from deployments.request.batch_run import BatchRun
 from deployments.request.origin import Lane, Origin
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
@@ -280,3 +281,27 @@ async def test_an_idle_engine_tries_work_that_it_seemed_too_slow_for() -> None:
     takes_s = 0.1
     assert batcher.throughput.seconds_for(16) == pytest.approx(20)
     assert len(await batcher.submit(rows_of(16), 5, _ME)) == 1
+
+
+async def test_a_measured_batcher_tells_in_which_batches_rows_were_computed() -> None:
+    now = [0.0]
+
+    async def compute(rows: TokenRows) -> ModelOutput:
+        now[0] += 2.0
+        await asyncio.sleep(0)
+        return ModelOutput.uncached(np.zeros(len(rows), np.float32))
+
+    batcher = Batcher(compute, lambda: now[0], _LIMITS, measured_as="r")
+    first, second, third = await asyncio.gather(
+        batcher.submit(rows_of(4), 60, _ME),
+        batcher.submit(rows_of(4, 4, 4), 60, _ME),
+        batcher.submit(rows_of(4, 4), 60, _ME),
+    )
+    assert first.runs == (BatchRun(1, 1, 4, 0.0, 2.0, "r"),)
+    assert second.runs == (BatchRun(3, 4, 16, 2.0, 2.0, "r"),)
+    assert third.runs == (BatchRun(1, 4, 16, 2.0, 2.0, "r"), BatchRun(1, 1, 4, 4.0, 2.0, "r"))
+
+
+async def test_an_unmeasured_batcher_tells_nothing() -> None:
+    batcher = Batcher(Engine().compute, time.monotonic, _LIMITS)
+    assert (await batcher.submit(rows_of(4), 10, _ME)).runs == ()
