@@ -8,7 +8,7 @@ import pytest
 
 from tests.pages import ROOT, Page, page, pages
 
-_ALL = [*pages(), page("CHANGELOG.md"), page("loadtest/results/README.md")]
+_ALL = [*pages(), page("CHANGELOG.md"), page("SECURITY.md"), page("loadtest/results/README.md")]
 _FOLDERS = ("deployments", "cluster", "k8s", "loadtest", "tests", "docs", "requirements")
 _FILE = re.compile(rf"(?:{'|'.join(_FOLDERS)})/[\w./-]+")
 
