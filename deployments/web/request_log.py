@@ -69,8 +69,9 @@ class RequestLog:
             if queued_ms:
                 fields["queued_ms"] = queued_ms
         if call.usage:
-            fields["tokens"] = (tokens := {})
-            fields["cached_tokens"] = (cached := {})
+            tokens: dict[str, int] = {}
+            cached: dict[str, int] = {}
+            fields |= {"tokens": tokens, "cached_tokens": cached}
             for stage, count, found in call.usage:
                 tokens[stage] = tokens.get(stage, 0) + count
                 cached[stage] = cached.get(stage, 0) + found

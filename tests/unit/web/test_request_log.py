@@ -15,7 +15,7 @@ from deployments.config import RequestLogConfig
 from deployments.request.batch_run import BatchRun
 from deployments.request.timings import Timings
 from deployments.tenants.admission import Admission, Admitted
-from deployments.tenants.api_keys import ALL_SCOPES, Tenant
+from deployments.tenants.api_keys import Tenant
 from deployments.tenants.rate_limits.local import MemoryLimiter
 from deployments.web import line_writer
 from deployments.web.line_writer import LineWriter
@@ -47,7 +47,7 @@ class _Route:
 
 
 def _call() -> Admitted:
-    tenant = Tenant("acme", "default", ALL_SCOPES)
+    tenant = Tenant("acme")
     admission = Admission(MemoryLimiter(), lambda: 1, lambda *_: None)
     call = admission.begin(tenant)
     call.timings = Timings(iter([0.0, 1.0, 1.25]).__next__)

@@ -70,8 +70,8 @@ def test_who_decides_what_is_sampled(sampler: str, traceparent: str, spans: int)
     assert len(found) == spans
     if spans:
         [span] = found
-        assert span.end_time - span.start_time == pytest.approx(5e8, abs=2e8)
-        assert span.attributes["error.type"] == "overloaded"
+        assert (span.end_time or 0) - (span.start_time or 0) == pytest.approx(5e8, abs=2e8)
+        assert (span.attributes or {})["error.type"] == "overloaded"
         assert not span.status.is_ok
     if traceparent == _SAMPLED:
         assert trace.id == _SAMPLED.split("-")[1]
