@@ -6,7 +6,6 @@ from pathlib import Path
 
 import httpx
 
-from cluster.local.state import State
 from tests.serve.cluster import Cluster
 
 _PATIENCE_S = 10.0
@@ -26,7 +25,7 @@ def _line(logs: Path, request_id: str) -> str:
 
 def test_a_request_has_a_line_with_the_id_of_its_answer(api: httpx.Client, local: Cluster) -> None:
     answered = api.get("/v1/models")
-    running = State(Path(local.environment()["WINNOW_STATE"])).running()
+    running = local.state.running()
     assert running is not None
     logs = Path(running.session_directory) / "session_latest" / "logs"
     line = json.loads(_line(logs, answered.headers["x-request-id"]))
