@@ -47,7 +47,8 @@ class Observer:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 if trace:
-                    message["headers"] = [*message["headers"], (_RESPONSE, trace.response_header)]
+                    given = message.get("headers", ())
+                    message["headers"] = [*given, (_RESPONSE, trace.response_header)]
             await send(message)
 
         try:
