@@ -86,6 +86,7 @@ class _Handle:
     as a response of Serve's can."""
 
     def __init__(self, target: Any) -> None:
+        self.deployment_name = type(target).__name__
         self._target = target
 
     def __getattr__(self, method: str) -> Any:
