@@ -36,7 +36,7 @@ PLATFORM := implementation_name == 'cpython' and platform_machine == 'x86_64' an
   platform_python_implementation == 'CPython' and sys_platform == 'linux'
 DEV := --extra dev --extra loadtest --extra docs
 
-.PHONY: demo test check install up down smoke lock loadtest locust bench overhead chaos overload clean \
+.PHONY: demo test dashboards obs-check check install up down smoke lock loadtest locust bench overhead chaos overload clean \
   simulate compare-policies check-simulator nodes postgres gpu ageing production-local rollouts docs
 
 demo: $(RUNS) ## start Winnow, ingest a corpus, run three searches
@@ -45,6 +45,12 @@ demo: $(RUNS) ## start Winnow, ingest a corpus, run three searches
 
 test: install ## run the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+obs-check: install ## dashboards, rules and alerts: files, promtool, Grafana's API, a real Prometheus
+	$(BIN)/python -m pytest tests/unit/cluster/grafana tests/unit/metrics tests/serve/shared/test_panels.py
+
+dashboards: install ## write the chart's dashboards and rules from cluster/grafana
+	$(BIN)/python -m cluster.grafana.files
 
 check: install ## formatting, lint, types, import contracts
 	$(BIN)/ruff format --check .

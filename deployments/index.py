@@ -26,6 +26,8 @@ from deployments.errors import (
     StoreUnavailable,
     WinnowError,
 )
+from deployments.metrics.queues import QueueMetrics
+from deployments.metrics.stores import IndexMetrics
 from deployments.request.origin import Origin
 from deployments.rows.searches import SearchAnswers, Searches
 from deployments.stores.base import (
@@ -79,12 +81,17 @@ class Index:
         self._store = build_store(config)
         self._breaker = StoreBreaker(time.monotonic)
         self._costs = SearchCosts()
+        self._queue_metrics = QueueMetrics("retrieve")
         self._searches: Batcher[Searches, SearchAnswers] = Batcher(
             self._answer,
             time.monotonic,
             SearchLimits().of_batches(),
             lambda rows, _, took_s: self._costs.learn(rows.searches, took_s),
             mixed=False,
+            waited=self._queue_metrics.waited,
+        )
+        self._disk_metrics = (
+            IndexMetrics(Path(config.directory)) if config.directory is not None else None
         )
         # On the instance, where Serve finds it to await at the replica's end, and Python does not.
         self.__del__ = self._store.close
@@ -187,6 +194,12 @@ class Index:
 
     async def ping(self) -> None:
         """Answer at once, whatever the store does."""
+
+    async def check_health(self) -> None:
+        """Report metrics: Serve asks every few seconds."""
+        self._queue_metrics.report(self._searches.oldest_wait_s(), {})
+        if self._disk_metrics is not None:
+            self._disk_metrics.report()
 
     async def status(self) -> str:
         """Durability of an acknowledged write. Raises StoreUnavailable if the store is away.

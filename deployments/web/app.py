@@ -14,6 +14,7 @@ from deployments.web.dialects import admin, cohere, jina, openai, usage, winnow
 from deployments.web.error_handlers import add_error_handlers
 from deployments.web.guarded_route import DOCUMENTED, guard
 from deployments.web.openapi_errors import Responses, declare_no_422, error_responses
+from deployments.web.request_metrics import CountRequests
 from deployments.web.schemas import Readiness
 from deployments.web.service import Service
 
@@ -59,6 +60,7 @@ def build_http_app(service: Service) -> FastAPI:
         ],
     )
     _add_probes(app, service)
+    app.add_middleware(CountRequests, metrics=service.metrics)
     declare_no_422(app)
     return app
 

@@ -43,6 +43,7 @@ def add_error_handlers(app: FastAPI, dialects: Sequence[tuple[str, RenderError]]
     def respond(
         request: Request, error: WinnowError, more_headers: Mapping[str, str] | None = None
     ) -> Response:
+        request.state.error_code = error.code
         render = next(r for prefix, r in dialects if request.url.path.startswith(prefix))
         return Response(
             orjson.dumps(render(error, _request_id(request))),

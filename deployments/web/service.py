@@ -21,6 +21,7 @@ from deployments.tenants.admission import Admission, Admitted
 from deployments.tenants.tenant_store import TenantStore
 from deployments.text.prompts import Truncation
 from deployments.text.token_ids import TokenVocabulary
+from deployments.web.request_metrics import NO_METRICS, RequestMetrics
 from deployments.web.schemas import Readiness
 
 DEFAULT_DEADLINE_S = 30.0
@@ -55,6 +56,7 @@ class Service:
     readiness: Callable[[], Awaitable[Readiness]]
     clock: Clock
     token_vocabulary: TokenVocabulary | None = None
+    metrics: RequestMetrics = NO_METRICS
 
     def deadline(self, caller: Admitted, deadline_ms: int | None = None) -> Deadline:
         """Return the earlier of the body's deadline, which counts from now, and the query's, which
@@ -69,7 +71,8 @@ class Service:
     ) -> Context:
         """Return the context of a request to the stages. Raises LaneNotAllowed."""
         deadline = self.deadline(caller, deadline_ms)
-        return Context(caller.origin(lane), deadline, Timings(self.clock), caller)
+        timings = Timings(self.clock, self.metrics.spent)
+        return Context(caller.origin(lane), deadline, timings, caller)
 
     def require_embed_model(self, name: str | None) -> None:
         """Raises ModelNotFound unless the embedder is asked for, or none is named."""
