@@ -57,7 +57,7 @@ def _folder(server: GrafanaServer) -> Change | None:
 
 def _source(server: GrafanaServer, prometheus_url: str) -> Change | None:
     there = server.data_source(SOURCE)
-    wanted = {
+    wanted: Json = {
         "uid": SOURCE,
         "name": _SOURCE_NAME,
         "type": "prometheus",

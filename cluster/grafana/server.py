@@ -93,12 +93,13 @@ class GrafanaServer:
     def _find(self, what: str, call: Callable[[], Any]) -> Json | None:
         """The answer, or None where Grafana says that there is none."""
         try:
-            return self._ask(what, call)
+            found: Json | None = self._ask(what, call)
         except GrafanaError as error:
             cause = error.__cause__
             if isinstance(cause, GrafanaClientError) and cause.status_code == 404:
                 return None
             raise
+        return found
 
     def _ask(self, what: str, call: Callable[[], Any]) -> Any:
         try:

@@ -43,7 +43,7 @@ def deployed(
     directory = tmp_path_factory.mktemp("shared")
     profile = load_profile("local")
     app = application(profile)
-    app["import_path"] = "loadtest.paced:winnow"
+    app["import_path"] = "tests.serve.shared.apps:winnow"
     control = app["args"]["router"]["control"]
     urls = (("database_url_file", postgres_url), ("redis_url_file", redis_of_package.url))
     for name, url in urls:

@@ -25,7 +25,6 @@ _WINDOW = "1m"
 
 # What has no data on this cluster, and why.
 _EMPTY = {
-    "Golden canary": "the engines here only keep time; tests/serve/local has the metric",
     "GPU memory in use": "this machine has no GPU",
     "GPU utilization": "this machine has no GPU",
     "GPUs": "Ray names a resource that it has, and this machine has no GPU",
