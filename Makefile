@@ -37,7 +37,7 @@ PLATFORM := implementation_name == 'cpython' and platform_machine == 'x86_64' an
 DEV := --extra dev --extra loadtest --extra docs
 
 .PHONY: demo test dashboards obs-check check install up down smoke lock loadtest locust bench overhead chaos overload clean \
-  simulate compare-policies check-simulator nodes postgres gpu ageing production-local rollouts docs
+  simulate compare-policies check-simulator nodes postgres gpu ageing panels production-local rollouts docs
 
 demo: $(RUNS) ## start Winnow, ingest a corpus, run three searches
 	$(BIN)/winnow up --profile $(PROFILE)
@@ -113,6 +113,9 @@ postgres: install ## recall and latency of the PostgreSQL store, with filters (a
 
 gpu: install ## engines and service on this machine's NVIDIA GPU, against what it can do (eight minutes)
 	$(BIN)/python -m loadtest.gpu
+
+panels: install ## the dashboards' panels over a load test of SCENARIO, as plots (about four minutes)
+	$(BIN)/python -m loadtest.panels --scenario $(SCENARIO) --scale $(SCALE)
 
 ageing: install ## the embedded store after 20,000 single upserts, at SCALE times that (about ten minutes)
 	$(BIN)/python -m loadtest.ageing --scale $(SCALE)

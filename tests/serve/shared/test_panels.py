@@ -14,7 +14,7 @@ import pytest
 from cluster.grafana.dashboards import DASHBOARDS
 from cluster.grafana.rule_files import RULES, recordings
 from cluster.grafana.rule_files import alerts as all_alerts
-from tests.prometheus import Prometheus
+from tests.prometheus import PrometheusServer, program
 from tests.redis import RedisServer
 from tests.serve.cluster import Cluster, post
 from tests.serve.shared.conftest import PER_MIN
@@ -53,11 +53,11 @@ def limited_key(shared: Cluster) -> str:
 
 
 @pytest.fixture
-def prometheus(shared: Cluster, tmp_path: Path) -> Iterator[Prometheus]:
+def prometheus(shared: Cluster, tmp_path: Path) -> Iterator[PrometheusServer]:
     running = shared.state.running()
     assert running is not None
     targets = Path(running.session_directory, "prom_metrics_service_discovery.json")
-    server = Prometheus(tmp_path, targets, RULES)
+    server = PrometheusServer(program("prometheus"), tmp_path, targets, RULES)
     try:
         server.wait_until_ready()
         yield server
@@ -91,7 +91,7 @@ def test_every_query_has_data_of_its_shape(
     shared: Cluster,
     collection: str,
     limited_key: str,
-    prometheus: Prometheus,
+    prometheus: PrometheusServer,
     redis_of_package: RedisServer,
     api: httpx.Client,
 ) -> None:
@@ -121,7 +121,7 @@ def _is_number(series: Any) -> bool:
     return bool(series["value"][1] != "NaN")
 
 
-def _check_shapes(prometheus: Prometheus) -> None:
+def _check_shapes(prometheus: PrometheusServer) -> None:
     """Each series has the labels that its legend shows, shares are within 0 and 1, and parts of a
     whole add up to it."""
     for board in DASHBOARDS:
@@ -143,7 +143,7 @@ def _check_shapes(prometheus: Prometheus) -> None:
     assert sum(float(one["value"][1]) for one in parts) == pytest.approx(1)
 
 
-def _check_rules(prometheus: Prometheus) -> None:
+def _check_rules(prometheus: PrometheusServer) -> None:
     """Prometheus evaluates all rules without an error; of the alerts, the Redis is known to be
     away, and nothing else is wrong."""
     rules = prometheus.rules()
