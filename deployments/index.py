@@ -5,6 +5,7 @@ fingerprint a vector comes with to that of the collection, and refuses what does
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Sequence
@@ -199,7 +200,8 @@ class Index:
         """Report metrics: Serve asks every few seconds."""
         self._queue_metrics.report(self._searches.oldest_wait_s(), {})
         if self._disk_metrics is not None:
-            self._disk_metrics.report()
+            with contextlib.suppress(OSError):  # of a disk that fails, searches tell
+                self._disk_metrics.report()
 
     async def status(self) -> str:
         """Durability of an acknowledged write. Raises StoreUnavailable if the store is away.

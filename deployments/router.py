@@ -6,6 +6,7 @@ store. Everything HTTP is in `api` and `dialects`, everything between the stages
 
 import asyncio
 import gc
+import logging
 import time
 from collections.abc import Callable
 from functools import partial
@@ -56,6 +57,7 @@ from deployments.web.service import EmbedModel, RerankModel, Service
 # At Python's 700 a collection comes with every third request and looks through all that are in
 # flight: 0.06 to 0.1 ms of each. Cycles are few here, and wait for the next one.
 _GC_THRESHOLD = 20_000
+logger = logging.getLogger(__name__)
 
 # Ray exports every ten seconds, and a gauge only if it was set since the last time.
 _REPORT_S = 4.0
@@ -160,9 +162,12 @@ class Router:
     async def _report_metrics(self) -> None:
         while True:
             await asyncio.sleep(_REPORT_S)
-            self._metrics.report()
-            stages = (await self._readiness()).stages
-            self._metrics.ready({name: stage.ready for name, stage in stages.items()})
+            try:
+                self._metrics.report()
+                stages = (await self._readiness()).stages
+                self._metrics.ready({name: stage.ready for name, stage in stages.items()})
+            except Exception:  # one that fails must not end all later ones
+                logger.exception("metrics could not be reported")
 
 
 def _limiter(

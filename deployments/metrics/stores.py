@@ -34,6 +34,8 @@ class IndexMetrics:
         )
 
     def report(self) -> None:
-        disk = shutil.disk_usage(self._directory)
+        # A directory that nothing was written to is not there yet; its disk is.
+        there = next(one for one in (self._directory, *self._directory.parents) if one.exists())
+        disk = shutil.disk_usage(there)
         self._free.set(disk.free, {})
         self._capacity.set(disk.total, {})

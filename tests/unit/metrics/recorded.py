@@ -35,6 +35,9 @@ class Recorded:
         """The value of a series; None of one that there is not."""
         return self._values[name].get(frozenset(labels.items()))
 
+    def clear(self) -> None:
+        self._values.clear()
+
     def series(self, name: str) -> int:
         return len(self._values[name])
 
