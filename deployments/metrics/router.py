@@ -10,7 +10,7 @@ from deployments.metrics.tenants import TenantMetrics
 
 
 class RouterMetrics:
-    """`route` is a template such as `/v1/collections/{collection}`, empty for a path without one.
+    """`route` is a template such as `/v1/collections/{name}`.
 
     Ray has the latency of a route. In front of a Router it has the status without the route, since
     HAProxy knows none.

@@ -7,9 +7,13 @@ from typing import Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+# Prometheus drops a label without a value.
+NO_ROUTE = "(none)"
+
 
 class RequestMetrics(Protocol):
-    """`route` is a template, empty for a path without one; `outcome` is `ok` or an error's code."""
+    """`route` is a template, NO_ROUTE for a path without one. `outcome` is `ok`, or the code of the
+    error."""
 
     def answered(self, route: str, status: int) -> None: ...
     def of_tenant(self, tenant: str, outcome: str, limit_tokens_per_min: int | None) -> None: ...
@@ -50,7 +54,7 @@ class CountRequests:
         await self._app(scope, receive, counted)
 
     def _count(self, scope: Scope, status: int) -> None:
-        self._metrics.answered(getattr(scope.get("route"), "path", ""), status)
+        self._metrics.answered(getattr(scope.get("route"), "path", NO_ROUTE), status)
         state = scope.get("state") or {}
         call = state.get("call")
         if call is not None:

@@ -5,6 +5,7 @@ import time
 import httpx
 import pytest
 
+from deployments.web.request_metrics import NO_ROUTE
 from tests.unit.metrics.recorded import Recorded, recorded
 from tests.whole.app import WholeApp
 
@@ -56,6 +57,6 @@ def _flush(recorded: Recorded, client: httpx.Client) -> None:
     """Return when the Router has handed over all that it had counted."""
     assert client.get("/nowhere").status_code == 404
     until = time.monotonic() + _PATIENCE_S
-    while recorded.of("winnow_requests", route="", status="404") is None:
+    while recorded.of("winnow_requests", route=NO_ROUTE, status="404") is None:
         assert time.monotonic() < until
         time.sleep(0.05)
