@@ -95,7 +95,8 @@ class Batcher(Generic[R, O]):
     def oldest_wait_s(self) -> float:
         """Age of the oldest non-bulk request with rows still queued, seconds."""
         waiting = (since for work, since in self._since.items() if work.origin.lane != "bulk")
-        return self._clock() - next(waiting, self._clock())
+        now_s = self._clock()
+        return now_s - next(waiting, now_s)
 
     async def submit(self, rows: R, timeout_s: float, origin: Origin) -> O:
         """The results of `rows`, in their order.
