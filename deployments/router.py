@@ -54,10 +54,11 @@ from deployments.web.app import build_http_app
 from deployments.web.readiness import ReadinessProbe
 from deployments.web.service import EmbedModel, RerankModel, Service
 
+logger = logging.getLogger(__name__)
+
 # At Python's 700 a collection comes with every third request and looks through all that are in
 # flight: 0.06 to 0.1 ms of each. Cycles are few here, and wait for the next one.
 _GC_THRESHOLD = 20_000
-logger = logging.getLogger(__name__)
 
 # Ray exports every ten seconds, and a gauge only if it was set since the last time.
 _REPORT_S = 4.0
