@@ -65,9 +65,9 @@ def _profile() -> dict[str, Any]:
         "policy_kwargs": {"stages": stages},
     }
     for one in app["deployments"]:
-        if one["name"] in stages:
-            del one["num_replicas"]  # of two cores; the policy may ask for no more
-            one["autoscaling_config"] = {"min_replicas": 1, "max_replicas": 1}
+        if one["name"] in {"Router", *stages}:  # Serve asks others for no signals
+            del one["num_replicas"]
+            one["autoscaling_config"] = {"min_replicas": 1, "max_replicas": 1}  # of two cores
         if one["name"] == "Router":
             one["user_config"] = {"plans": {"default": {"tokens_per_min": 1_000_000}}}
     return profile
