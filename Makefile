@@ -36,8 +36,9 @@ PLATFORM := implementation_name == 'cpython' and platform_machine == 'x86_64' an
   platform_python_implementation == 'CPython' and sys_platform == 'linux'
 DEV := --extra dev --extra loadtest --extra docs
 
-.PHONY: demo test check install up down smoke lock loadtest locust bench overhead chaos overload clean \
-  simulate compare-policies check-simulator nodes postgres gpu ageing production-local rollouts docs audit
+.PHONY: demo test dashboards obs-check check install up down smoke lock loadtest locust bench overhead chaos \
+  overload clean simulate compare-policies check-simulator nodes postgres gpu ageing panels production-local \
+  rollouts docs audit
 
 demo: $(RUNS) ## start Winnow, ingest a corpus, run three searches
 	$(BIN)/winnow up --profile $(PROFILE)
@@ -45,6 +46,12 @@ demo: $(RUNS) ## start Winnow, ingest a corpus, run three searches
 
 test: install ## run the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+obs-check: install ## dashboards, rules and alerts: files, promtool, Grafana's API, a real Prometheus
+	$(BIN)/python -m pytest tests/unit/cluster/grafana tests/unit/metrics tests/serve/shared/test_panels.py
+
+dashboards: install ## write the chart's dashboards and rules from cluster/grafana
+	$(BIN)/python -m cluster.grafana.files
 
 check: install ## formatting, lint, types, import contracts
 	$(BIN)/ruff format --check .
@@ -107,6 +114,9 @@ postgres: install ## recall and latency of the PostgreSQL store, with filters (a
 
 gpu: install ## engines and service on this machine's NVIDIA GPU, against what it can do (eight minutes)
 	$(BIN)/python -m loadtest.gpu
+
+panels: install ## the dashboards' panels over a load test of SCENARIO, as plots (about four minutes)
+	$(BIN)/python -m loadtest.panels --scenario $(SCENARIO) --scale $(SCALE)
 
 ageing: install ## the embedded store after 20,000 single upserts, at SCALE times that (about ten minutes)
 	$(BIN)/python -m loadtest.ageing --scale $(SCALE)

@@ -11,6 +11,7 @@ from cluster.client import ApiError
 from cluster.commands import (
     demo,
     down,
+    grafana,
     ingest,
     keys,
     models,
@@ -25,6 +26,7 @@ from cluster.commands import (
 )
 from cluster.commands.session import CommandError, open_console
 from cluster.fit_check import PlacementError
+from cluster.grafana.errors import GrafanaError
 from cluster.local.serve_api import DeployRefusedError
 from cluster.models.errors import ModelError
 from cluster.node_groups import SpecError
@@ -48,12 +50,14 @@ app.command()(url.url)
 app.add_typer(models.app, name="models")
 app.add_typer(tenants.app, name="tenants")
 app.add_typer(keys.app, name="keys")
+app.add_typer(grafana.app, name="grafana")
 
 
 _EXPECTED = (
     ApiError,
     CommandError,
     DeployRefusedError,
+    GrafanaError,
     ModelError,
     PlacementError,
     ProfileError,

@@ -5,6 +5,7 @@ fingerprint a vector comes with to that of the collection, and refuses what does
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Sequence
@@ -27,6 +28,8 @@ from deployments.errors import (
     StoreUnavailable,
     WinnowError,
 )
+from deployments.metrics.queues import QueueMetrics
+from deployments.metrics.stores import IndexMetrics
 from deployments.request.origin import Origin
 from deployments.request.traced import is_traced
 from deployments.rows.searches import SearchAnswers, Searches
@@ -81,6 +84,7 @@ class Index:
         self._store = build_store(config)
         self._breaker = StoreBreaker(time.monotonic)
         self._costs = SearchCosts()
+        self._queue_metrics = QueueMetrics("retrieve")
         self._searches: Batcher[Searches, SearchAnswers] = Batcher(
             self._answer,
             time.monotonic,
@@ -88,6 +92,10 @@ class Index:
             lambda rows, _, took_s: self._costs.learn(rows.searches, took_s),
             mixed=False,
             measured_as=own_id() if is_traced() else "",
+            waited=self._queue_metrics.waited,
+        )
+        self._disk_metrics = (
+            IndexMetrics(Path(config.directory)) if config.directory is not None else None
         )
         # On the instance, where Serve finds it to await at the replica's end, and Python does not.
         self.__del__ = self._store.close
@@ -190,6 +198,13 @@ class Index:
 
     async def ping(self) -> None:
         """Answer at once, whatever the store does."""
+
+    async def check_health(self) -> None:
+        """Report metrics: Serve asks every few seconds."""
+        self._queue_metrics.report(self._searches.oldest_wait_s(), {})
+        if self._disk_metrics is not None:
+            with contextlib.suppress(OSError):  # of a disk that fails, searches tell
+                self._disk_metrics.report()
 
     async def status(self) -> str:
         """Durability of an acknowledged write. Raises StoreUnavailable if the store is away.

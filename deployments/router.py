@@ -6,6 +6,7 @@ store. Everything HTTP is in `api` and `dialects`, everything between the stages
 
 import asyncio
 import gc
+import logging
 import time
 from collections.abc import Callable
 from functools import partial
@@ -32,7 +33,10 @@ from deployments.config import (
     RouterConfig,
 )
 from deployments.engine.weights import locate, tokenizer_digest
-from deployments.metrics import FailureMetrics, TenantMetrics, TokenMetrics
+from deployments.metrics.router import RouterMetrics
+from deployments.metrics.stores import FailureMetrics
+from deployments.metrics.tenants import TenantMetrics
+from deployments.metrics.tokens import TokenMetrics
 from deployments.pipeline.collections import Collections
 from deployments.pipeline.embedding_cache import CachedEmbedStage
 from deployments.pipeline.pipeline import ModelStage, Pipeline
@@ -54,9 +58,14 @@ from deployments.web.request_log import RequestLog
 from deployments.web.service import EmbedModel, RerankModel, Service
 from deployments.web.tracing import tracing_of_environment
 
+logger = logging.getLogger(__name__)
+
 # At Python's 700 a collection comes with every third request and looks through all that are in
 # flight: 0.06 to 0.1 ms of each. Cycles are few here, and wait for the next one.
 _GC_THRESHOLD = 20_000
+
+# Ray exports every ten seconds, and a gauge only if it was set since the last time.
+_REPORT_S = 4.0
 
 
 @serve.ingress()
@@ -98,6 +107,7 @@ class Router:
             time.monotonic,
         )
         self._config = config
+        self._readiness = probe.readiness
         self._routers = ReplicaCount(own_replicas)
         self._plans = Plans()
         self._admission: Admission | None = None
@@ -134,11 +144,13 @@ class Router:
     # The hook by which Serve takes an app that is built after the constructor (Ray 2.60).
     async def __serve_build_asgi_app__(self) -> FastAPI:
         config, failures = self._config.control, FailureMetrics()
+        tenants = TenantMetrics()
+        metrics = self._metrics = RouterMetrics(tenants)
         control = await TenantStore.open(
             _secret(config.database_url_file),
             Path(config.directory),
             self._models,
-            TenantMetrics().observe,
+            tenants.observe,
             lambda: failures.count("control"),
             time.time,
         )
@@ -149,7 +161,20 @@ class Router:
         limiter = _limiter(config, failures, self._routers)
         self._admission = Admission(limiter, self._routers, control.meter.record)
         self._admission.configure(self._plans)
-        return build_http_app(self._assemble(control=control, admission=self._admission))
+        self._reporting = asyncio.create_task(self._report_metrics())
+        return build_http_app(
+            self._assemble(control=control, admission=self._admission, metrics=metrics)
+        )
+
+    async def _report_metrics(self) -> None:
+        while True:
+            await asyncio.sleep(_REPORT_S)
+            try:
+                self._metrics.report()
+                stages = (await self._readiness()).stages
+                self._metrics.ready({name: stage.ready for name, stage in stages.items()})
+            except Exception:  # one that fails must not end all later ones
+                logger.exception("metrics could not be reported")
 
 
 def _limiter(

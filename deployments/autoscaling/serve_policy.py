@@ -28,6 +28,7 @@ from deployments.autoscaling.policy import (
     stage_load,
 )
 from deployments.autoscaling.signals import StageSignals, Stats, arrivals_from_stats
+from deployments.metrics.autoscaling import AutoscalingMetrics
 
 _PERIOD_S = 1.0
 # The part of replicas that must report for their load to be judged by.
@@ -43,6 +44,7 @@ class TokenScaling:
         self._config = ScalingConfig.model_validate(config)
         self._scalers = {name: StageScaler(rules) for name, rules in self._config.stages.items()}
         self._decided_s: dict[str, float] = {}
+        self._metrics = AutoscalingMetrics()
 
     def __call__(
         self, contexts: Mapping[Any, AutoscalingContext]
@@ -73,6 +75,11 @@ class TokenScaling:
         )
         reports, arrivals = _Reports(context, now_s), _Reports(router, now_s)
         load = _load(rules.stage, reports, arrivals, rules.stale_after_s)
+        self._metrics.bounded(name, size.highest, fresh=load is not None)
+        if load is not None:
+            self._metrics.told(
+                name, load.arriving_tokens_per_s, load.queued_tokens, load.replica_tokens_per_s
+            )
         return self._scalers[name].decide(load, size, now_s)
 
 

@@ -56,9 +56,10 @@ class BatchLimits(BaseModel):
 class Batcher(Generic[R, O]):
     """`submit` rows, get their results. `limits` may be replaced at any time.
 
-    `observe` is called with the rows, the results and the seconds of every batch. Unless `mixed`,
-    all rows of a batch are of one origin. With `measured_as`,
-    the name of the replica, results say in which batches they were computed.
+    `observe` is called with the rows, the results and the seconds of every batch, `waited` with the
+    lane and the seconds in the queue of every request whose last rows leave it. Unless `mixed`, all
+    rows of a batch are of one origin. With `measured_as`, the name of the replica, results say in
+    which batches they were computed.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Batcher(Generic[R, O]):
         *,
         mixed: bool = True,
         measured_as: str = "",
+        waited: Callable[[Lane, float], None] = lambda *_: None,
     ) -> None:
         self.limits = limits
         self.throughput = Throughput(clock)
@@ -79,6 +81,7 @@ class Batcher(Generic[R, O]):
         self._observe = observe
         self._mixed = mixed
         self._measured_as = measured_as
+        self._waited = waited
         self._waiting: FairQueue[PendingRows[R, O]] = FairQueue()
         # In order of arrival; a request leaves with the last of its rows.
         self._since: dict[PendingRows[R, O], float] = {}
@@ -96,7 +99,8 @@ class Batcher(Generic[R, O]):
     def oldest_wait_s(self) -> float:
         """Age of the oldest non-bulk request with rows still queued, seconds."""
         waiting = (since for work, since in self._since.items() if work.origin.lane != "bulk")
-        return self._clock() - next(waiting, self._clock())
+        now_s = self._clock()
+        return now_s - next(waiting, now_s)
 
     async def submit(self, rows: R, timeout_s: float, origin: Origin) -> O:
         """The results of `rows`, in their order.
@@ -127,7 +131,7 @@ class Batcher(Generic[R, O]):
         if until_done + self._running_cost <= cost:
             return  # an idle engine takes whatever comes
         # The last row waits for the whole of its batch.
-        batch = min(self.queued_cost, self._batch_cost())
+        batch = min(self.queued_cost, self.full_batch_cost())
         wait_s = self.throughput.seconds_for(until_done + self._running_cost + batch)
         late_s = wait_s - TIME_TO_USE * timeout_s
         if late_s > 0:
@@ -183,14 +187,14 @@ class Batcher(Generic[R, O]):
             return None
         return per_s / limits.slots * limits.max_batch_ms / 1000
 
-    def _batch_cost(self) -> int:
+    def full_batch_cost(self) -> int:
         """The cost of a full batch."""
         in_time, most = self._cost_in_time(), self.limits.max_batch_tokens
         return most if in_time is None else max(1, min(most, int(in_time)))
 
     def _share_of_slot(self) -> int:
         """The cost of the next batch: what waits is spread over the slots that are free."""
-        full = self._batch_cost()
+        full = self.full_batch_cost()
         if self._cost_in_time() is None:
             return full
         free = self.limits.slots - len(self._running)
@@ -202,7 +206,7 @@ class Batcher(Generic[R, O]):
         self.queued_rows -= count
         self._waiting.serve(taken.cost, leaves=not work.left, turn_ends=self._mixed)
         if not work.left:
-            del self._since[work]
+            self._waited(work.origin.lane, self._clock() - self._since.pop(work))
         return taken
 
     def _forget(self, work: PendingRows[R, O]) -> None:
@@ -252,7 +256,7 @@ class Batcher(Generic[R, O]):
     def _is_full(self, rows: int, cost: int) -> bool:
         """True if the engine had about as much as it may be given: in this batch, in all slots."""
         limits = self.limits
-        full = cost > self._batch_cost() // 2 or rows >= limits.max_batch_rows
+        full = cost > self.full_batch_cost() // 2 or rows >= limits.max_batch_rows
         return full and len(self._running) >= limits.slots
 
 

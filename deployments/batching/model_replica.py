@@ -29,7 +29,9 @@ from deployments.errors import (
     Overloaded,
     WinnowError,
 )
-from deployments.metrics import BatchMetrics
+from deployments.metrics.batches import BatchMetrics
+from deployments.metrics.canary import EXPORT_S, CanaryMetrics
+from deployments.metrics.queues import QueueMetrics
 from deployments.request.origin import Origin
 from deployments.request.traced import is_traced
 from deployments.rows.model_output import ModelOutput
@@ -68,9 +70,14 @@ class ModelReplica:
         async def check_copy(copy: PoolingEngine) -> None:
             check_golden(config.golden, await golden(copy, directory)())
 
-        engine = await build_engine(engine_config, check_copy)
-        self.attach(stage, config, fingerprint, engine, method, directory)
-        await self.keep_golden(golden(engine, directory))
+        try:
+            engine = await build_engine(engine_config, check_copy)
+            self.attach(stage, config, fingerprint, engine, method, directory)
+            await self.keep_golden(golden(engine, directory))
+        except GoldenDrift:
+            CanaryMetrics(stage).report(passed=False)
+            await asyncio.sleep(EXPORT_S)
+            raise
 
     def attach(
         self,
@@ -88,12 +95,16 @@ class ModelReplica:
         self._engine = engine
         self._golden_answers: Answers | None = None
         self._compute = method(engine)
+        self._batch_metrics = BatchMetrics(stage)
+        self._queue_metrics = QueueMetrics(stage)
+        self._canary_metrics = CanaryMetrics(stage)
         self._batcher: Batcher[TokenRows, ModelOutput] = Batcher(
             self._compute_or_end,
             time.monotonic,
             BatchLimits(),
-            BatchMetrics(stage).observe,
+            self._observe_batch,
             measured_as=own_id() if is_traced() else "",
+            waited=self._queue_metrics.waited,
         )
 
     async def keep_golden(self, answers: Answers) -> None:
@@ -138,24 +149,36 @@ class ModelReplica:
         ).to_stats()
 
     async def check_health(self) -> None:
-        """Raises EngineFailed, or GoldenDrift when the model no longer answers as it should."""
+        """Raises EngineFailed, or GoldenDrift when the model no longer answers as it should.
+
+        Metrics are reported with it: Serve asks every few seconds."""
+        self._queue_metrics.report(self._batcher.oldest_wait_s(), self._batcher.lane_costs)
         await self._engine.check_health()
-        if self._golden_answers and time.monotonic() >= self._golden_due_s:
+        await self._keep_golden_checked()
+
+    async def _keep_golden_checked(self) -> None:
+        if not self._golden_answers:
+            return
+        if time.monotonic() >= self._golden_due_s:
             try:
                 await self._check_golden()
             except GoldenDrift as drift:
                 self._drifts += 1
                 if self._drifts < _DRIFTS_TO_END:
                     logger.error("checked again with the next health check: %s", drift)
-                    return
-                self._end("the model has drifted")
-                raise
+                else:
+                    self._end("the model has drifted")
+                    raise
+        self._canary_metrics.report(passed=not self._drifts)
 
     async def _check_golden(self) -> None:
         assert self._golden_answers is not None
         check_golden(self._config.golden, await self._golden_answers())
         self._golden_due_s = time.monotonic() + GOLDEN_PERIOD_S
         self._drifts = 0
+
+    def _observe_batch(self, rows: TokenRows, output: ModelOutput, took_s: float) -> None:
+        self._batch_metrics.observe(rows, output, took_s, self._batcher.full_batch_cost())
 
     async def _compute_or_end(self, rows: TokenRows) -> ModelOutput:
         try:

@@ -1,6 +1,6 @@
 """Timings of a request by stage. Knows no stage, and not how they are shown."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -18,10 +18,16 @@ class StageSpan(NamedTuple):
 
 
 class Timings:
-    """Milliseconds by stage, in the order in which the stages first ran, and each run as a span."""
+    """Milliseconds by stage, in the order in which the stages first ran, and each run as a span.
 
-    def __init__(self, clock: Clock) -> None:
+    `observe` is called with the name and the seconds of each stage whenever it ends.
+    """
+
+    def __init__(
+        self, clock: Clock, observe: Callable[[str, float], None] = lambda *_: None
+    ) -> None:
         self._clock = clock
+        self._observe = observe
         self._began = clock()
         self._runs: Runs = ()
         self.stages_ms: dict[str, float] = {}
@@ -34,9 +40,11 @@ class Timings:
             yield
         finally:
             ended_s = self._clock()
-            self.stages_ms[name] = self.stages_ms.get(name, 0.0) + (ended_s - began_s) * 1000
+            spent_s = ended_s - began_s
+            self.stages_ms[name] = self.stages_ms.get(name, 0.0) + spent_s * 1000
             self.spans.append(StageSpan(name, began_s, ended_s, self._runs))
             self._runs = ()
+            self._observe(name, spent_s)
 
     def ran(self, runs: Runs) -> None:
         """Note the batches of the stage that runs now."""

@@ -64,7 +64,11 @@ def build_http_app(service: Service) -> FastAPI:
     )
     _add_probes(app, service)
     app.add_middleware(
-        Observer, log=service.request_log, clock=service.clock, tracing=service.tracing
+        Observer,
+        log=service.request_log,
+        metrics=service.metrics,
+        clock=service.clock,
+        tracing=service.tracing,
     )
     declare_no_422(app)
     return app

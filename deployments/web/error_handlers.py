@@ -42,7 +42,7 @@ def add_error_handlers(app: FastAPI, dialects: Sequence[tuple[str, RenderError]]
     def respond(
         request: Request, error: WinnowError, more_headers: Mapping[str, str] | None = None
     ) -> Response:
-        request.state.error = error.code  # for the request log
+        request.state.error = error.code  # for the request log and the metrics
         render = next(r for prefix, r in dialects if request.url.path.startswith(prefix))
         return Response(
             orjson.dumps(render(error, _request_id(request))),

@@ -1,4 +1,4 @@
-"""ASGI middleware that sees how each request ends, and tells the request log and the traces.
+"""ASGI middleware that sees how each request ends, and tells the request log, metrics and traces.
 
 Stands around the whole application: an unknown route, a refused key and a defect are requests too.
 """
@@ -14,6 +14,7 @@ from deployments.errors import InternalError
 from deployments.request.deadline import Clock
 from deployments.web.ended_request import EndedRequest
 from deployments.web.request_log import RequestLog
+from deployments.web.request_metrics import RequestMetrics, count
 from deployments.web.tracing import Tracing
 
 # Of a client that closed its connection, as nginx has it: only logs and metrics see it.
@@ -25,10 +26,16 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f
 
 class Observer:
     def __init__(
-        self, app: ASGIApp, log: RequestLog, clock: Clock, tracing: Tracing | None = None
+        self,
+        app: ASGIApp,
+        log: RequestLog,
+        metrics: RequestMetrics,
+        clock: Clock,
+        tracing: Tracing | None = None,
     ) -> None:
         self._app = app
         self._log = log
+        self._metrics = metrics
         self._clock = clock
         self._tracing = tracing
 
@@ -73,6 +80,7 @@ class Observer:
                 trace.id if trace else _trace_id(traceparent),
             )
             self._log.add(ended)
+            count(self._metrics, ended)
             if self._tracing and trace:
                 self._tracing.end(trace, ended)
 

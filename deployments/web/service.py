@@ -22,6 +22,7 @@ from deployments.tenants.tenant_store import TenantStore
 from deployments.text.prompts import Truncation
 from deployments.text.token_ids import TokenVocabulary
 from deployments.web.request_log import RequestLog
+from deployments.web.request_metrics import NO_METRICS, RequestMetrics
 from deployments.web.schemas import Readiness
 from deployments.web.tracing import Tracing
 
@@ -59,6 +60,7 @@ class Service:
     request_log: RequestLog
     token_vocabulary: TokenVocabulary | None = None
     tracing: Tracing | None = None
+    metrics: RequestMetrics = NO_METRICS
 
     def deadline(self, caller: Admitted, deadline_ms: int | None = None) -> Deadline:
         """Return the earlier of the body's deadline, which counts from now, and the query's, which
@@ -73,7 +75,7 @@ class Service:
     ) -> Context:
         """Return the context of a request to the stages. Raises LaneNotAllowed."""
         deadline = self.deadline(caller, deadline_ms)
-        timings = caller.timings = Timings(self.clock)
+        timings = caller.timings = Timings(self.clock, self.metrics.spent)
         return Context(caller.origin(lane), deadline, timings, caller)
 
     def require_embed_model(self, name: str | None) -> None:

@@ -12,9 +12,13 @@ from deployments.batching.model_replica import Answers, ModelReplica
 from deployments.config import ModelConfig
 from deployments.embedder import Embedder
 from deployments.engine.golden import GoldenDrift
+from deployments.metrics.canary import EXPORT_S
 from deployments.reranker import Reranker
+from tests.unit.metrics.recorded import Recorded, recorded
 from tests.whole.app import DIMENSIONS, config_in
 from tests.whole.engine import HashingEngine
+
+__all__ = ["recorded"]
 
 _DRIFT = 3.0
 
@@ -95,3 +99,44 @@ async def test_a_drifted_model_fails_its_health_check_and_ends(
 def _answers_of(replica: ModelReplica) -> Answers:
     assert replica._golden_answers is not None
     return replica._golden_answers
+
+
+async def test_the_canary_is_reported_with_the_health(
+    made: tuple[ModelReplica, HashingEngine],
+    ended: list[int],
+    recorded: Recorded,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    replica, engine = made
+    await replica.check_health()
+    assert recorded.of("winnow_golden_passed", stage="stage") == 1
+    monkeypatch.setattr(model_replica, "GOLDEN_PERIOD_S", 0.0)
+    await replica.keep_golden(_answers_of(replica))
+    engine.drift = _DRIFT
+    await replica.check_health()
+    assert recorded.of("winnow_golden_passed", stage="stage") == 0
+    engine.drift = 0.0
+    await replica.check_health()
+    assert recorded.of("winnow_golden_passed", stage="stage") == 1
+    assert ended == []
+
+
+async def test_a_replica_that_drifts_at_its_start_lives_until_it_was_seen(
+    recorded: Recorded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+
+    async def drifts(*_: object) -> None:
+        raise GoldenDrift("another model")
+
+    async def note(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(model_replica, "build_engine", drifts)
+    monkeypatch.setattr(asyncio, "sleep", note)
+    config = config_in(tmp_path).embedder
+    replica: ModelReplica = object.__new__(Embedder)
+    with pytest.raises(GoldenDrift):
+        await replica.start("embed", config, lambda one: one.embed, embedder._golden)  # type: ignore[arg-type]
+    assert recorded.of("winnow_golden_passed", stage="embed") == 0
+    assert slept == [EXPORT_S]

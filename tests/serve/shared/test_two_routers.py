@@ -2,42 +2,15 @@
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import httpx
-import pytest
-import yaml
 
-from cluster.profile import application, load_profile
-from tests.postgres import postgres_url
-from tests.redis import RedisServer, redis_server
+from tests.redis import RedisServer
 from tests.serve.cluster import Cluster, post
+from tests.serve.shared.conftest import PER_MIN
 
-__all__ = ["postgres_url", "redis_server"]
-
-_PER_MIN = 20
 _PATIENCE_S = 15.0
 _EMBED = {"model": "all-MiniLM-L6-v2", "input": ["a cat"]}
-
-
-@pytest.fixture
-def shared(
-    any_cluster: Cluster, tmp_path: Path, postgres_url: str, redis_server: RedisServer
-) -> Cluster:
-    """Two Routers that share both stores, before engines that only keep time."""
-    profile = load_profile("local")
-    app = application(profile)
-    app["import_path"] = "loadtest.paced:winnow"
-    control = app["args"]["router"]["control"]
-    for name, url in (("database_url_file", postgres_url), ("redis_url_file", redis_server.url)):
-        (tmp_path / name).write_text(f"{url}\n")
-        control[name] = str(tmp_path / name)
-    [router] = [one for one in app["deployments"] if one["name"] == "Router"]
-    router["num_replicas"] = 2
-    router["user_config"] = {"plans": {"small": {"requests_per_min": _PER_MIN}}}
-    path = tmp_path / "shared.yaml"
-    path.write_text(yaml.safe_dump(profile))
-    return any_cluster.use(str(path))
 
 
 def statuses(cluster: Cluster, key: str, count: int) -> list[int]:
@@ -58,7 +31,7 @@ def eventually(holds: Callable[[], bool]) -> bool:
     return False
 
 
-def test_keys_limits_and_usage_are_shared(shared: Cluster, redis_server: RedisServer) -> None:
+def test_keys_limits_and_usage_are_shared(shared: Cluster, redis_of_package: RedisServer) -> None:
     assert "2 running of 2" in shared.winnow("status").stdout
     shared.winnow("tenants", "create", "shared", "--plan", "small")
     key = shared.winnow("keys", "create", "shared").stdout.strip()
@@ -68,15 +41,15 @@ def test_keys_limits_and_usage_are_shared(shared: Cluster, redis_server: RedisSe
     with shared.client() as operator:
         post(operator, "/v1/embeddings", _EMBED)  # the first of its kind is slow
     refused = _use_up(shared, key)
-    assert refused.headers["x-ratelimit-limit-requests"] == str(_PER_MIN)
+    assert refused.headers["x-ratelimit-limit-requests"] == str(PER_MIN)
     began = time.monotonic()
-    told = statuses(shared, key, 2 * _PER_MIN)
-    came_back = (time.monotonic() - began) * _PER_MIN / 60 + 1
-    assert told.count(429) >= 2 * _PER_MIN - came_back
+    told = statuses(shared, key, 2 * PER_MIN)
+    came_back = (time.monotonic() - began) * PER_MIN / 60 + 1
+    assert told.count(429) >= 2 * PER_MIN - came_back
     assert set(told) <= {200, 429}
 
-    redis_server.stop()
-    told = statuses(shared, key, 2 * _PER_MIN)
+    redis_of_package.stop()
+    told = statuses(shared, key, 2 * PER_MIN)
     assert set(told) == {200, 429}, "a share of the limit is kept by each Router"
 
     served = told.count(200)
@@ -96,7 +69,7 @@ def _models(cluster: Cluster, key: str) -> set[int]:
 
 
 def _use_up(cluster: Cluster, key: str) -> httpx.Response:
-    for _ in range(10 * _PER_MIN):
+    for _ in range(10 * PER_MIN):
         with cluster.client(key) as client:
             answer = client.get("/v1/models")
         if answer.status_code == 429:

@@ -21,6 +21,7 @@ from deployments.web import line_writer
 from deployments.web.line_writer import LineWriter
 from deployments.web.observer import Observer
 from deployments.web.request_log import RequestLog
+from deployments.web.request_metrics import NO_METRICS
 from tests.unit.service import TestService
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -62,7 +63,7 @@ def _call() -> Admitted:
 async def _send(log: _Log, headers: dict[str, str], answer: Any) -> None:
     """Send a request through the observer to `answer`, an ASGI application."""
     clock = iter([10.0, 10.5])
-    observed = Observer(answer, log.log, clock.__next__)
+    observed = Observer(answer, log.log, NO_METRICS, clock.__next__)
     transport = httpx.ASGITransport(observed, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://winnow") as client:
         await client.put("/v1/collections/secret-name", headers=headers)

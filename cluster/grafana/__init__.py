@@ -1,0 +1,1 @@
+"""Dashboards, rules and alerts as code, and their way into a Grafana."""

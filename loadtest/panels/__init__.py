@@ -1,0 +1,1 @@
+"""The dashboards' panels over one load test, as plots."""

@@ -1,0 +1,40 @@
+"""A dashboard's panels as one plot. The only module here that knows matplotlib."""
+
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from cluster.grafana.panels import Dashboard, Panel
+from loadtest.panels.reading import Shown
+
+_COLUMNS = 2
+_UNITS = {"reqps": "requests/s", "s": "s", "percentunit": "share", "bytes": "bytes", "ops": "1/s"}
+
+
+def plot(path: Path, dashboard: Dashboard, shown: Shown) -> None:
+    """Write the plot of all panels; one without data says so."""
+    rows = -(-len(dashboard.panels) // _COLUMNS)
+    figure = Figure(figsize=(13, 2.9 * rows), layout="constrained")
+    figure.suptitle(f"Winnow / {dashboard.title}: {dashboard.note}")
+    axes = figure.subplots(rows, _COLUMNS, squeeze=False).flatten()
+    for place, panel in zip(axes, dashboard.panels, strict=False):
+        _draw(place, panel, shown)
+    for place in axes[len(dashboard.panels) :]:
+        place.set_axis_off()
+    figure.savefig(path, metadata={"Date": None})
+
+
+def _draw(place: Axes, panel: Panel, shown: Shown) -> None:
+    place.set_title(panel.title, fontsize=10)
+    place.set_xlabel("s", fontsize=8)
+    place.set_ylabel(_UNITS.get(panel.unit, ""), fontsize=8)
+    lines = shown[panel.title]
+    if not lines:
+        place.text(0.5, 0.5, "no data on this machine", ha="center", transform=place.transAxes)
+        return
+    for line in lines:
+        place.plot(line.at_s, line.values, label=line.name, linewidth=1.2)
+    place.set_ylim(bottom=0)
+    place.grid(alpha=0.3)
+    place.legend(fontsize=7, ncols=2)
