@@ -15,7 +15,6 @@ from cluster.commands import (
     keys,
     models,
     plan,
-    render,
     search,
     smoke,
     status,
@@ -42,7 +41,6 @@ app.command()(smoke.smoke)
 app.command()(ingest.ingest)
 app.command()(search.search)
 app.command()(demo.demo)
-app.command()(render.render)
 app.command(name="plan")(plan.plan_command)
 app.command()(url.url)
 app.add_typer(models.app, name="models")
