@@ -1,7 +1,9 @@
 """The chart: valid by Kubernetes', KubeRay's and Ray's own schemas, at every size it ships with."""
 
+import json
 import math
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -65,7 +67,7 @@ def test_every_object_is_strictly_valid(objects: list[Object]) -> None:
         if one["kind"] not in _OTHERS:
             kubernetes_validate.validate(one, KUBERNETES, strict=True)
     for name, template in pods(objects).items():
-        pod = {"apiVersion": "v1", "kind": "Pod"} | template
+        pod: Object = {"apiVersion": "v1", "kind": "Pod"} | template
         pod["metadata"] = {"name": name} | pod["metadata"]
         kubernetes_validate.validate(pod, KUBERNETES, strict=True)
 
@@ -164,8 +166,10 @@ def test_values_are_merged_over_the_profile(helm: Helm) -> None:
     [
         ({"imag": {"tag": "1"}}, "imag"),
         (with_group(0, minReplica=1), "minReplica"),
+        (with_group(0, name="head"), "/groups/0/name"),
         ({"upgrade.strategy": "Recreate"}, "strategy"),
         ({"profile": "productoin"}, "no profile 'productoin'"),
+        ({"profile": "qwen3-0.6b"}, "a profile for one machine"),
         ({"serve.deployments": {"Embeder": {}}}, "the profile has no 'Embeder'"),
         ({"serve.scaling": {"Embeder": {}}}, "no 'Embeder'"),
         (with_group(1, gpus=0), "Embedder: no group has"),
@@ -225,6 +229,24 @@ def _cpus(group: Object) -> str:
 def _gpus(group: Object) -> int:
     limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
     return int(limits.get("nvidia.com/gpu", 0))
+
+
+def test_rules_and_dashboards_of_the_chart_are_made_objects(helm: Helm, tmp_path: Path) -> None:
+    """What stands in them in double braces is Prometheus' and Grafana's, and not Helm's."""
+    chart = tmp_path / "chart"
+    shutil.copytree(CHART, chart)
+    alert = {"alert": "A", "expr": "up == 0", "annotations": {"is": "{{ $labels.pod }} is down"}}
+    rules = {"groups": [{"name": "g", "rules": [alert]}]}
+    (chart / "rules" / "mine.yaml").write_text(yaml.safe_dump(rules))
+    panels = '{"title": "Mine", "legend": "{{pod}}"}'
+    (chart / "dashboards" / "mine.json").write_text(panels)
+    objects = helm.template({"monitoring.enabled": True}, chart=chart)
+    made = {one["metadata"]["name"]: one for one in objects}
+    assert made["winnow-mine"]["spec"] == rules
+    dashboard = made["winnow-dashboard-mine"]
+    assert json.loads(dashboard["data"]["mine.json"]) == json.loads(panels)
+    assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
+    kubernetes_validate.validate(dashboard, KUBERNETES, strict=True)
 
 
 @pytest.mark.parametrize("name", profile_names())

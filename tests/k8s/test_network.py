@@ -70,7 +70,8 @@ def _selects(selector: Object, labels: dict[str, str]) -> bool:
         assert one["operator"] == "NotIn"
         if labels.get(one["key"]) in one["values"]:
             return False
-    return selector.get("matchLabels", {}).items() <= labels.items()
+    wanted: dict[str, str] = selector.get("matchLabels", {})
+    return wanted.items() <= labels.items()
 
 
 @pytest.fixture(scope="session")

@@ -193,6 +193,16 @@ def test_models_are_on_their_volume_before_an_engine_starts(objects: list[Object
     }
 
 
+def test_models_that_are_there_are_not_fetched(helm: Helm) -> None:
+    for claim in ("", "mine"):
+        rendered = helm.template({"weights.fetch": False, "weights.claim": claim})
+        assert not of_kind(rendered, "Job")
+        spec = _of_ray(rendered)["gpu"]["spec"]
+        assert "wait-for-models" not in {one["name"] for one in spec["initContainers"]}
+        claims = [one for one in spec["volumes"] if "persistentVolumeClaim" in one]
+        assert len(claims) == bool(claim), "without a claim they are in the image"
+
+
 def test_another_commit_of_a_model_is_another_job(helm: Helm) -> None:
     other = {"serve.args": {"reranker": {"engine": {"revision": "a" * 40}}}}
     names = {of_kind(helm.template(values), "Job")[0]["metadata"]["name"] for values in ({}, other)}

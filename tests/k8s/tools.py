@@ -104,12 +104,14 @@ class Helm:
             [self._binary, *arguments], capture_output=True, text=True, check=False, timeout=60
         )
 
-    def template(self, values: Object | None = None, size: str | None = None) -> list[Object]:
+    def template(
+        self, values: Object | None = None, size: str | None = None, chart: Path = CHART
+    ) -> list[Object]:
         """Return the objects of the chart with `values` over those of a size.
 
         Raises AssertionError with what Helm says.
         """
-        done = self.run(*self._arguments(size), *self._values(values))
+        done = self.run(*self._arguments(size, chart), *self._values(values))
         assert done.returncode == 0, done.stderr
         return [one for one in yaml.load_all(done.stdout, _Loader) if one]
 
@@ -120,9 +122,9 @@ class Helm:
         return done.stderr
 
     @staticmethod
-    def _arguments(size: str | None) -> list[str]:
+    def _arguments(size: str | None, chart: Path = CHART) -> list[str]:
         file = [] if size is None else ["--values", str(CHART / "sizes" / f"{size}.yaml")]
-        return ["template", "winnow", str(CHART), "--namespace", "winnow", *file]
+        return ["template", "winnow", str(chart), "--namespace", "winnow", *file]
 
     @staticmethod
     def _values(values: Object | None) -> list[str]:

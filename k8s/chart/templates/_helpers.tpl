@@ -75,8 +75,11 @@ limits: {cpu: {{ .cpu }}, memory: {{ .memory }}}
 {{- end -}}
 {{- end -}}
 
+{{/* Empty if the models are in the image. */}}
 {{- define "winnow.weightsClaim" -}}
-{{ .Values.weights.claim | default (printf "%s-weights" (include "winnow.name" .)) }}
+{{- with .Values.weights -}}
+{{- if or .claim .fetch }}{{ .claim | default (printf "%s-weights" (include "winnow.name" $)) }}{{ end -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "winnow.journalsClaim" -}}

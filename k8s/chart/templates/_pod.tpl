@@ -37,6 +37,7 @@
 {{- $models := or $router (has "Embedder" .placed) (has "Reranker" .placed) -}}
 {{- $database := or $router (and $index (eq $root.Values.store.engine "postgres")) -}}
 {{- $qdrant := and $index $root.Values.secrets.qdrant -}}
+{{- $volume := and $models (include "winnow.weightsClaim" $root) -}}
 {{- $gpus := .size.gpus | default 0 -}}
 {{- $spot := .size.spot | default false -}}
 metadata:
@@ -110,7 +111,7 @@ spec:
       volumeMounts:
         - {name: ray-logs, mountPath: /tmp/ray, readOnly: true}
     {{- end }}
-    {{- if $models }}
+    {{- if and $models $root.Values.weights.fetch }}
     - name: wait-for-models
       image: {{ include "winnow.image" $root }}
       imagePullPolicy: {{ $root.Values.image.pullPolicy }}
@@ -171,7 +172,7 @@ spec:
         - {name: tmp, mountPath: /tmp}
         - {name: ray-logs, mountPath: /tmp/ray}
         - {name: shm, mountPath: /dev/shm}
-        {{- if $models }}
+        {{- if $volume }}
         - {name: models, mountPath: /models, readOnly: true}
         {{- end }}
         {{- if $router }}
@@ -190,7 +191,7 @@ spec:
     - {name: ray-logs, emptyDir: {}}
     # The object store, and a GiB for others: engines' own messages, for example.
     - {name: shm, emptyDir: {medium: Memory, sizeLimit: "{{ add $root.Values.objectStoreBytes 1073741824 }}"}}
-    {{- if $models }}
+    {{- if $volume }}
     - {name: models, persistentVolumeClaim: {claimName: {{ include "winnow.weightsClaim" $root }}, readOnly: true}}
     {{- end }}
     {{- if $router }}
