@@ -6,6 +6,9 @@
 {{- fail (printf "there is no profile '%s' in the chart's profiles/" .Values.profile) -}}
 {{- end -}}
 {{- $config := mergeOverwrite (fromYaml $file) (deepCopy .Values.serve.config) -}}
+{{- if not $config.http_options -}}
+{{- fail (printf "%s is laid over another profile: name that one" .Values.profile) -}}
+{{- end -}}
 {{- if or (ne $config.http_options.host "0.0.0.0") (ne (int $config.http_options.port) 8000) -}}
 {{- fail (printf "%s is a profile for one machine: set serve.config.http_options to host 0.0.0.0, port 8000" .Values.profile) -}}
 {{- end -}}

@@ -10,18 +10,12 @@ from ray.autoscaler.v2.instance_manager.config import AutoscalingConfig
 from cluster.local.local_nodes import autoscaler_environment, autoscaling_config
 from cluster.node_groups import ClusterSpec, load_cluster_spec
 
-_NODES = """
-groups:
-  - {name: router, role: router, cpu: 8, min_replicas: 2, max_replicas: 8}
-  - {name: gpu, role: gpu, cpu: 8, gpus: 1, min_replicas: 1, max_replicas: 20, idle_timeout_s: 600}
-"""
+_NODES = Path(__file__).parents[4] / "k8s" / "cluster.yaml"
 
 
 @pytest.fixture
-def spec(tmp_path: Path) -> ClusterSpec:
-    file = tmp_path / "nodes.yaml"
-    file.write_text(_NODES)
-    return load_cluster_spec(file)
+def spec() -> ClusterSpec:
+    return load_cluster_spec(_NODES)
 
 
 def test_node_groups_become_node_types(spec: ClusterSpec) -> None:
