@@ -36,13 +36,16 @@ PLATFORM := implementation_name == 'cpython' and platform_machine == 'x86_64' an
   platform_python_implementation == 'CPython' and sys_platform == 'linux'
 DEV := --extra dev --extra loadtest --extra docs
 
-.PHONY: demo test dashboards obs-check check install up down smoke lock loadtest locust bench overhead chaos \
-  overload clean simulate compare-policies check-simulator nodes postgres gpu ageing panels production-local \
+.PHONY: demo test dashboards k8s-check obs-check check install up down smoke lock loadtest locust bench overhead \
+  chaos overload clean simulate compare-policies check-simulator nodes postgres gpu ageing panels production-local \
   rollouts docs audit
 
 demo: $(RUNS) ## start Winnow, ingest a corpus, run three searches
 	$(BIN)/winnow up --profile $(PROFILE)
 	$(BIN)/winnow demo
+
+k8s-check: install ## the chart and the image: Helm, schemas, linters, names and numbers
+	$(BIN)/python -m pytest tests/k8s
 
 test: install ## run the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist loadgroup

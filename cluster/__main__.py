@@ -16,7 +16,6 @@ from cluster.commands import (
     keys,
     models,
     plan,
-    render,
     search,
     smoke,
     status,
@@ -44,7 +43,6 @@ app.command()(smoke.smoke)
 app.command()(ingest.ingest)
 app.command()(search.search)
 app.command()(demo.demo)
-app.command()(render.render)
 app.command(name="plan")(plan.plan_command)
 app.command()(url.url)
 app.add_typer(models.app, name="models")

@@ -1,6 +1,6 @@
 """Environment variables of every Ray process, on this machine and on Kubernetes.
 
-Ray and Serve read them when they start.
+Ray and Serve read them when they start. The chart (k8s/chart) has the same; a test compares them.
 """
 
 SERVE_ENVIRONMENT = {
@@ -21,6 +21,8 @@ SERVE_ENVIRONMENT = {
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "deployments.web.header_filter:middlewares",
     # A replica that fails its health checks does not stop by itself, and holds resources.
     "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
+    # Lines are written when they are logged, not a thousand later.
+    "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
     # An engine in a process of its own ends with its replica, however that ends: it would keep its
     # GPU's memory from the next one.
     "RAY_process_group_cleanup_enabled": "1",

@@ -53,6 +53,7 @@ _LOOK_S = 0.5
 _UNANSWERED = ("L4TOUT", "L6TOUT", "L7TOUT")
 _HEADERS_S = 30
 _RELOAD = "-sf"
+_SHOW_SERVERS = "show stat -1 4 -1"  # of all backends
 # With splice, which Serve asks for, HAProxy 2.8 does not notice that a client is gone whose body
 # filled a pipe (seen from 38 to 49 kB), and the Router would work for nobody.
 _NO_SPLICE = "-dS"
@@ -174,6 +175,11 @@ def serving(admin: Path) -> int | None:
     return int(found[1]) if found else None
 
 
+def requests_under_way(admin: Path) -> int:
+    """Return how many requests HAProxy has at its servers; 0 if none answers on the socket."""
+    return sum(int(one["scur"] or 0) for one in _servers(_asked(admin, _SHOW_SERVERS)))
+
+
 def _asked(admin: Path, command: str) -> str:
     """Return the answer on an admin socket; nothing if there is none."""
     with socket.socket(socket.AF_UNIX) as connection, contextlib.suppress(OSError):
@@ -210,7 +216,7 @@ def relieve(admin: Path, pid: int) -> None:
 
     Does nothing unless `pid` is the HAProxy that serves.
     """
-    table = _asked(admin, "show stat -1 4 -1")  # the servers of all backends
+    table = _asked(admin, _SHOW_SERVERS)
     stuck = list(stuck_servers(table))
     if stuck and serving(admin) == pid:
         for server in stuck:
@@ -221,13 +227,17 @@ def stuck_servers(table: str) -> Iterator[str]:
     """Yield `backend/server` of each that holds requests, is down for want of an answer to its
     health checks, and has another in its backend that is up. `table` is CSV, as HAProxy shows it.
     """
-    servers = list(csv.DictReader(table.removeprefix("# ").splitlines()))
+    servers = _servers(table)
     backends = {one["pxname"] for one in servers if one["status"] == "UP" and one["act"] == "1"}
     for one in servers:
         is_silent = one["check_status"].removeprefix("* ") in _UNANSWERED
         is_down = one["status"].startswith("DOWN") and one["pxname"] in backends
         if is_silent and is_down and one["scur"] != "0":
             yield f"{one['pxname']}/{one['svname']}"
+
+
+def _servers(table: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(table.removeprefix("# ").splitlines()))
 
 
 def _stand_in(files: Files) -> None:

@@ -1,7 +1,7 @@
-"""The nodes of a cluster: its head, and the worker groups that Ray's autoscaler sizes.
+"""Groups of nodes that Ray's autoscaler sizes on this machine, for `winnow up --nodes`.
 
-Described in k8s/cluster.yaml. `winnow render` turns them into pods (kubernetes/rayservice.py),
-`winnow up --nodes` into processes of this machine (local/local_nodes.py). Knows no replicas.
+The nodes are processes (local/local_nodes.py), and their CPUs and GPUs are only counted. On
+Kubernetes the chart has such groups (k8s/chart). Knows no replicas.
 """
 
 from pathlib import Path
@@ -12,29 +12,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cluster.validation import field_names, mistakes
 
 ROLE_LABEL = "winnow/role"
+HEAD_ROLE = "head"
 
 
-class PodSize(BaseModel):
-    """CPUs, memory (a Kubernetes quantity) and GPUs of a pod."""
+class WorkerGroup(BaseModel):
+    """A group of equal worker nodes. `role` and `labels` are Ray labels for the deployments'
+    selectors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    cpu: int = Field(gt=0)
-    memory: str
-    gpus: int = Field(default=0, ge=0)
-
-
-class WorkerGroup(PodSize):
-    """A group of equal worker nodes.
-
-    `role` and `labels` are Ray labels for the deployments' selectors. `node_selector` is that of
-    the Kubernetes pods, for example for a type of GPU.
-    """
-
     name: str
     role: str
+    cpu: int = Field(ge=0)
+    gpus: int = Field(default=0, ge=0)
     labels: dict[str, str] = {}
-    node_selector: dict[str, str] = {}
     min_replicas: int = Field(ge=0)
     max_replicas: int = Field(gt=0)
     idle_timeout_s: int = Field(default=120, gt=0)
@@ -44,35 +35,17 @@ class WorkerGroup(PodSize):
         return self.labels | {ROLE_LABEL: self.role}
 
 
-class Redis(BaseModel):
-    """A Redis at host:port; the secret `password_secret`, if any, holds redis_password."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    address: str
-    password_secret: str | None = None
+# Every cluster has it: for what needs no CPU.
+HEAD = WorkerGroup(name="head", role=HEAD_ROLE, cpu=0, min_replicas=1, max_replicas=1)
 
 
 class ClusterSpec(BaseModel):
-    """A cluster: its image, its nodes, and the names of secrets, which are made by hand.
-
-    `qdrant_secret` is for a profile whose store is a Qdrant with a key. With `packed`, replicas
-    fill the present nodes, so that others can be removed; else they are spread. Without
-    `gcs_redis`, losing the head loses the cluster's state, and everything restarts.
-    """
+    """The groups of a cluster. With `packed`, replicas fill the present nodes, so that others can
+    be removed; else they are spread."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str
-    image: str
-    ray_version: str
-    keys_secret: str
-    control_secret: str
-    ray_token_secret: str
-    qdrant_secret: str | None = None
-    gcs_redis: Redis | None = None
     packed: bool = False
-    head: PodSize
     groups: tuple[WorkerGroup, ...] = Field(min_length=1)
 
 

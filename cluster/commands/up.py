@@ -20,7 +20,7 @@ from cluster.local.ports import is_free
 from cluster.local.serve_api import ServeApi
 from cluster.local.state import RunningCluster, State
 from cluster.models.pull import default_cache, resolve
-from cluster.node_groups import ClusterSpec, load_cluster_spec
+from cluster.node_groups import HEAD, ClusterSpec, load_cluster_spec
 from cluster.preflight import Fault, answers, model_faults, place_faults
 from cluster.profile import ProfileError, application, load_profile, localise
 
@@ -35,7 +35,7 @@ def up(
         typer.Option(
             exists=True,
             dir_okay=False,
-            help="Let nodes of these groups come and go (k8s/cluster.yaml).",
+            help="Let nodes of these groups come and go.",
         ),
     ] = None,
     timeout_s: Annotated[float, typer.Option(help="How long to wait until ready.")] = 600,
@@ -135,7 +135,7 @@ def _running_or_new(
     if nodes is None:
         check_fits_machine(deployments, this_machine())
     else:
-        check_fits(deployments, nodes.groups)
+        check_fits(deployments, [HEAD, *nodes.groups])
     return start_head(state, profile, http_port, nodes, redis)
 
 

@@ -25,10 +25,10 @@ from cluster.local.environment import (
     program,
     redis_environment,
 )
-from cluster.local.local_nodes import HEAD_ROLE, autoscaler_environment, autoscaling_config
+from cluster.local.local_nodes import autoscaler_environment, autoscaling_config
 from cluster.local.ports import free_ports
 from cluster.local.state import RunningCluster, State
-from cluster.node_groups import ROLE_LABEL, ClusterSpec
+from cluster.node_groups import HEAD_ROLE, ROLE_LABEL, ClusterSpec
 
 _OBJECT_STORE_BYTES = 256 * 1024 * 1024
 _PATIENCE_S = 10.0

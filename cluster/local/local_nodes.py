@@ -10,8 +10,6 @@ from typing import Any
 
 from cluster.node_groups import WorkerGroup
 
-HEAD_ROLE = "head"
-
 # Ray's classes and constants, written out because importing them is slow.
 _PROVIDER = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
 _HEAD_TYPE = "ray.head.default"

@@ -19,8 +19,6 @@ from loadtest.scaled import scaled_profile
 
 MOST = 3
 
-_K8S = Path(__file__).parents[2] / "k8s" / "cluster.yaml"
-
 
 @dataclass(frozen=True, slots=True)
 class StageSize:
@@ -32,16 +30,15 @@ class StageSize:
 
 
 class AutoscaledCluster(LocalCluster):
-    """A node group for each model stage, and those of `others` (as in k8s/cluster.yaml)."""
+    """A node group for each model stage, and those of `others`."""
 
     def __init__(self, directory: Path, others: Sequence[dict[str, Any]] = ()) -> None:
         super().__init__(directory, _profile())
         self._groups = [*(group(stage, MOST) for stage in MODEL_STAGES), *others]
 
     def _start_options(self) -> list[str]:
-        spec = yaml.safe_load(_K8S.read_text()) | {"groups": self._groups}
         path = self.state.directory / "nodes.yaml"
-        path.write_text(yaml.safe_dump(spec))
+        path.write_text(yaml.safe_dump({"groups": self._groups}))
         return [*super()._start_options(), "--nodes", str(path)]
 
     def nodes(self) -> NodesApi:
@@ -75,6 +72,6 @@ def _profile() -> dict[str, Any]:
 
 
 def group(role: str, most: int, gpus: int = 1) -> dict[str, Any]:
-    """A node group as in k8s/cluster.yaml: up to `most` nodes of one CPU each."""
-    size = {"cpu": 1, "memory": "1Gi", "gpus": gpus, "min_replicas": 0, "max_replicas": most}
+    """A group of up to `most` nodes of one CPU each."""
+    size = {"cpu": 1, "gpus": gpus, "min_replicas": 0, "max_replicas": most}
     return size | {"name": role, "role": role, "idle_timeout_s": 3}

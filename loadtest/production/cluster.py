@@ -27,7 +27,6 @@ _LARGE = {
     "role": "gpu",
     "labels": {SIZE_LABEL: "large"},
     "cpu": 16,
-    "memory": "64Gi",
     "gpus": 2,
     "min_replicas": 0,
     "max_replicas": 4,

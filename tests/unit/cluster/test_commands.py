@@ -13,7 +13,6 @@ import yaml
 from typer.testing import CliRunner
 
 from cluster.__main__ import app
-from cluster.commands.render import manifest
 from cluster.commands.session import CommandError
 from cluster.fit_check import PlacementError
 from cluster.local.serve_api import DeployRefusedError
@@ -22,8 +21,6 @@ from cluster.node_groups import SpecError
 from cluster.profile import ProfileError, load_profile
 from deployments.engine import weights
 from tests.unit.cluster.servers import Answer, Asked, serving
-
-_PODS = Path(__file__).parents[3] / "k8s" / "cluster.yaml"
 
 
 @pytest.fixture
@@ -295,7 +292,7 @@ def test_a_state_directory_that_cannot_be_is_told_in_one_line(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("name: x\n", "nodes.yaml: image: is missing: add it"),
+        ("packed: true\n", "nodes.yaml: groups: is missing: add it"),
         (": [", ": not YAML"),
     ],
 )
@@ -305,22 +302,28 @@ def test_a_file_of_nodes_with_mistakes_is_told_in_lines(
 ) -> None:
     nodes = tmp_path / "nodes.yaml"
     nodes.write_text(text)
-    for arguments in (
-        ["up", "--profile", str(profile), "--nodes", str(nodes)],
-        ["render", "--pods", str(nodes)],
-    ):
-        done = CliRunner().invoke(app, arguments)
-        assert isinstance(done.exception, SpecError)
-        assert said in str(done.exception)
+    arguments = ["up", "--profile", str(profile), "--nodes", str(nodes)]
+    done = CliRunner().invoke(app, arguments)
+    assert isinstance(done.exception, SpecError)
+    assert said in str(done.exception)
 
 
-def test_render_writes_what_it_prints(tmp_path: Path) -> None:
-    output = tmp_path / "rayservice.yaml"
-    arguments = ["render", "--profile", "production", "--pods", str(_PODS)]
-    printed = CliRunner().invoke(app, arguments)
-    written = CliRunner().invoke(app, [*arguments, "--output", str(output)])
-    assert printed.output == output.read_text() == manifest("production", _PODS)
-    assert written.output == ""
+@pytest.mark.usefixtures("state")
+def test_up_refuses_nodes_that_a_replica_does_not_fit(profile: Path, tmp_path: Path) -> None:
+    """Before it starts anything: such a replica would wait for ever."""
+    made = yaml.safe_load(profile.read_text())
+    options = {"num_cpus": 4, "label_selector": {"winnow/role": "gpu"}}
+    [embedder] = [
+        one for one in made["applications"][0]["deployments"] if one["name"] == "Embedder"
+    ]
+    embedder["ray_actor_options"] = options
+    profile.write_text(yaml.safe_dump(made))
+    group = {"name": "gpu", "role": "gpu", "cpu": 2, "min_replicas": 0, "max_replicas": 1}
+    nodes = tmp_path / "nodes.yaml"
+    nodes.write_text(yaml.safe_dump({"groups": [group]}))
+    done = CliRunner().invoke(app, ["up", "--profile", str(profile), "--nodes", str(nodes)])
+    assert isinstance(done.exception, PlacementError)
+    assert "Embedder" in str(done.exception)
 
 
 def test_models_pull_fetches_the_revision_that_the_profile_pins(

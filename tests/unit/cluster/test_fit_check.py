@@ -95,7 +95,6 @@ _GROUPS = [
         role="gpu",
         labels={"winnow/gpu": "h100"},
         cpu=8,
-        memory="1Gi",
         gpus=2,
         min_replicas=0,
         max_replicas=1,

@@ -24,9 +24,11 @@ from cluster.haproxy import (
     NO_ROUTES,
     Files,
     keep_routes,
+    requests_under_way,
     serving,
     stuck_servers,
 )
+from cluster.kubernetes.drain import wait_for_requests
 from cluster.local.ports import free_ports
 from deployments.errors import StageUnavailable
 from deployments.web.dialects import cohere, jina, openai
@@ -227,6 +229,26 @@ def test_without_a_router_it_answers_as_the_service_does(node: Node) -> None:
         assert {field: answer.json()[field] for field in own} == own
     assert answer.headers["x-should-retry"] == "true"
     assert answer.headers["retry-after"] == f"{error.retry_after_s:g}"
+
+
+def test_requests_under_way_are_counted_until_they_are_answered(node: Node) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as router:
+        node.router = router.getsockname()[1]
+        node.configure(200, "routed")
+        node.start()
+        assert requests_under_way(node.files.admin) == 0
+        with socket.create_connection(("127.0.0.1", node.port)) as client:
+            client.sendall(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n")
+            at_router, _ = router.accept()
+            assert requests_under_way(node.files.admin) == 1
+            # What a pod waits for before it ends: as long as it may.
+            wait_for_requests(node.files.admin, within_s=0.5, heard_s=0)
+            assert requests_under_way(node.files.admin) == 1
+            with at_router:
+                at_router.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                assert client.recv(1000).endswith(b"ok")
+                wait_for_requests(node.files.admin, within_s=_PATIENCE_S, heard_s=0)
+                assert requests_under_way(node.files.admin) == 0
 
 
 @pytest.mark.parametrize("size", [1_000, 40_000, 48_000, 300_000])

@@ -2,18 +2,24 @@
 
 from pathlib import Path
 
+import pytest
 from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
 from ray.autoscaler._private.providers import _get_node_provider_cls
 from ray.autoscaler.v2.instance_manager.config import AutoscalingConfig
 
 from cluster.local.local_nodes import autoscaler_environment, autoscaling_config
-from cluster.node_groups import load_cluster_spec
+from cluster.node_groups import ClusterSpec, load_cluster_spec
 
-_PODS = Path(__file__).parents[4] / "k8s" / "cluster.yaml"
+_NODES = Path(__file__).parents[4] / "k8s" / "cluster.yaml"
 
 
-def test_node_groups_of_a_kubernetes_cluster_become_node_types() -> None:
-    groups = load_cluster_spec(_PODS).groups
+@pytest.fixture
+def spec() -> ClusterSpec:
+    return load_cluster_spec(_NODES)
+
+
+def test_node_groups_become_node_types(spec: ClusterSpec) -> None:
+    groups = spec.groups
     config = AutoscalingConfig(autoscaling_config(groups, "127.0.0.1:6379"), skip_content_hash=True)
     types = config.get_node_type_configs()
     assert config.get_head_node_type() in types
@@ -28,8 +34,8 @@ def test_node_groups_of_a_kubernetes_cluster_become_node_types() -> None:
         assert made.idle_timeout_s == group.idle_timeout_s
 
 
-def test_the_provider_and_its_head_are_rays() -> None:
-    config = autoscaling_config(load_cluster_spec(_PODS).groups, "127.0.0.1:6379")
+def test_the_provider_and_its_head_are_rays(spec: ClusterSpec) -> None:
+    config = autoscaling_config(spec.groups, "127.0.0.1:6379")
     assert _get_node_provider_cls(config["provider"]).__name__ == "FakeMultiNodeProvider"
     assert config["provider"]["head_node_id"] == FAKE_HEAD_NODE_ID
     assert autoscaler_environment()["RAY_CLOUD_INSTANCE_ID"] == FAKE_HEAD_NODE_ID

@@ -1,0 +1,50 @@
+"""Helm, and KubeRay's own schema where it is here."""
+
+import os
+from typing import Any
+
+import pytest
+import yaml
+
+from cluster.models.errors import ModelError
+from tests.k8s.tools import ROOT, Helm, helm_binary
+
+_CRDS = "WINNOW_CRDS"
+_RAY_SERVICE = "ray.io_rayservices.v1.7.0.yaml"
+
+
+@pytest.fixture(scope="session")
+def helm() -> Helm:
+    try:
+        return Helm(helm_binary())
+    except ModelError as error:  # registries are away
+        pytest.skip(f"Helm cannot be had: {error}")
+
+
+@pytest.fixture(scope="session")
+def ray_service_schema() -> Any:
+    folder = os.environ.get(_CRDS, ROOT.parent / "shared" / "crds")
+    file = os.path.join(folder, _RAY_SERVICE)
+    if not os.path.exists(file):
+        pytest.skip(f"KubeRay's CRD {_RAY_SERVICE} is not here: set {_CRDS} to its folder")
+    with open(file) as text:
+        crd = yaml.load(text, yaml.CSafeLoader)
+    [version] = [one for one in crd["spec"]["versions"] if one["name"] == "v1"]
+    return _strict(version["schema"]["openAPIV3Schema"])
+
+
+def _strict(schema: Any) -> Any:
+    """The CRD's schema with unknown fields refused, as `kubectl --validate=strict` does."""
+    if isinstance(schema, list):
+        return [_strict(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    strict = {key: _strict(part) for key, part in schema.items()}
+    open_ended = "additionalProperties" in strict or strict.get(
+        "x-kubernetes-preserve-unknown-fields"
+    )
+    if isinstance(strict.get("properties"), dict) and not open_ended:
+        strict["additionalProperties"] = False
+    if strict.get("x-kubernetes-int-or-string"):
+        strict.pop("type", None)
+    return strict
