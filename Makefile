@@ -37,7 +37,8 @@ PLATFORM := implementation_name == 'cpython' and platform_machine == 'x86_64' an
 DEV := --extra dev --extra loadtest --extra docs
 
 .PHONY: demo test check install up down smoke lock loadtest locust bench overhead chaos overload clean \
-  simulate compare-policies check-simulator nodes postgres gpu ageing production-local rollouts docs
+  simulate compare-policies check-simulator nodes postgres gpu ageing production-local rollouts docs \
+  screenshots
 
 demo: $(RUNS) ## start Winnow, ingest a corpus, run three searches
 	$(BIN)/winnow up --profile $(PROFILE)
@@ -111,13 +112,16 @@ gpu: install ## engines and service on this machine's NVIDIA GPU, against what i
 ageing: install ## the embedded store after 20,000 single upserts, at SCALE times that (about ten minutes)
 	$(BIN)/python -m loadtest.ageing --scale $(SCALE)
 
+screenshots: install ## take the pictures of docs/ui.md from the running service, with `make demo` before it
+	$(BIN)/python -m tests.screenshots
+
 # The pages lie as in the repository, so that their links hold in both; the site has no source code,
 # so links to it become plain names there.
 SOURCE_LINKS := s@\[([^]]+)\]\((\.\./)*(deployments|cluster|k8s|loadtest)[a-z0-9_/-]*(\.py|\.yaml)?\)@\1@g
 
 docs: install ## build the documentation site into .site/html; a warning is an error
 	rm -rf .site && mkdir -p .site/source
-	cp --parents README.md CHANGELOG.md docs/*.md loadtest/results/*.* .site/source
+	cp --parents README.md CHANGELOG.md docs/*.md docs/images/*.png loadtest/results/*.* .site/source
 	sed -Ei '$(SOURCE_LINKS)' .site/source/*.md .site/source/docs/*.md
 	$(BIN)/zensical build --strict
 

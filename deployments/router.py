@@ -48,6 +48,7 @@ from deployments.text.tokenizer import EmbedEncoder, Encoder, RerankEncoder
 from deployments.text.tokenizer_files import load_tokenizer
 from deployments.web.app import build_http_app
 from deployments.web.readiness import ReadinessProbe
+from deployments.web.replica_loads import replica_loads
 from deployments.web.service import EmbedModel, RerankModel, Service
 
 # At Python's 700 a collection comes with every third request and looks through all that are in
@@ -88,8 +89,13 @@ class Router:
             arrivals,
         )
         handles = {"embed": embedder, "retrieve": index, "rerank": reranker}
+        stages: dict[str, ModelStageClient | IndexClient] = {
+            "embed": embed,
+            "retrieve": retrieve,
+            "rerank": rerank,
+        }
         probe = ReadinessProbe(
-            {"embed": embed, "retrieve": retrieve, "rerank": rerank},
+            stages,
             DeploymentProblems({name: one.deployment_name for name, one in handles.items()}),
             time.monotonic,
         )
@@ -111,6 +117,7 @@ class Router:
             rerank_model=RerankModel(reranker_config.name, reranker_config.aliases),
             token_vocabulary=_vocabulary(config.token_id_vocabulary),
             readiness=probe.readiness,
+            replicas=partial(replica_loads, stages),
             clock=time.monotonic,
         )
         self._models = {"embed": embedder_config.name, "rerank": reranker_config.name}
@@ -143,7 +150,8 @@ class Router:
         limiter = _limiter(config, failures, self._routers)
         self._admission = Admission(limiter, self._routers, control.meter.record)
         self._admission.configure(self._plans)
-        return build_http_app(self._assemble(control=control, admission=self._admission))
+        service = self._assemble(control=control, admission=self._admission)
+        return build_http_app(service, ui=self._config.ui, admin=self._config.admin)
 
 
 def _limiter(

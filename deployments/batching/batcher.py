@@ -53,7 +53,8 @@ class BatchLimits(BaseModel):
 
 
 class Batcher(Generic[R, O]):
-    """`submit` rows, get their results. `limits` may be replaced at any time.
+    """`submit` rows, get their results. `limits` may be replaced at any time. `batches_done` and
+    `cost_done` are counted from the start.
 
     `observe` is called with the rows, the results and the seconds of every batch. Unless `mixed`,
     all rows of a batch are of one origin.
@@ -71,6 +72,8 @@ class Batcher(Generic[R, O]):
         self.limits = limits
         self.throughput = Throughput(clock)
         self.queued_rows = 0
+        self.batches_done = 0
+        self.cost_done = 0
         self._compute = compute
         self._clock = clock
         self._observe = observe
@@ -232,6 +235,8 @@ class Batcher(Generic[R, O]):
                 raise
             return
         self._running_cost -= cost
+        self.batches_done += 1
+        self.cost_done += cost
         full = self._is_full(len(rows), cost)
         self.throughput.end(cost, saturated=full, more_waits=bool(self._waiting))
         hand_out(batch, results)

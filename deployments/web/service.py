@@ -21,7 +21,7 @@ from deployments.tenants.admission import Admission, Admitted
 from deployments.tenants.tenant_store import TenantStore
 from deployments.text.prompts import Truncation
 from deployments.text.token_ids import TokenVocabulary
-from deployments.web.schemas import Readiness
+from deployments.web.schemas import Readiness, ReplicaList
 
 DEFAULT_DEADLINE_S = 30.0
 
@@ -53,6 +53,7 @@ class Service:
     embed_model: EmbedModel
     rerank_model: RerankModel
     readiness: Callable[[], Awaitable[Readiness]]
+    replicas: Callable[[], Awaitable[ReplicaList]]
     clock: Clock
     token_vocabulary: TokenVocabulary | None = None
 

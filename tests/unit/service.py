@@ -25,7 +25,7 @@ from deployments.tenants.tenant_store import TenantStore
 from deployments.text.prompts import Truncation
 from deployments.text.token_ids import TokenVocabulary
 from deployments.web.app import build_http_app
-from deployments.web.schemas import Readiness, StageReadiness
+from deployments.web.schemas import Readiness, ReplicaList, StageReadiness
 from deployments.web.service import EmbedModel, RerankModel, Service
 
 MODELS = {"embed": "embedder", "rerank": "reranker"}
@@ -88,19 +88,19 @@ class _Application:
 
     def __init__(self, vocabulary: TokenVocabulary | None, truncate: Truncation) -> None:
         self.service: TestService | None = None
-        self.app = build_http_app(
-            Service(
-                pipeline=self._part("pipeline"),
-                collections=self._part("collections"),
-                control=self._part("control"),
-                admission=self._part("admission"),
-                embed_model=EmbedModel("embedder", 2, None, ("hub/embedder",), truncate),
-                rerank_model=RerankModel("reranker", ("hub/reranker",)),
-                readiness=self._readiness,
-                clock=lambda: 0.0,
-                token_vocabulary=vocabulary,
-            )
+        self.parts = Service(
+            pipeline=self._part("pipeline"),
+            collections=self._part("collections"),
+            control=self._part("control"),
+            admission=self._part("admission"),
+            embed_model=EmbedModel("embedder", 2, None, ("hub/embedder",), truncate),
+            rerank_model=RerankModel("reranker", ("hub/reranker",)),
+            readiness=self._readiness,
+            replicas=self._replicas,
+            clock=lambda: 0.0,
+            token_vocabulary=vocabulary,
         )
+        self.app = build_http_app(self.parts)
 
     def _part(self, path: str) -> Any:
         return _Part(self, path)
@@ -109,6 +109,9 @@ class _Application:
         assert self.service is not None
         ready = self.service.ready
         return Readiness(ready=ready, stages={"embed": StageReadiness(ready=ready, model="model")})
+
+    async def _replicas(self) -> ReplicaList:
+        return ReplicaList(stages={"embed": []}, silent=["rerank"])
 
 
 @cache
@@ -145,6 +148,11 @@ class TestService:
         application = _application(*self._profile)
         application.service = self
         return application.app
+
+    @property
+    def parts(self) -> Service:
+        """What the application is built of, for one that is built otherwise."""
+        return _application(*self._profile).parts
 
     @classmethod
     async def open(
