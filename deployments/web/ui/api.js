@@ -30,6 +30,7 @@ export const hasKey = () => Boolean(key);
 
 export function setKey(given, keep) {
   key = given;
+  limits.clear(); // of another tenant
   if (keep) sessionStorage.setItem(KEPT, given);
   else sessionStorage.removeItem(KEPT);
 }

@@ -21,7 +21,7 @@ function overview(found) {
       h("pre", {}, "winnow ingest notes README.md docs/*.md"))];
   const columns = [["name"], ["documents", "number"], ["dimensions", "number"], ["model that made the vectors", "code"]];
   const rows = found.map((one) => [
-    h("a", { href: `#collections/${encodeURIComponent(one.name)}` }, one.name),
+    h("a", { href: `#collections/${one.name}` }, one.name),
     count(one.documents), count(one.dimensions), one.fingerprint,
   ]);
   return [heading("Collections"), table(columns, rows)];

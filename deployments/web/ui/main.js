@@ -16,7 +16,7 @@ const HEALTH_MS = 10_000;
 /** What the address names: `#collections/notes` is the view and the name in it. */
 function place() {
   const [view, name] = location.hash.slice(1).split("/");
-  return [NAMES.includes(view) ? view : "search", name === undefined ? undefined : decodeURIComponent(name)];
+  return [NAMES.includes(view) ? view : "search", name]; // names have no character that is escaped
 }
 
 async function show() {
