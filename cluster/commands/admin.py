@@ -4,13 +4,11 @@ import asyncio
 from typing import Annotated
 
 import typer
-import uvicorn
 
 from cluster.commands.session import open_console, open_state
 from cluster.config import AppConfig
 from cluster.profile import application, load_profile, localise
 from deployments.tenants.plans import Plans
-from deployments.web.admin_app import build_admin_app
 
 _ROUTER = "Router"
 
@@ -21,6 +19,11 @@ def admin(
     port: Annotated[int, typer.Option(help="The port to listen at.")] = 8001,
 ) -> None:
     """Serve the admin API alone until Ctrl-C, from the database of tenants that PROFILE names."""
+    # No other command needs a web application, and this one takes a second to load.
+    import uvicorn
+
+    from deployments.web.admin_app import build_admin_app
+
     state = open_state()
     app = application(localise(load_profile(profile), state, lambda model: model, None))
     config = AppConfig.model_validate(app["args"]).router

@@ -93,7 +93,8 @@ const KEYS = {
 
 function step(by) {
   const inside = document.activeElement.closest?.(".rows");
-  const list = inside ?? document.querySelector(".view:not([hidden]) #after, .view:not([hidden]) .rows");
+  const shown = ".view:not([hidden])";
+  const list = inside ?? document.querySelector(`${shown} #after`) ?? document.querySelector(`${shown} .rows`);
   if (list) moveFocus(list, by);
 }
 

@@ -60,3 +60,13 @@ def test_tenants_and_keys_are_made_there_and_nothing_else_is_served(
     for path in ("/v1/collections", "/v1/admin/replicas", "/openapi.json", "/docs", "/ui"):
         assert admin.get(path).status_code == 404, path
     assert (state.directory / "control" / "control.db").exists(), "where the Routers have it"
+
+
+def test_no_other_command_waits_for_what_it_loads() -> None:
+    loaded = (
+        "import sys, cluster.__main__; print(*{'ray', 'fastapi', 'uvicorn'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", loaded], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.split() == []
