@@ -87,6 +87,7 @@ class _Handle:
 
     def __init__(self, target: Any) -> None:
         self._target = target
+        self.deployment_name = type(target).__name__
 
     def __getattr__(self, method: str) -> Any:
         return _Remote(getattr(self._target, method))
