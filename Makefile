@@ -38,7 +38,7 @@ DEV := --extra dev --extra loadtest --extra docs
 
 .PHONY: demo test dashboards k8s-check obs-check check install up down smoke lock loadtest locust bench overhead \
   chaos overload clean simulate compare-policies check-simulator nodes postgres gpu ageing panels production-local \
-  rollouts docs audit
+  rollouts docs audit screenshots
 
 demo: $(RUNS) ## start Winnow, ingest a corpus, run three searches
 	$(BIN)/winnow up --profile $(PROFILE)
@@ -135,13 +135,16 @@ $(AUDIT)/bin/pip-audit:
 	$(PYTHON) -m venv --clear $(AUDIT)
 	$(AUDIT)/bin/pip install --disable-pip-version-check --quiet pip-audit==2.10.1
 
+screenshots: install ## take the pictures of docs/ui.md from the running service, with `make demo` before it
+	$(BIN)/python -m tests.screenshots
+
 # The pages lie as in the repository, so that their links hold in both; the site has no source code,
 # so links to it become plain names there.
 SOURCE_LINKS := s@\[([^]]+)\]\((\.\./)*(deployments|cluster|k8s|loadtest)[a-z0-9_/-]*(\.py|\.yaml)?\)@\1@g
 
 docs: install ## build the documentation site into .site/html; a warning is an error
 	rm -rf .site && mkdir -p .site/source
-	cp --parents README.md CHANGELOG.md SECURITY.md docs/*.md loadtest/results/*.* .site/source
+	cp --parents README.md CHANGELOG.md SECURITY.md docs/*.md docs/images/*.png loadtest/results/*.* .site/source
 	sed -Ei '$(SOURCE_LINKS)' .site/source/*.md .site/source/docs/*.md
 	$(BIN)/zensical build --strict
 

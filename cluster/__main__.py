@@ -9,6 +9,7 @@ import typer
 
 from cluster.client import ApiError
 from cluster.commands import (
+    admin,
     demo,
     down,
     grafana,
@@ -43,6 +44,7 @@ app.command()(smoke.smoke)
 app.command()(ingest.ingest)
 app.command()(search.search)
 app.command()(demo.demo)
+app.command()(admin.admin)
 app.command(name="plan")(plan.plan_command)
 app.command()(url.url)
 app.add_typer(models.app, name="models")

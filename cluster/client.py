@@ -47,6 +47,10 @@ class WinnowClient:
             return None
         return body if "stages" in body else None
 
+    def replica_loads(self) -> dict[str, Any]:
+        """Return what every replica has waiting and has done; needs an admin's key."""
+        return self.call("GET", "/v1/admin/replicas")
+
     def create_collection(self, name: str) -> dict[str, Any]:
         return self.call("PUT", _collection(name))
 

@@ -67,7 +67,8 @@ class RouterConfig(BaseModel):
     """Settings of the Router; the hashed keys in `keys_file` are imported at its start.
 
     `token_id_vocabulary` is a vocabulary file in tiktoken's format, say of cl100k_base, by which
-    token ids in place of texts are decoded; without it they are refused.
+    token ids in place of texts are decoded; without it they are refused. `ui` is whether the page
+    at /ui is served, and `admin` whether the routes under /v1/admin are.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -80,6 +81,8 @@ class RouterConfig(BaseModel):
     embed_cache: EmbedCacheConfig = EmbedCacheConfig()
     request_log: RequestLogConfig = RequestLogConfig()
     token_id_vocabulary: str | None = None
+    ui: bool = True
+    admin: bool = True
 
 
 class ModelConfig(BaseModel):

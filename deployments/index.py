@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.batching.batcher import Batcher, BatchLimits
 from deployments.batching.replica_id import own_id
+from deployments.batching.replica_load import ReplicaLoad
 from deployments.batching.search_costs import SearchCosts
 from deployments.config import IndexConfig
 from deployments.errors import (
@@ -102,6 +103,9 @@ class Index:
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
         self._searches.limits = SearchLimits.model_validate(user_config).of_batches()
+
+    async def load(self) -> ReplicaLoad:
+        return ReplicaLoad.of(self._searches)
 
     async def ensure(self, ns: Namespace, dimensions: int, fingerprint: str) -> bool:
         """Create the collection unless it is there; True if it was made now."""

@@ -54,6 +54,7 @@ from deployments.text.tokenizer_files import load_tokenizer
 from deployments.web.app import build_http_app
 from deployments.web.line_writer import standard_output
 from deployments.web.readiness import ReadinessProbe
+from deployments.web.replica_loads import replica_loads
 from deployments.web.request_log import RequestLog
 from deployments.web.service import EmbedModel, RerankModel, Service
 from deployments.web.tracing import tracing_of_environment
@@ -101,8 +102,13 @@ class Router:
             arrivals,
         )
         handles = {"embed": embedder, "retrieve": index, "rerank": reranker}
+        stages: dict[str, ModelStageClient | IndexClient] = {
+            "embed": embed,
+            "retrieve": retrieve,
+            "rerank": rerank,
+        }
         probe = ReadinessProbe(
-            {"embed": embed, "retrieve": retrieve, "rerank": rerank},
+            stages,
             DeploymentProblems({name: one.deployment_name for name, one in handles.items()}),
             time.monotonic,
         )
@@ -125,6 +131,7 @@ class Router:
             rerank_model=RerankModel(reranker_config.name, reranker_config.aliases),
             token_vocabulary=_vocabulary(config.token_id_vocabulary),
             readiness=probe.readiness,
+            replicas=partial(replica_loads, stages),
             clock=time.monotonic,
             request_log=RequestLog(config.request_log, standard_output(), time.time),
             tracing=tracing_of_environment(own_id()),
@@ -162,9 +169,8 @@ class Router:
         self._admission = Admission(limiter, self._routers, control.meter.record)
         self._admission.configure(self._plans)
         self._reporting = asyncio.create_task(self._report_metrics())
-        return build_http_app(
-            self._assemble(control=control, admission=self._admission, metrics=metrics)
-        )
+        service = self._assemble(control=control, admission=self._admission, metrics=metrics)
+        return build_http_app(service, ui=self._config.ui, admin=self._config.admin)
 
     async def _report_metrics(self) -> None:
         while True:

@@ -10,7 +10,7 @@ from cluster.commands.search import show_results
 from cluster.commands.session import open_client, open_console, open_state, running_cluster
 from cluster.models.pull import default_cache, resolve
 
-_COLLECTION = "wikipedia"
+COLLECTION = "wikipedia"
 _CORPUS = "wikipedia-summaries-en"
 _RESULTS = 3
 _QUERIES = [
@@ -29,13 +29,14 @@ def demo(
     cluster = running_cluster(state)
     client = open_client()
     [corpus] = Path(resolve(_CORPUS, default_cache(), console)).glob("*.jsonl")
-    client.create_collection(_COLLECTION)
-    ingest_file(console, client, _COLLECTION, corpus, documents)
+    client.create_collection(COLLECTION)
+    ingest_file(console, client, COLLECTION, corpus, documents)
     console.print()
     for query in _QUERIES:
-        show_results(console, query, client.search(_COLLECTION, query, top_k=30, top_n=_RESULTS))
+        show_results(console, query, client.search(COLLECTION, query, top_k=30, top_n=_RESULTS))
     console.print(f"URL      {cluster.url}")
     console.print(f"API      {cluster.url}/docs")
+    console.print(f"Page     {cluster.url}/ui")
     console.print(f"API key  {state.api_key()}")
     console.print("Ask      .venv/bin/winnow search wikipedia 'your question'")
     console.print("Stop     make down")

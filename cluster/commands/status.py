@@ -1,8 +1,9 @@
 """`winnow status`: deployments, replicas, models and queues of the cluster here."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
+import typer
 from rich.table import Table
 
 from cluster.client import WinnowClient
@@ -14,18 +15,29 @@ from cluster.commands.session import (
     open_state,
     running_cluster,
 )
+from cluster.commands.watch import show_replicas
 from cluster.profile import application, load_profile
 from cluster.stages import STAGE_OF_DEPLOYMENT
 
 
-def status() -> None:
-    """Show what runs here. Queue figures are those of one replica a stage."""
+def status(
+    watch: Annotated[
+        bool, typer.Option(help="Show every replica, again and again until Ctrl-C.")
+    ] = False,
+    every_s: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 2.0,
+) -> None:
+    """Show what runs here. Without --watch, queue figures are those of one replica a stage."""
     console = open_console()
     state = open_state()
     cluster = running_cluster(state)
     name = application(load_profile(cluster.profile))["name"]
+    serve = open_serve(state, cluster)
+    if watch:
+        client = WinnowClient(cluster.url, state.api_key())
+        show_replicas(console, serve, name, client, every_s)
+        return
     try:
-        deployed = open_serve(state, cluster).application(name)
+        deployed = serve.application(name)
     except httpx.TransportError as error:
         raise CommandError(f"Ray's dashboard does not answer: see {state.head_log}") from error
     readiness = WinnowClient(cluster.url, state.api_key()).readiness() or {"stages": {}}

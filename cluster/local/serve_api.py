@@ -13,10 +13,21 @@ _GOOD = ("HEALTHY", "RUNNING")
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicaState:
+    """A replica: Serve's `id` of it, its `state` (RUNNING, STARTING, STOPPING and so on), and the
+    IP address of its node, empty before it has one."""
+
+    id: str
+    state: str
+    node_ip: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeploymentState:
     """A deployment: replicas counted by state, and the number that Serve wants.
 
-    `pids` are the process ids of the running replicas, `nodes` the ids of their nodes.
+    `pids` are the process ids of the running replicas, `nodes` the ids of their nodes; `each` is
+    every replica, in whatever state.
     """
 
     name: str
@@ -26,6 +37,7 @@ class DeploymentState:
     wanted: int
     pids: tuple[int, ...] = ()
     nodes: tuple[str, ...] = ()
+    each: tuple[ReplicaState, ...] = ()
 
     def serving(self) -> str:
         """Say what serves although this deployment has a problem."""
@@ -120,4 +132,8 @@ def _deployment(raw: dict[str, Any]) -> DeploymentState:
         raw["target_num_replicas"],
         tuple(one["pid"] for one in running if one["pid"]),
         tuple(one["node_id"] for one in running if one["node_id"]),
+        tuple(
+            ReplicaState(one["replica_id"], one["state"], one.get("node_ip") or "")
+            for one in raw["replicas"]
+        ),
     )

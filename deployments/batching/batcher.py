@@ -54,7 +54,8 @@ class BatchLimits(BaseModel):
 
 
 class Batcher(Generic[R, O]):
-    """`submit` rows, get their results. `limits` may be replaced at any time.
+    """`submit` rows, get their results. `limits` may be replaced at any time. `batches_done` and
+    `cost_done` are counted from the start.
 
     `observe` is called with the rows, the results and the seconds of every batch, `waited` with the
     lane and the seconds in the queue of every request whose last rows leave it. Unless `mixed`, all
@@ -76,6 +77,8 @@ class Batcher(Generic[R, O]):
         self.limits = limits
         self.throughput = Throughput(clock)
         self.queued_rows = 0
+        self.batches_done = 0
+        self.cost_done = 0
         self._compute = compute
         self._clock = clock
         self._observe = observe
@@ -242,6 +245,8 @@ class Batcher(Generic[R, O]):
                 raise
             return
         self._running_cost -= cost
+        self.batches_done += 1
+        self.cost_done += cost
         full = self._is_full(len(rows), cost)
         self.throughput.end(cost, saturated=full, more_waits=bool(self._waiting))
         took_s = self._clock() - began_s

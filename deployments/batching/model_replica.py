@@ -16,6 +16,7 @@ from deployments.autoscaling.signals import StageSignals, Stats
 from deployments.batching.batcher import Batcher, BatchLimits
 from deployments.batching.halves import Compute, compute_by_halves
 from deployments.batching.replica_id import own_id
+from deployments.batching.replica_load import ReplicaLoad
 from deployments.batching.stage_status import StageStatus
 from deployments.config import ModelConfig
 from deployments.engine.base import PoolingEngine
@@ -140,6 +141,9 @@ class ModelReplica:
         return StageStatus(
             self._config.name, self.fingerprint, batcher.queued_rows, int(batcher.queued_cost)
         )
+
+    async def load(self) -> ReplicaLoad:
+        return ReplicaLoad.of(self._batcher)
 
     def record_autoscaling_stats(self) -> Stats:
         """Queue and throughput, for the autoscaler; Serve asks for them."""

@@ -16,6 +16,7 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
+from deployments.batching.replica_load import ReplicaLoad
 from deployments.errors import (
     DeadlineExceeded,
     EngineFailed,
@@ -113,6 +114,17 @@ class StageClient:
             if refusal.unit_s is None or len(self.running()) < 2:
                 raise
             return await ask()
+
+    async def loads(self, timeout_s: float) -> list[ReplicaLoad]:
+        """The load of each replica that answers. Raises StageUnavailable if one is stuck."""
+        if self.sleeps():
+            return []
+        response = self._handle.broadcast("load")
+        try:
+            answers = await response.results_async(timeout_s=timeout_s, return_exceptions=True)
+        except (TimeoutError, DeploymentUnavailableError):
+            raise self.lost() from None
+        return [answer for answer in answers if isinstance(answer, ReplicaLoad)]
 
     def sleeps(self) -> bool:
         """Return whether the stage has scaled to zero, so that a call would start a replica.

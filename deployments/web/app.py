@@ -10,13 +10,15 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi_offline import FastAPIOffline
 
 from deployments.web.auth import has_scope
-from deployments.web.dialects import admin, cohere, jina, openai, usage, winnow
+from deployments.web.dialects import admin as operator
+from deployments.web.dialects import cohere, jina, openai, usage, winnow
 from deployments.web.error_handlers import add_error_handlers
 from deployments.web.guarded_route import DOCUMENTED, guard
 from deployments.web.observer import Observer
 from deployments.web.openapi_errors import Responses, declare_no_422, error_responses
 from deployments.web.schemas import Readiness
 from deployments.web.service import Service
+from deployments.web.ui_page import add_ui
 
 _OF_SEVERAL_VENDORS = (
     "/v1/embeddings",
@@ -29,7 +31,9 @@ _OF_SEVERAL_VENDORS = (
 )
 
 
-def build_http_app(service: Service) -> FastAPI:
+def build_http_app(service: Service, *, ui: bool = True, admin: bool = True) -> FastAPI:
+    """`ui` and `admin`: whether the page at /ui and the routes under /v1/admin are served."""
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with service.control.running():
@@ -51,7 +55,7 @@ def build_http_app(service: Service) -> FastAPI:
     guarded = guard(service.control.keys, service.admission, service.clock)
     for vendor, body in ((openai, jina), (jina, jina), (cohere, cohere)):
         _include(app, vendor.routes(service, guarded), error_responses(body.ErrorBody))
-    for dialect in (winnow, usage, admin):
+    for dialect in (winnow, usage, *((operator,) if admin else ())):
         errors = error_responses(openai.ErrorBody, stores=dialect is not usage)
         _include(app, dialect.routes(service, guarded), errors)
     add_error_handlers(
@@ -63,6 +67,8 @@ def build_http_app(service: Service) -> FastAPI:
         ],
     )
     _add_probes(app, service)
+    if ui:
+        add_ui(app)
     app.add_middleware(
         Observer,
         log=service.request_log,

@@ -242,6 +242,27 @@ class StageReadiness(BaseModel):
     detail: str | None = None
 
 
+class ReplicaBody(BaseModel):
+    """A replica's queue, and what it has done since its start. Costs are tokens at a model stage,
+    and estimated milliseconds of the store at the index."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    replica: str
+    queued_rows: int
+    queued_cost: float
+    oldest_wait_s: float
+    batches_done: int
+    cost_done: int
+
+
+class ReplicaList(BaseModel):
+    """The replicas of each stage; `silent` names stages of which one did not answer in time."""
+
+    stages: dict[str, list[ReplicaBody]]
+    silent: list[str]
+
+
 class Readiness(BaseModel):
     """Ready when every stage is. `stages` is empty without a key with the scope `admin`; queue
     lengths in it are those of the one replica that answered."""

@@ -23,7 +23,7 @@ from deployments.text.prompts import Truncation
 from deployments.text.token_ids import TokenVocabulary
 from deployments.web.request_log import RequestLog
 from deployments.web.request_metrics import NO_METRICS, RequestMetrics
-from deployments.web.schemas import Readiness
+from deployments.web.schemas import Readiness, ReplicaList
 from deployments.web.tracing import Tracing
 
 DEFAULT_DEADLINE_S = 30.0
@@ -56,6 +56,7 @@ class Service:
     embed_model: EmbedModel
     rerank_model: RerankModel
     readiness: Callable[[], Awaitable[Readiness]]
+    replicas: Callable[[], Awaitable[ReplicaList]]
     clock: Clock
     request_log: RequestLog
     token_vocabulary: TokenVocabulary | None = None

@@ -28,7 +28,7 @@ from deployments.text.prompts import Truncation
 from deployments.text.token_ids import TokenVocabulary
 from deployments.web.app import build_http_app
 from deployments.web.request_log import RequestLog
-from deployments.web.schemas import Readiness, StageReadiness
+from deployments.web.schemas import Readiness, ReplicaList, StageReadiness
 from deployments.web.service import EmbedModel, RerankModel, Service
 
 MODELS = {"embed": "embedder", "rerank": "reranker"}
@@ -93,20 +93,20 @@ class _Application:
         self.service: TestService | None = None
         self.logged = b""
         self.log = RequestLog(RequestLogConfig(), self._log, lambda: 0.0)
-        self.app = build_http_app(
-            Service(
-                pipeline=self._part("pipeline"),
-                collections=self._part("collections"),
-                control=self._part("control"),
-                admission=self._part("admission"),
-                embed_model=EmbedModel("embedder", 2, None, ("hub/embedder",), truncate),
-                rerank_model=RerankModel("reranker", ("hub/reranker",)),
-                readiness=self._readiness,
-                clock=lambda: 0.0,
-                request_log=self.log,
-                token_vocabulary=vocabulary,
-            )
+        self.parts = Service(
+            pipeline=self._part("pipeline"),
+            collections=self._part("collections"),
+            control=self._part("control"),
+            admission=self._part("admission"),
+            embed_model=EmbedModel("embedder", 2, None, ("hub/embedder",), truncate),
+            rerank_model=RerankModel("reranker", ("hub/reranker",)),
+            readiness=self._readiness,
+            replicas=self._replicas,
+            clock=lambda: 0.0,
+            request_log=self.log,
+            token_vocabulary=vocabulary,
         )
+        self.app = build_http_app(self.parts)
 
     def _part(self, path: str) -> Any:
         return _Part(self, path)
@@ -118,6 +118,9 @@ class _Application:
         assert self.service is not None
         ready = self.service.ready
         return Readiness(ready=ready, stages={"embed": StageReadiness(ready=ready, model="model")})
+
+    async def _replicas(self) -> ReplicaList:
+        return ReplicaList(stages={"embed": []}, silent=["rerank"])
 
 
 @cache
@@ -154,6 +157,11 @@ class TestService:
         application = _application(*self._profile)
         application.service = self
         return application.app
+
+    @property
+    def parts(self) -> Service:
+        """What the application is built of, for one that is built otherwise."""
+        return _application(*self._profile).parts
 
     @classmethod
     async def open(

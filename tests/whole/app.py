@@ -93,6 +93,9 @@ class _Handle:
     def __getattr__(self, method: str) -> Any:
         return _Remote(getattr(self._target, method))
 
+    def broadcast(self, method: str) -> "_Broadcast":
+        return _Broadcast(getattr(self._target, method))
+
 
 class _Remote:
     def __init__(self, method: Any) -> None:
@@ -100,6 +103,16 @@ class _Remote:
 
     def remote(self, *arguments: Any) -> "asyncio.Task[Any]":
         return asyncio.create_task(self._method(*arguments))
+
+
+class _Broadcast:
+    """The answer of the one replica that there is."""
+
+    def __init__(self, method: Any) -> None:
+        self._method = method
+
+    async def results_async(self, timeout_s: float, return_exceptions: bool) -> list[Any]:  # noqa: ARG002
+        return [await self._method()]
 
 
 def handle(target: Any) -> DeploymentHandle[Any]:

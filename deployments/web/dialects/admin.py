@@ -1,21 +1,23 @@
-"""The operator's routes, /v1/admin: tenants, their keys, and who changed what.
+"""The operator's routes, /v1/admin: tenants, their keys, who changed what, what each replica does.
 
 A key with the scope admin may do all of it for every tenant.
 """
 
 import time
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
 from deployments.errors import InvalidRequest
+from deployments.tenants.admission import Admission
 from deployments.tenants.api_keys import DEFAULT_PLAN, KeyRecord, Scope, TenantId
 from deployments.tenants.plans import Plans
 from deployments.tenants.store.registry import AuditRecord, TenantRecord
+from deployments.tenants.tenant_store import TenantStore
 from deployments.web.auth import Caller
 from deployments.web.guarded_route import Guard
-from deployments.web.schemas import Wire, WireQuery
+from deployments.web.schemas import ReplicaList, Wire, WireQuery
 from deployments.web.service import Service
 
 _DAY_S = 24 * 3600
@@ -126,7 +128,24 @@ class AuditPage(BaseModel):
     before: int | None
 
 
+class Registered(Protocol):
+    """What the routes of tenants and keys need of a service."""
+
+    @property
+    def control(self) -> TenantStore: ...
+
+    @property
+    def admission(self) -> Admission: ...
+
+
 def routes(service: Service, guarded: Guard) -> APIRouter:
+    router = tenant_routes(service, guarded)
+    _add_replicas(router, service)
+    return router
+
+
+def tenant_routes(service: Registered, guarded: Guard) -> APIRouter:
+    """The routes that need no stage."""
     router = APIRouter(prefix="/v1/admin", route_class=guarded("admin"), tags=["admin"])
     _add_tenants(router, service)
     _add_keys(router, service)
@@ -134,7 +153,7 @@ def routes(service: Service, guarded: Guard) -> APIRouter:
     return router
 
 
-def _add_tenants(router: APIRouter, service: Service) -> None:
+def _add_tenants(router: APIRouter, service: Registered) -> None:
     registry = service.control.registry
 
     @router.post("/tenants", status_code=201)
@@ -162,7 +181,7 @@ def _add_tenants(router: APIRouter, service: Service) -> None:
         return _tenant(changed)
 
 
-def _add_keys(router: APIRouter, service: Service) -> None:
+def _add_keys(router: APIRouter, service: Registered) -> None:
     registry = service.control.registry
 
     @router.post("/keys", status_code=201)
@@ -197,13 +216,20 @@ def _add_keys(router: APIRouter, service: Service) -> None:
         return _key(record)
 
 
-def _add_audit(router: APIRouter, service: Service) -> None:
+def _add_audit(router: APIRouter, service: Registered) -> None:
     @router.get("/audit")
     async def audit(query: Annotated[AuditQuery, Query()]) -> AuditPage:
         """Every change of a tenant or a key, the latest first."""
         found = await service.control.registry.audit_log(query.before, query.limit)
         last = found[-1].id if len(found) == query.limit else None
         return AuditPage(audit=[_audited(one) for one in found], before=last)
+
+
+def _add_replicas(router: APIRouter, service: Service) -> None:
+    @router.get("/replicas")
+    async def replicas() -> ReplicaList:
+        """What every replica of every stage has waiting and has done: each is asked."""
+        return await service.replicas()
 
 
 def _require_plan(name: str, plans: Plans) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from cluster.local.serve_api import ServeApi
 from tests.serve.cluster import Cluster, post
 
 # Enough that an ingest of them is still going on when it is interrupted.
@@ -25,6 +26,29 @@ def test_status_shows_deployments_replicas_models_and_queue(local: Cluster) -> N
     for expected in ("Router", "Embedder", "Index", "Reranker", "1 running of 1", "HEALTHY"):
         assert expected in shown
     assert "all-MiniLM-L6-v2" in shown
+
+
+def test_every_replica_that_serve_has_says_what_it_does(local: Cluster, api: httpx.Client) -> None:
+    def done() -> dict[str, int]:
+        stages = api.get("/v1/admin/replicas").json()["stages"]
+        assert {stage: len(loads) for stage, loads in stages.items()} == {
+            "embed": 1,
+            "retrieve": 1,
+            "rerank": 1,
+        }
+        return {load["replica"]: load["batches_done"] for [load] in stages.values()}
+
+    before = done()
+    post(api, "/v1/rerank", {"query": "what neighs?", "documents": ["a horse", "a mule"]})
+    after = done()
+    assert sorted(after) == sorted(before)
+    assert sum(after.values()) == sum(before.values()) + 1
+    cluster = local.state.running()
+    assert cluster is not None
+    serve = ServeApi(cluster.dashboard_port, local.state.ray_token())
+    deployed = serve.application("winnow").deployments
+    running = {one.id for each in deployed if each.name != "Router" for one in each.each}
+    assert set(after) == running
 
 
 @pytest.fixture

@@ -112,8 +112,17 @@ def test_a_profile_that_serve_does_not_take_is_not_recorded(
     assert recorded.failed_profile == (str(profile) if deployed == 200 else None)
 
 
+_STARTING = {
+    "replica_id": "s",
+    "state": "STARTING",
+    "pid": None,
+    "node_id": None,
+    "node_ip": None,
+}
+
+
 def _deployment(name: str, status: str, message: str, state: str) -> dict[str, Any]:
-    replica = {"state": state, "pid": 1, "node_id": "n"}
+    replica = {"replica_id": "r", "state": state, "pid": 1, "node_id": "n", "node_ip": "10.0.0.1"}
     return {
         "name": name,
         "status": status,
@@ -214,7 +223,7 @@ def test_status_cuts_no_state_on_a_narrow_terminal(
     monkeypatch.setenv("COLUMNS", "80")
     failed = _deployment("Embedder", "DEPLOY_FAILED", "ValueError: no model", "RUNNING")
     failed["replicas"] *= 2
-    failed["replicas"].append({"state": "STARTING", "pid": None, "node_id": None})
+    failed["replicas"].append(_STARTING)
     application = {"status": "DEPLOY_FAILED", "message": "", "deployments": {"Embedder": failed}}
     stage = {
         "ready": True,

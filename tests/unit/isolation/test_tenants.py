@@ -68,7 +68,7 @@ OWN = {
     ("POST", "/v2/embed"),
     ("POST", "/v2/rerank"),
 }
-OPEN = {"/healthz", "/readyz", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"}
+OPEN = {"/healthz", "/readyz", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json", "/ui"}
 
 
 def asked(request: dict[str, Any], path: str, name: str) -> tuple[str, dict[str, Any]]:

@@ -22,7 +22,7 @@ READS = {
     ("POST", "/v1/search"),
     ("POST", "/v1/collections/{name}/documents/get"),
 }
-OPEN = {"/healthz", "/readyz", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"}
+OPEN = {"/healthz", "/readyz", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json", "/ui"}
 
 
 def routes(service: TestService) -> list[tuple[str, str]]:
