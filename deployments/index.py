@@ -208,7 +208,7 @@ class Index:
         self._queue_metrics.report(self._searches.oldest_wait_s(), {})
         if self._disk_metrics is not None:
             with contextlib.suppress(OSError):  # of a disk that fails, searches tell
-                self._disk_metrics.report()
+                await asyncio.to_thread(self._disk_metrics.report)
 
     async def status(self) -> str:
         """Durability of an acknowledged write. Raises StoreUnavailable if the store is away.

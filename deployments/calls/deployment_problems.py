@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextvars import Context
 
 from ray import serve
 
@@ -19,6 +20,7 @@ class DeploymentProblems:
 
     def __init__(self, stages: Mapping[str, str]) -> None:
         self._stages = dict(stages)
+        self._asking: asyncio.Task[dict[str, str]] | None = None
 
     async def __call__(self) -> dict[str, str]:
         """Return the reason of each stage that has a problem; none while the controller is away.
@@ -27,7 +29,7 @@ class DeploymentProblems:
         """
         try:
             async with asyncio.timeout(_TIMEOUT_S):
-                messages = await asyncio.to_thread(_messages)
+                messages = await asyncio.shield(self._messages())
         except Exception:  # whatever Ray raises
             logger.exception("Serve does not say what keeps a stage from being ready")
             return {}
@@ -36,6 +38,22 @@ class DeploymentProblems:
             for stage, deployment in self._stages.items()
             if messages.get(deployment)
         }
+
+    def _messages(self) -> asyncio.Task[dict[str, str]]:
+        """Ask, or share the answer of who asks already: Ray waits for a controller that is away
+        without an end, and each wait holds a thread."""
+        if self._asking is None:
+            asking = asyncio.get_running_loop().create_task(
+                asyncio.to_thread(_messages), context=Context()
+            )
+            asking.add_done_callback(self._asked)
+            self._asking = asking
+        return self._asking
+
+    def _asked(self, asking: asyncio.Task[dict[str, str]]) -> None:
+        self._asking = None
+        if not asking.cancelled():
+            asking.exception()  # seen, even if whoever asked is gone
 
 
 def _messages() -> dict[str, str]:

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
 from deployments.calls.pulse import Pulse
-from deployments.errors import StageSilent
+from deployments.errors import StageSilent, WinnowError
 from deployments.request.deadline import Clock
 from deployments.request.ewma import Ewma
 
@@ -45,18 +45,19 @@ class Hedging:
         return max(_LEAST_PATIENCE_S, _TIMES_THE_USUAL * (self._usual_s.value or 0.0))
 
     async def first(self, call: Callable[[], Awaitable[T]]) -> T:
-        """The first answer of up to three tries; raises the error of one, if none answers, and
-        StageSilent if the stage has no pulse."""
+        """The first answer of up to three tries, be it an error of the request's own. Raises the
+        error of one if all have failed, and StageSilent if the stage has no pulse."""
         began_s: dict[asyncio.Future[T], float] = {}
         began_s[asyncio.ensure_future(call())] = self._clock()
         try:
-            while not await _one_ends(began_s, self.patience_s):
+            while (first := _answered(began_s)) is None:
+                if await _one_ends(began_s, self.patience_s):
+                    continue
                 if self._may_try_again(len(began_s)):
                     self._budget -= 1
                     began_s[asyncio.ensure_future(call())] = self._clock()
                 if self._pulse and await _is_silent(self._pulse, began_s):
                     raise StageSilent("no replica of a stage answers: try again shortly")
-            first = await _first_to_answer(began_s)
             answer = first.result()
         finally:
             for one in began_s:
@@ -76,7 +77,7 @@ class Hedging:
 async def _is_silent(pulse: Pulse, calls: Iterable[asyncio.Future[T]]) -> bool:
     """Ask, unless a call ends first."""
     asking = asyncio.ensure_future(pulse.is_silent())
-    either: list[asyncio.Future[Any]] = [asking, *calls]
+    either: list[asyncio.Future[Any]] = [asking, *(one for one in calls if not one.done())]
     await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     if asking.done():
         return asking.result()
@@ -85,15 +86,17 @@ async def _is_silent(pulse: Pulse, calls: Iterable[asyncio.Future[T]]) -> bool:
 
 
 async def _one_ends(calls: Iterable[asyncio.Future[T]], in_s: float) -> bool:
-    ended, _ = await asyncio.wait(calls, timeout=in_s, return_when=asyncio.FIRST_COMPLETED)
+    under_way = [one for one in calls if not one.done()]
+    ended, _ = await asyncio.wait(under_way, timeout=in_s, return_when=asyncio.FIRST_COMPLETED)
     return bool(ended)
 
 
-async def _first_to_answer(calls: Iterable[asyncio.Future[T]]) -> asyncio.Future[T]:
-    """The first call that succeeds; a failed one if none does."""
-    pending = set(calls)
-    while True:
-        ended, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-        answered = [one for one in ended if one.exception() is None]
-        if answered or not pending:
-            return (answered or list(ended))[0]
+def _answered(calls: Iterable[asyncio.Future[T]]) -> asyncio.Future[T] | None:
+    """The call that succeeded, or was told what is wrong with it; a failed one if all have failed;
+    None while there is hope."""
+    ended = [one for one in calls if one.done()]
+    for one in ended:
+        failure = one.exception()
+        if failure is None or (isinstance(failure, WinnowError) and failure.status < 500):
+            return one
+    return ended[0] if len(ended) == len(list(calls)) else None

@@ -5,7 +5,7 @@ A call of Ray's counter takes microseconds, one of `add` a fraction of one.
 
 from ray.serve import metrics
 
-# Ray's counters take no 0, and a series that begins with its first amount hides it from rate().
+# Ray's counters take no 0, and a quantile would be wrong without the buckets that are empty.
 _NOTHING = 1e-9
 
 

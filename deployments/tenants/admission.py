@@ -70,9 +70,9 @@ class Admitted:
 
     async def know_limits(self) -> None:
         """Read the tokens that are left for the response headers, unless a charge has told them: a
-        round trip to a shared limiter."""
+        round trip to a shared limiter. A request that found no slot is answered without."""
         per_min = self.plan.tokens_per_min
-        if per_min is not None and "tokens" not in self.limits:
+        if self._slots and per_min is not None and "tokens" not in self.limits:
             await self._take("tokens", 0, per_min)
 
     async def charge(self, tokens: int) -> None:

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 _REFRESH_S = 1.0
 _FORGET_S = 3600.0
 _REFRESH_TIMEOUT_S = 5.0
+_LAST_FLUSH_S = 5.0
 _LOG_EVERY_FAILURES = 60
 
 
@@ -107,7 +108,11 @@ class TenantStore:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await self.meter.flush()
+            try:
+                async with asyncio.timeout(_LAST_FLUSH_S):
+                    await self.meter.flush()
+            except Exception:  # whatever the database raises
+                logger.exception("usage could not be stored: it waits in the journal")
             await self.database.close()
 
     async def _keep_fresh(self) -> None:

@@ -4,7 +4,7 @@ A plain function of the service, so that tests run it without Ray.
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi_offline import FastAPIOffline
@@ -36,11 +36,12 @@ def build_http_app(service: Service, *, ui: bool = True, admin: bool = True) -> 
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with service.control.running():
+        async with AsyncExitStack() as at_the_end:
+            if service.tracing is not None:
+                at_the_end.push_async_callback(service.tracing.close)
+            at_the_end.push_async_callback(service.request_log.close)
+            await at_the_end.enter_async_context(service.control.running())
             yield
-        await service.request_log.close()
-        if service.tracing is not None:
-            await service.tracing.close()
 
     # FastAPI with the scripts of /docs and /redoc in the package: a closed cluster has no others.
     app = FastAPIOffline(

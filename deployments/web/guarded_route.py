@@ -87,13 +87,13 @@ async def _answer(request: Request, call: Admitted, handle: Handle, clock: Clock
             call.deadline = _asked(request, came_s, clock)
         answering = _read_and_handle(request, handle)
         response = await (within(call.deadline, answering) if call.deadline else answering)
-        call.record_usage()
+        await call.know_limits()
+        call.record_usage()  # last: what follows it neither waits nor fails
     except Exception:
         await call.know_limits()
         raise
     finally:
         call.leave()
-    await call.know_limits()
     if call.limits:
         response.headers.update(limit_headers(call))
     return response

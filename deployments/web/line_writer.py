@@ -6,12 +6,14 @@ Lines that come faster than they are written are dropped and counted, so memory 
 import asyncio
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
 from functools import cache
 
 logger = logging.getLogger(__name__)
 
 _WRITE_EVERY_S = 0.2
+_LAST_WRITE_S = 2.0
 _MAX_LINES = 10_000
 
 
@@ -27,6 +29,8 @@ class LineWriter:
         self._lines: list[bytes] = []
         self._dropped = 0
         self._writing: asyncio.Task[None] | None = None
+        # One: what is written first comes first.
+        self._thread = ThreadPoolExecutor(1, "request-log")
 
     def add(self, line: bytes) -> None:
         """Queue a line, which ends in a newline. Call it in the event loop."""
@@ -39,11 +43,15 @@ class LineWriter:
             self._writing = asyncio.create_task(self._write_behind(), context=Context())
 
     async def close(self) -> None:
-        """Write what is queued."""
-        if self._writing is not None:
-            self._writing.cancel()
-            await asyncio.wait([self._writing])
-        await self._write_queued()
+        """Write what is queued, unless nobody reads it within two seconds."""
+        try:
+            async with asyncio.timeout(_LAST_WRITE_S):
+                if self._writing is not None:
+                    self._writing.cancel()
+                    await asyncio.wait([self._writing])
+                await self._write_queued()
+        except TimeoutError:
+            logger.warning("the last lines of the request log were not written")
 
     async def _write_behind(self) -> None:
         try:
@@ -60,7 +68,10 @@ class LineWriter:
             self._dropped = 0
         if lines:
             # Shielded: the lines have left the queue, and would be lost with the task.
-            await asyncio.shield(asyncio.to_thread(self._try_write, b"".join(lines)))
+            writing = asyncio.get_running_loop().run_in_executor(
+                self._thread, self._try_write, b"".join(lines)
+            )
+            await asyncio.shield(writing)
 
     def _try_write(self, lines: bytes) -> None:
         try:

@@ -73,7 +73,7 @@ class Observer:
                 scope["method"],
                 getattr(scope.get("route"), "path_format", None),
                 status,
-                state.get("error"),
+                "client_closed" if status == CLIENT_CLOSED else state.get("error"),
                 began_s,
                 self._clock(),
                 state.get("call"),

@@ -29,7 +29,7 @@ class FileLimiter:
         key = name.encode()
         try:
             # A write transaction also excludes the machine's other processes.
-            with self._env.begin(write=True) as txn:
+            with self._env.begin(write=cost > 0) as txn:
                 stored = txn.get(key)
                 tat_s = None if stored is None else float(stored)
                 decision, tat_s = decide(tat_s, self._clock(), cost, per_min)

@@ -67,6 +67,7 @@ def test_the_stage_under_load_grows_and_shrinks_and_no_search_fails(
     stand: AutoscaledCluster,
 ) -> None:
     """About 1,000 rerank tokens a search: two replicas' worth of work, and its square root."""
+    _wait_for(stand, "Reranker", 1)  # once what ran before is forgotten
     assert _running(stand) == {"Router": 1, "Embedder": 1, "Index": 1, "Reranker": 1}
     searches = Searches(stand)
     searches.run()

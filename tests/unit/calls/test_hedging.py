@@ -8,7 +8,7 @@ import pytest
 
 from deployments.calls import hedging
 from deployments.calls.hedging import Hedging
-from deployments.errors import StageUnavailable
+from deployments.errors import NotFound, StageUnavailable
 
 
 class Clock:
@@ -101,6 +101,22 @@ async def test_a_second_call_that_fails_leaves_the_first_its_chance(impatient: H
 
     assert await impatient.first(call) == 1
     assert tries == 2
+
+
+async def test_a_second_call_that_is_told_what_is_wrong_with_it_has_an_answer(
+    impatient: Hedging,
+) -> None:
+    stuck = Replicas(None)
+    calls = iter([stuck.call, _not_found])
+    async with asyncio.timeout(5):
+        with pytest.raises(NotFound):
+            await impatient.first(lambda: next(calls)())
+    await asyncio.sleep(0)
+    assert stuck.cancelled == 1
+
+
+async def _not_found() -> int:
+    raise NotFound("no such collection")
 
 
 async def test_a_caller_that_gives_up_takes_all_calls_with_it(impatient: Hedging) -> None:

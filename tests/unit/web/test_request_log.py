@@ -135,7 +135,7 @@ async def test_a_client_that_has_gone() -> None:
     task.cancel()
     await asyncio.wait([task])
     [line] = await log.lines()
-    assert line["status"] == 499
+    assert (line["status"], line["error"]) == (499, "client_closed")
 
 
 @pytest.mark.parametrize(
