@@ -8,6 +8,7 @@ import pytest
 from cluster.environment import SERVE_ENVIRONMENT, packing_environment
 from cluster.kubernetes import drain, logs
 from cluster.profile import application
+from deployments.config import EmbedCacheConfig
 from deployments.web.schemas import MAX_DEADLINE_MS
 from tests.k8s.tools import (
     ROOT,
@@ -136,6 +137,32 @@ def test_files_that_the_profile_names_are_mounted_where_it_is_read(objects: list
     assert journals["persistentVolumeClaim"]["claimName"] == "winnow-journals"
 
 
+def _written(objects: list[Object]) -> set[str]:
+    """Paths that processes of a pod make: those of the profile, and their home."""
+    args = application(serve_config(objects))["args"]
+    router = args["router"]
+    cache = router.get("embed_cache", {}).get("directory", EmbedCacheConfig().directory)
+    named = {router["control"]["directory"], cache, args["index"].get("directory", "/tmp")}
+    return named | {_environment(pod)["HOME"] for pod in _of_ray(objects).values()}
+
+
+@pytest.mark.parametrize("size", [None, "one-gpu", "small", "large"])
+def test_a_path_that_is_written_is_not_below_what_the_runtime_makes(
+    helm: Helm, size: str | None
+) -> None:
+    """A mount's parents inside another volume are made by the runtime, as root, for root alone."""
+    rendered = helm.template(size=size)
+    for name, pod in _of_ray(rendered).items():
+        mounts = pod["spec"]["containers"][0]["volumeMounts"]
+        mounted = {Path(one["mountPath"]) for one in mounts if not one.get("readOnly")}
+        above = {parent for one in mounted for parent in one.parents}
+        for path in map(Path, _written(rendered)):
+            volume = next((one for one in (path, *path.parents) if one in mounted), None)
+            assert volume is not None, f"{name}: {path} is on a root file system, which is read-only"
+            between = {one for one in path.parents if volume in one.parents}
+            assert not between & above, f"{name}: {path}"
+
+
 @pytest.mark.parametrize("size", [None, "one-gpu", "small", "large"])
 def test_every_container_keeps_to_the_restricted_standard(helm: Helm, size: str | None) -> None:
     rendered = helm.template(size=size)
@@ -203,10 +230,42 @@ def test_models_that_are_there_are_not_fetched(helm: Helm) -> None:
         assert len(claims) == bool(claim), "without a claim they are in the image"
 
 
-def test_another_commit_of_a_model_is_another_job(helm: Helm) -> None:
-    other = {"serve.args": {"reranker": {"engine": {"revision": "a" * 40}}}}
-    names = {of_kind(helm.template(values), "Job")[0]["metadata"]["name"] for values in ({}, other)}
-    assert len(names) == 2
+@pytest.mark.parametrize(
+    ("values", "other_models"),
+    [
+        ({"serve.args": {"reranker": {"engine": {"revision": "a" * 40}}}}, True),
+        ({"image.tag": "0.2.0"}, False),
+        ({"weights.env": {"HF_ENDPOINT": "https://hub.example.com"}}, False),
+        ({"weights.tolerations": [{"operator": "Exists"}]}, False),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
+)
+def test_a_job_with_another_pod_is_another_job(
+    helm: Helm, values: Object, other_models: bool
+) -> None:
+    """Kubernetes refuses to change a job's pod. What marks models that are there stays."""
+    [job] = of_kind(helm.template(), "Job")
+    [same] = of_kind(helm.template({"serve.scaling": {"Reranker": {"objective_s": 2}}}), "Job")
+    assert same == job
+    [other] = of_kind(helm.template(values), "Job")
+    assert other["spec"]["template"] != job["spec"]["template"]
+    assert other["metadata"]["name"] != job["metadata"]["name"]
+    commands = [one["spec"]["template"]["spec"]["containers"][0]["args"] for one in (job, other)]
+    assert (commands[0] != commands[1]) == other_models
+
+
+def test_the_job_runs_where_it_is_told_with_what_it_is_told(helm: Helm) -> None:
+    taint = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+    values: Object = {
+        "weights.env": {"HTTPS_PROXY": "http://proxy:3128"},
+        "weights.nodeSelector": {"kubernetes.io/hostname": "one"},
+        "weights.tolerations": [taint],
+    }
+    [job] = of_kind(helm.template(values), "Job")
+    spec = job["spec"]["template"]["spec"]
+    assert spec["nodeSelector"] == {"kubernetes.io/hostname": "one"}
+    assert spec["tolerations"] == [taint]
+    assert _environment({"spec": spec})["HTTPS_PROXY"] == "http://proxy:3128"
 
 
 def test_a_pod_that_is_evicted_has_the_time_that_it_needs(objects: list[Object]) -> None:
