@@ -115,7 +115,9 @@ def test_ray_takes_the_serve_config_and_winnow_the_profile(
     file.write_text(ray_service(objects)["spec"]["serveConfigV2"])
     assert load_profile(str(file)) == config
     [job] = of_kind(objects, "Job")
-    [fetched] = of_kind(objects, "ConfigMap")[:1]
+    volumes = job["spec"]["template"]["spec"]["volumes"]
+    [name] = [volume["configMap"]["name"] for volume in volumes if "configMap" in volume]
+    [fetched] = [one for one in of_kind(objects, "ConfigMap") if one["metadata"]["name"] == name]
     assert yaml.safe_load(fetched["data"]["profile.yaml"]) == config
     assert "winnow models pull /etc/winnow/profile/profile.yaml" in str(job)
 
@@ -247,6 +249,15 @@ def test_rules_and_dashboards_of_the_chart_are_made_objects(helm: Helm, tmp_path
     assert json.loads(dashboard["data"]["mine.json"]) == json.loads(panels)
     assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
     kubernetes_validate.validate(dashboard, KUBERNETES, strict=True)
+
+
+def test_alerts_lead_to_the_installations_own_runbook(helm: Helm) -> None:
+    own = {"monitoring.enabled": True, "monitoring.runbookUrl": "https://wiki.example.com/winnow"}
+    rules = {one["metadata"]["name"]: one for one in of_kind(helm.template(own), "PrometheusRule")}
+    alerts = rules["winnow-alerts"]["spec"]["groups"][0]["rules"]
+    for alert in alerts:
+        url = f"https://wiki.example.com/winnow#{alert['alert'].lower()}"
+        assert alert["annotations"]["runbook_url"] == url
 
 
 @pytest.mark.parametrize("name", profile_names())

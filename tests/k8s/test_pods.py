@@ -52,7 +52,12 @@ def test_every_ray_pod_has_the_environment_of_a_local_cluster(helm: Helm, packed
         assert {key: environment.get(key) for key in expected} == expected, name
         # And nothing of Ray's beside it but what is a pod's own.
         others = {key for key in environment if key.startswith("RAY_")} - set(expected)
-        assert others == {"RAY_SERVE_HAPROXY_BINARY_PATH", "RAY_SERVE_HAPROXY_MAXCONN"}, name
+        assert others == {
+            "RAY_SERVE_HAPROXY_BINARY_PATH",
+            "RAY_SERVE_HAPROXY_MAXCONN",
+            "RAY_ROTATION_MAX_BYTES",
+            "RAY_ROTATION_BACKUP_COUNT",
+        }, name
 
 
 def test_rays_token_is_asked_for_and_its_state_is_in_redis(helm: Helm) -> None:
@@ -158,7 +163,9 @@ def test_a_path_that_is_written_is_not_below_what_the_runtime_makes(
         above = {parent for one in mounted for parent in one.parents}
         for path in map(Path, _written(rendered)):
             volume = next((one for one in (path, *path.parents) if one in mounted), None)
-            assert volume is not None, f"{name}: {path} is on a root file system, which is read-only"
+            assert volume is not None, (
+                f"{name}: {path} is on a root file system, which is read-only"
+            )
             between = {one for one in path.parents if volume in one.parents}
             assert not between & above, f"{name}: {path}"
 
@@ -342,6 +349,16 @@ def test_logs_go_to_standard_output(objects: list[Object]) -> None:
         assert {"name": read["name"], "mountPath": directory} in container["volumeMounts"]
         default = pod["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"]
         assert default == "logs", name
+
+
+def test_log_files_are_bounded(helm: Helm) -> None:
+    for name, pod in _of_ray(helm.template({"logs.size": "3Gi"})).items():
+        environment = _environment(pod)
+        files = 1 + int(environment["RAY_ROTATION_BACKUP_COUNT"])
+        of_process = files * int(environment["RAY_ROTATION_MAX_BYTES"])
+        assert of_process < 2**30, "three processes at least have room"
+        [volume] = [one for one in pod["spec"]["volumes"] if one["name"] == "ray-logs"]
+        assert volume["emptyDir"] == {"sizeLimit": "3Gi"}, name
 
 
 def test_programs_of_pods_are_of_the_package() -> None:

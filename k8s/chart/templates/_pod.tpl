@@ -18,11 +18,14 @@
 {{- $pods := dict
   "RAY_SERVE_HAPROXY_BINARY_PATH" "/opt/winnow/bin/winnow-haproxy"
   "RAY_SERVE_HAPROXY_MAXCONN" "20000"
+  "RAY_ROTATION_MAX_BYTES" "104857600"
+  "RAY_ROTATION_BACKUP_COUNT" "2"
   "HOME" "/tmp/home"
   "HF_HUB_CACHE" "/models/hub"
   "HF_HUB_OFFLINE" "1"
 -}}
-{{- /* HOME: what compiles kernels writes there; the image's own files are read-only. */ -}}
+{{- /* Without a limit of its own Ray lets what processes print grow, and so the request log.
+       HOME: what compiles kernels writes there; the image's own files are read-only. */ -}}
 {{- merge (deepCopy .Values.extraEnv) $environment $pods | toJson -}}
 {{- end -}}
 
@@ -188,7 +191,7 @@ spec:
   volumes:
     - {name: tmp, emptyDir: {sizeLimit: {{ $root.Values.tmpSize }}}}
     # KubeRay's autoscaler looks for a volume of this name.
-    - {name: ray-logs, emptyDir: {}}
+    - {name: ray-logs, emptyDir: {sizeLimit: {{ $root.Values.logs.size }}}}
     # The object store, and a GiB for others: engines' own messages, for example.
     - {name: shm, emptyDir: {medium: Memory, sizeLimit: "{{ add $root.Values.objectStoreBytes 1073741824 }}"}}
     {{- if $volume }}

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from cluster.grafana.dashboards import DASHBOARDS
 from cluster.grafana.files import files, write
@@ -13,6 +14,7 @@ from cluster.grafana.rule_files import alerts
 from tests.pages import ROOT, page
 
 _CHART = ROOT / "k8s" / "chart"
+_VALUES = yaml.safe_load((_CHART / "values.yaml").read_text())
 
 
 def test_the_charts_files_are_those_of_the_code() -> None:
@@ -54,4 +56,5 @@ def test_every_alert_has_a_runbook_entry() -> None:
     assert headings == [alert["alert"] for alert in alerts()]
     for alert in alerts():
         name = alert["alert"].lower()
-        assert alert["annotations"]["runbook"] == f"docs/alerts.md#{name}"
+        url = f"{_VALUES['monitoring']['runbookUrl']}#{name}"
+        assert alert["annotations"]["runbook_url"] == url

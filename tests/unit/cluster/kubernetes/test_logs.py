@@ -36,13 +36,14 @@ def test_lines_come_once_as_they_are_written(logs: Path, tmp_path: Path) -> None
     assert list(follower.poll()) == [b'{"message": "two"}']
 
 
-def test_a_file_that_is_rotated_is_read_to_its_end(logs: Path, tmp_path: Path) -> None:
-    file = logs / "serve" / "replica.log"
+@pytest.mark.parametrize("name", ["serve/replica.log", "worker-1.out"])
+def test_a_file_that_is_rotated_is_read_to_its_end(logs: Path, tmp_path: Path, name: str) -> None:
+    file = logs / name
     _append(file, '{"n": 1}\n')
     follower = Follower(tmp_path)
     assert len(list(follower.poll())) == 1
     _append(file, '{"n": 2}\n')
-    file.rename(file.with_name("replica.log.1"))
+    file.rename(file.with_name(f"{file.name}.1"))
     _append(file, '{"n": 3}\n')
     assert list(follower.poll()) + list(follower.poll()) == [b'{"n": 2}', b'{"n": 3}']
     file.unlink()
