@@ -22,6 +22,7 @@ from tests.k8s.tools import (
     ROOT,
     Helm,
     Object,
+    containers,
     of_kind,
     pods,
     ray_service,
@@ -126,10 +127,22 @@ def test_without_values_the_serve_config_is_the_profile(helm: Helm) -> None:
     assert serve_config(helm.template()) == load_profile("production")
 
 
+def _runbooks_values() -> list[Object]:
+    blocks = page("docs/runbook.md").blocks()
+    return [yaml.safe_load(block.code) for block in blocks if block.language == "yaml"]
+
+
+def test_the_runbooks_values_are_laid_over_the_small_size(helm: Helm, tmp_path: Path) -> None:
+    mine, _ = _runbooks_values()
+    rendered = helm.template(mine, size="small")
+    images = {one["image"] for pod in pods(rendered).values() for one in containers(pod)}
+    assert images == {"YOUR_REGISTRY/winnow:0.1.0"}
+    assert of_kind(rendered, "Ingress"), "what the size sets beside it stays"
+
+
 def test_the_runbooks_group_can_be_added(helm: Helm) -> None:
     """At the end: KubeRay then leaves those before it, and their pods, as they are."""
-    [shown] = [block.code for block in page("docs/runbook.md").blocks() if block.language == "yaml"]
-    added = yaml.safe_load(shown)
+    _, added = _runbooks_values()
     before = ray_service(helm.template())["spec"]["rayClusterConfig"]
     values = {
         "groups": [*with_group(0)["groups"], *added["groups"]],
