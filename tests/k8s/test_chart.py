@@ -134,7 +134,12 @@ def _runbooks_values() -> list[Object]:
 
 def test_the_runbooks_values_are_laid_over_the_small_size(helm: Helm, tmp_path: Path) -> None:
     mine, _ = _runbooks_values()
-    rendered = helm.template(mine, size="small")
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(mine))
+    files = (CHART / "sizes" / "small.yaml", tmp_path / "mine.yaml")
+    values = [part for file in files for part in ("--values", str(file))]
+    done = helm.run("template", "winnow", str(CHART), "--namespace", "winnow", *values)
+    assert done.returncode == 0, done.stderr
+    rendered = [one for one in yaml.safe_load_all(done.stdout) if one]
     images = {one["image"] for pod in pods(rendered).values() for one in containers(pod)}
     assert images == {"YOUR_REGISTRY/winnow:0.1.0"}
     assert of_kind(rendered, "Ingress"), "what the size sets beside it stays"
