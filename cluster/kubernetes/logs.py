@@ -5,6 +5,8 @@ come as they are; others become the `message` of an object that names their `fil
 directories of a Ray session, and nothing of what is logged.
 """
 
+import contextlib
+import os
 import signal
 import sys
 import threading
@@ -38,7 +40,8 @@ class _File:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: BinaryIO = path.open("rb")
-        self._inode = path.stat().st_ino
+        # Of the open file: the path may be another's by now.
+        self._inode = os.fstat(self._file.fileno()).st_ino
 
     def lines(self) -> Iterator[bytes]:
         """Yield lines without their ends; one that is too long comes in pieces."""
@@ -70,7 +73,8 @@ class Follower:
         """Yield as JSON the lines that were written since the last call."""
         for path in self._paths():
             if path not in self._open:
-                self._open[path] = _File(path)
+                with contextlib.suppress(FileNotFoundError):  # rotated since it was found
+                    self._open[path] = _File(path)
         for path, file in list(self._open.items()):
             rotated = file.rotated()  # asked first, so that nothing comes after the last line
             for line in file.lines():

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO, Any
 
 import orjson
 import pytest
@@ -48,6 +49,32 @@ def test_a_file_that_is_rotated_is_read_to_its_end(logs: Path, tmp_path: Path, n
     assert list(follower.poll()) + list(follower.poll()) == [b'{"n": 2}', b'{"n": 3}']
     file.unlink()
     assert list(follower.poll()) == list(follower.poll()) == []
+
+
+def test_a_file_that_is_rotated_while_it_is_opened_loses_nothing(
+    logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = logs / "serve" / "replica.log"
+    _append(file, '{"n": 1}\n')
+    open_file = Path.open
+
+    def rotated_once_open(path: Path, mode: str) -> IO[Any]:
+        opened = open_file(path, mode)
+        monkeypatch.undo()
+        file.rename(file.with_name("replica.log.1"))
+        _append(file, '{"n": 2}\n')
+        return opened
+
+    monkeypatch.setattr(Path, "open", rotated_once_open)
+    follower = Follower(tmp_path)
+    assert list(follower.poll()) + list(follower.poll()) == [b'{"n": 1}', b'{"n": 2}']
+
+
+def test_a_file_that_is_gone_before_it_is_opened_stops_no_other(logs: Path, tmp_path: Path) -> None:
+    gone = logs / "serve" / "gone.log"
+    gone.symlink_to(logs / "nowhere")  # found by its name, and not to be opened
+    _append(logs / "serve" / "replica.log", '{"n": 1}\n')
+    assert list(Follower(tmp_path).poll()) == [b'{"n": 1}']
 
 
 def test_a_worker_that_ray_starts_later_is_found(logs: Path, tmp_path: Path) -> None:
