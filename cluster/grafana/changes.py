@@ -20,6 +20,14 @@ SOURCE = "winnow-prometheus"
 _SOURCE_NAME = "Winnow Prometheus"
 # What a server sets by itself.
 _OF_SERVER = ("id", "version")
+_OF_SOURCES_SERVER = (
+    *_OF_SERVER,
+    "orgId",
+    "readOnly",
+    "typeLogoUrl",
+    "accessControl",
+    "secureJsonFields",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +79,7 @@ def _source(server: GrafanaServer, prometheus_url: str) -> Change | None:
             server.create_data_source(wanted)
         else:  # what was set by hand, such as a certificate, stays
             more = there.get("jsonData") or {}
-            kept = {name: there[name] for name in ("isDefault", "basicAuth") if name in there}
+            kept = {name: value for name, value in there.items() if name not in _OF_SOURCES_SERVER}
             server.replace_data_source(
                 SOURCE, kept | wanted | {"jsonData": more | wanted["jsonData"]}
             )

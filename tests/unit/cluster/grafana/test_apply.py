@@ -112,6 +112,18 @@ def test_what_was_changed_by_hand_is_shown_and_put_back(grafana: Grafana, url: s
     assert (source["isDefault"], source["jsonData"]["tlsAuth"]) == (True, True)
 
 
+def test_how_grafana_signs_in_at_a_data_source_stays(grafana: Grafana, url: str) -> None:
+    run("apply", url)
+    by_hand = {"user": "ops", "basicAuth": True, "basicAuthUser": "ops", "withCredentials": True}
+    of_server = {"orgId": 7, "typeLogoUrl": "logo.svg", "secureJsonFields": {"password": True}}
+    grafana.sources[SOURCE] |= by_hand | of_server
+    assert run("apply", url, prometheus="http://another:9090").exit_code == 0
+    source = grafana.sources[SOURCE]
+    assert source["url"] == "http://another:9090"
+    assert {name: source.get(name) for name in by_hand} == by_hand
+    assert not of_server.keys() & source.keys(), "the stand-in keeps what it is given, and no more"
+
+
 def test_a_panel_and_a_rule_added_by_hand_are_a_difference(grafana: Grafana, url: str) -> None:
     run("apply", url)
     grafana.dashboards["winnow-engines"]["dashboard"]["links"] = [{"title": "wiki"}]
