@@ -5,11 +5,10 @@ from typing import Any
 
 import httpx
 
-from deployments.calls.failure_reasons import reason
+from deployments.calls.failure_reasons import GOOD_STATUSES, reason
 
 _PATH = "/api/serve/applications/"
 _TIMEOUT_S = 30.0
-_GOOD = ("HEALTHY", "RUNNING")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ class ApplicationState:
 
     def with_problems(self) -> list[DeploymentState]:
         """Return the deployments of which Serve says what is wrong."""
-        return [one for one in self.deployments if one.message and one.status not in _GOOD]
+        return [one for one in self.deployments if one.message and one.status not in GOOD_STATUSES]
 
     def problems(self) -> list[str]:
         """Return a line for each deployment with a problem, and what of it serves; or one for the
@@ -67,7 +66,7 @@ class ApplicationState:
         problems = [
             f"{one.name}: {reason(one.message)} ({one.serving()})" for one in self.with_problems()
         ]
-        if problems or not self.message or self.status in _GOOD:
+        if problems or not self.message or self.status in GOOD_STATUSES:
             return problems
         return [reason(self.message)]
 

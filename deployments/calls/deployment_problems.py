@@ -7,12 +7,11 @@ from contextvars import Context
 
 from ray import serve
 
-from deployments.calls.failure_reasons import reason
+from deployments.calls.failure_reasons import GOOD_STATUSES, reason
 
 logger = logging.getLogger(__name__)
 
 _TIMEOUT_S = 1.0
-_GOOD = ("HEALTHY", "RUNNING")
 
 
 class DeploymentProblems:
@@ -61,5 +60,5 @@ def _messages() -> dict[str, str]:
     return {
         name: deployment.message
         for name, deployment in application.deployments.items()
-        if deployment.status not in _GOOD
+        if deployment.status not in GOOD_STATUSES
     }

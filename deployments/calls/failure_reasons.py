@@ -1,7 +1,9 @@
-"""The reason in what Serve says of a failure, in one line. Knows no Ray."""
+"""What Serve says of a failure: whether it is one, and the reason in one line. Knows no Ray."""
 
 import re
 
+# Serve's, of deployments and applications. While replicas are added or taken away, others serve.
+GOOD_STATUSES = ("HEALTHY", "RUNNING", "UPSCALING", "DOWNSCALING")
 _EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*: ", re.MULTILINE)
 _PYDANTICS_LINK = "For further information visit"
 

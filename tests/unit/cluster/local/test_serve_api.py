@@ -71,6 +71,13 @@ def test_problems_are_those_of_deployments_or_else_of_the_application() -> None:
     assert ApplicationState("RUNNING", "", [good]).problems() == []
 
 
+@pytest.mark.parametrize("which", ["Up", "Down"])
+def test_to_scale_is_no_problem(which: str) -> None:
+    said = f"{which}scaling from 1 to 2 replicas."
+    scaling = DeploymentState("Embedder", f"{which}scaling".upper(), said, {"RUNNING": 1}, 2)
+    assert ApplicationState("RUNNING", "", [scaling]).problems() == []
+
+
 @pytest.mark.parametrize(
     ("status", "running", "said"),
     [
