@@ -23,6 +23,7 @@ from cluster.stages import MODEL_STAGES
 from cluster.validation import field_names, mistakes
 from deployments.autoscaling.policy import ScalingConfig
 from deployments.batching.batcher import BatchLimits
+from deployments.batching.search_limits import SearchLimits
 from deployments.engine.base import EngineConfig, cores
 from deployments.tenants.plans import Plans
 
@@ -70,6 +71,7 @@ class _Profile(TopFields):
 
 _USER_CONFIGS: dict[str, type[BaseModel]] = {
     "Router": Plans,
+    "Index": SearchLimits,
     **{names.deployment: BatchLimits for names in MODEL_STAGES.values()},
 }
 
@@ -94,12 +96,16 @@ def load_profile(name: str) -> dict[str, Any]:
     return profile
 
 
-def _read(name: str) -> tuple[Path, dict[str, Any]]:
-    """Return a profile's file and its content, over the profile that it extends."""
-    path = _DIRECTORY / f"{name}.yaml"
-    if not path.exists():
-        path = Path(name)
-    if not path.is_file():
+def _read(name: str, beside: Path | None = None) -> tuple[Path, dict[str, Any]]:
+    """Return a profile's file and its content, over the profile that it extends.
+
+    A file that is named in another is looked for in that one's directory first, `beside` it.
+    """
+    places = [_DIRECTORY / f"{name}.yaml", Path(name)]
+    if beside is not None:
+        places.insert(0, beside / name)
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
         raise ProfileError(
             f"there is no profile '{name}': take one of {', '.join(profile_names())}, or a file"
         )
@@ -110,7 +116,7 @@ def _read(name: str) -> tuple[Path, dict[str, Any]]:
     if not isinstance(profile, dict) or _EXTENDS not in profile:
         return path, profile
     try:
-        _, base = _read(str(profile.pop(_EXTENDS)))
+        _, base = _read(str(profile.pop(_EXTENDS)), path.parent)
         return path, overlaid(base, profile)
     except OverlayError as error:
         raise ProfileError(f"{path.name}: {error}") from error

@@ -154,6 +154,14 @@ def _renamed(section: dict[str, Any], old: str, new: str) -> None:
             lambda app: app["deployments"][0]["user_config"]["plans"].update(free={"weigh": 1}),
             ["Router.user_config.plans.free.weigh: no such field; did you mean 'weight'?"],
         ),
+        (
+            lambda app: app["deployments"][2].update(user_config={"slot": 4}),
+            ["Index.user_config.slot: no such field; did you mean 'slots'?"],
+        ),
+        (
+            lambda app: app["deployments"][2].update(user_config={"slots": 0}),
+            ["Index.user_config.slots: input should be greater than 0, not 0"],
+        ),
         (lambda app: app.pop("args"), ["applications.winnow.args: is missing: add it"]),
         (
             lambda app: _renamed(app["deployments"][1], "num_replicas", "num_replica"),
@@ -258,6 +266,19 @@ def test_a_profile_that_extends_another_says_only_what_differs(tmp_path: Path) -
     }
 
 
+def test_a_file_that_is_extended_lies_beside_the_one_that_extends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for directory, port in (("profiles", 8123), ("elsewhere", 8124)):
+        (tmp_path / directory).mkdir()
+        base = {"extends": "production", "http_options": {"port": port}}
+        (tmp_path / directory / "base.yaml").write_text(yaml.safe_dump(base))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    mine = _extending({"extends": "base.yaml"}, tmp_path / "profiles")
+    assert load_profile(mine)["http_options"]["port"] == 8123
+    assert load_profile("base.yaml")["http_options"]["port"] == 8124
+
+
 @pytest.mark.parametrize(
     ("overlay", "said"),
     [
@@ -282,9 +303,8 @@ def test_a_profile_that_extends_another_says_only_what_differs(tmp_path: Path) -
     ],
 )
 def test_an_overlay_that_does_not_fit_is_refused(
-    overlay: dict[str, Any], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    overlay: dict[str, Any], said: str, tmp_path: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     with pytest.raises(ProfileError, match=re.escape(said)):
         load_profile(_extending(overlay, tmp_path))
 

@@ -15,8 +15,8 @@ from cluster.node_groups import ClusterSpec
 from cluster.profile import ProfileError, load_profile
 from cluster.validation import field_names
 from deployments.batching.batcher import BatchLimits
+from deployments.batching.search_limits import SearchLimits
 from deployments.config import IndexConfig
-from deployments.index import SearchLimits
 from deployments.tenants.plans import Plans
 
 _OF_SECRETS = re.compile(

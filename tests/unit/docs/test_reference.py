@@ -17,8 +17,8 @@ from cluster.node_groups import ClusterSpec
 from cluster.profile import profile_names
 from deployments.autoscaling.policy import ScalingConfig
 from deployments.batching.batcher import BatchLimits
+from deployments.batching.search_limits import SearchLimits
 from deployments.errors import WinnowError
-from deployments.index import SearchLimits
 from deployments.tenants.plans import Plans
 from deployments.web.dialects.admin import KeyRequest, TenantChange
 from deployments.web.schemas import SearchRequest
