@@ -30,21 +30,21 @@ def status(
     console = open_console()
     state = open_state()
     cluster = running_cluster(state)
-    name = application(load_profile(cluster.profile))["name"]
+    deployed_as = application(load_profile(cluster.profile))["name"]
     serve = open_serve(state, cluster)
     if watch:
         client = WinnowClient(cluster.url, state.api_key())
-        show_replicas(console, serve, name, client, every_s)
+        show_replicas(console, serve, deployed_as, client, every_s)
         return
     try:
-        deployed = serve.application(name)
+        deployed = serve.application(deployed_as)
     except httpx.TransportError as error:
         raise CommandError(f"Ray's dashboard does not answer: see {state.head_log}") from error
     readiness = WinnowClient(cluster.url, state.api_key()).readiness() or {"stages": {}}
     console.print(f"{cluster.url}  profile {cluster.profile}  {deployed.status}")
     table = Table(box=None)
-    for name in ("deployment", "status", "replicas", "model", "queued\nrows", "queued\ntokens"):
-        table.add_column(name, no_wrap=name != "replicas")
+    for column in ("deployment", "status", "replicas", "model", "queued\nrows", "queued\ntokens"):
+        table.add_column(column, no_wrap=column != "replicas")
     for one in deployed.deployments:
         replicas = ", ".join(f"{count} {kind.lower()}" for kind, count in one.replicas.items())
         stage = readiness["stages"].get(STAGE_OF_DEPLOYMENT.get(one.name, ""), {})

@@ -6,10 +6,8 @@ Plain values, that cross between replicas.
 from dataclasses import dataclass
 from typing import Any
 
-from ray import serve
-from ray.serve.exceptions import RayServeException
-
 from deployments.batching.batcher import Batcher
+from deployments.batching.replica_id import own_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +26,10 @@ class ReplicaLoad:
     def of(cls, batcher: Batcher[Any, Any]) -> "ReplicaLoad":
         """The load of this process's replica."""
         return cls(
-            _own_id(),
+            own_id(),
             batcher.queued_rows,
             batcher.queued_cost,
-            max(0.0, batcher.oldest_wait_s()),  # it looks at the clock twice
+            batcher.oldest_wait_s(),
             batcher.batches_done,
             batcher.cost_done,
         )
-
-
-def _own_id() -> str:
-    try:
-        return serve.get_replica_context().replica_id.unique_id
-    except RayServeException:  # outside of Serve
-        return ""

@@ -1,6 +1,6 @@
-"""A request that has been answered, as the request log and the traces see it.
+"""A request that has been answered, as the request log, the traces and the metrics see it.
 
-Knows neither of them, and nothing of the request's content.
+Knows none of them, and nothing of the request's content.
 """
 
 from dataclasses import dataclass
