@@ -6,8 +6,9 @@ until then. The HAProxy that it then starts answers 404 until it is told of the 
 - Each HAProxy has a watch process. When HAProxy dies, the watch starts a stand-in, which serves
   until Serve's next HAProxy takes the listening sockets over. None stands in on a node that is
   drained, where Serve ends HAProxy by SIGKILL on purpose.
-- While HAProxy runs, the watch takes the requests of a Router that stopped answering from it, and
-  HAProxy sends them to another. By itself it would wait until that Router is killed.
+- While HAProxy runs, the watch takes the requests of a Router that stopped answering from it, one
+  Router at a time, and HAProxy sends them to another. By itself it would wait until that Router is
+  killed.
 - A HAProxy that is told of no Router starts with the routes of the one before.
 - Without a Router it answers the service's own error instead of `500 Internal Server Error`.
 - A request's headers, and as much of its body as a buffer holds, must arrive within a time; Serve
@@ -30,7 +31,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +51,9 @@ HEADERS_VARIABLE = "WINNOW_HEADERS_TIMEOUT_S"
 _LONGEST_STAND_IN_S = 90.0
 _ADMIN_TIMEOUT_S = 1.0
 _LOOK_S = 0.5
+# A Router that was only slow to answer two checks is soon up again; HAProxy counts whole seconds.
+_DOWN_FOR_S = 1
+_RELIEF_EVERY_S = 5.0
 # HAProxy's names for a health check that was not answered; a Router that leaves does answer.
 _UNANSWERED = ("L4TOUT", "L6TOUT", "L7TOUT")
 _HEADERS_S = 30
@@ -204,35 +209,58 @@ def watch(pid: int, files: Files) -> None:
     """Relieve stuck Routers until a HAProxy ends; stand in for it unless another has its place."""
     with contextlib.suppress(ProcessLookupError):
         descriptor = os.pidfd_open(pid)
+        relief = Relief(time.monotonic)
         while not select.select([descriptor], [], [], _LOOK_S)[0]:
             with contextlib.suppress(Exception):  # whatever it shows, its end is waited for
-                relieve(files.admin, pid)
+                relief.look(files.admin, pid)
         os.close(descriptor)
     _stand_in(files)
 
 
-def relieve(admin: Path, pid: int) -> None:
-    """End the connections to Routers that are stuck; HAProxy makes their requests elsewhere.
+class Relief:
+    """Ends the connections to Routers that are stuck; HAProxy makes their requests elsewhere.
 
-    Does nothing unless `pid` is the HAProxy that serves.
+    Those who take these requests may be short of time themselves, and stall next: so a backend has
+    one Router at a time relieved, and the next only when the others have had time to do its work.
+    `clock` returns seconds.
     """
-    table = _asked(admin, _SHOW_SERVERS)
-    stuck = list(stuck_servers(table))
-    if stuck and serving(admin) == pid:
-        for server in stuck:
-            _asked(admin, f"shutdown sessions server {server}")
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._relieved_s: dict[str, float] = {}
+
+    def look(self, admin: Path, pid: int) -> None:
+        """Relieve whom it is time for; nobody unless `pid` is the HAProxy that serves."""
+        servers = self.due(_asked(admin, _SHOW_SERVERS))
+        if servers and serving(admin) == pid:
+            for server in servers:
+                _asked(admin, f"shutdown sessions server {server}")
+
+    def due(self, table: str) -> list[str]:
+        """Return the stuck servers to relieve now, at most one of each backend."""
+        now_s = self._clock()
+        found = []
+        for server in stuck_servers(table):
+            backend = server.partition("/")[0]
+            if now_s - self._relieved_s.get(backend, -_RELIEF_EVERY_S) >= _RELIEF_EVERY_S:
+                self._relieved_s[backend] = now_s
+                found.append(server)
+        return found
 
 
 def stuck_servers(table: str) -> Iterator[str]:
-    """Yield `backend/server` of each that holds requests, is down for want of an answer to its
-    health checks, and has another in its backend that is up. `table` is CSV, as HAProxy shows it.
+    """Yield `backend/server` of each that holds requests, has been down for a second for want of an
+    answer to its health checks, and has another in its backend that is up. `table` is CSV, as
+    HAProxy shows it.
     """
     servers = _servers(table)
     backends = {one["pxname"] for one in servers if one["status"] == "UP" and one["act"] == "1"}
     for one in servers:
         is_silent = one["check_status"].removeprefix("* ") in _UNANSWERED
-        is_down = one["status"].startswith("DOWN") and one["pxname"] in backends
-        if is_silent and is_down and one["scur"] != "0":
+        is_down = one["status"].startswith("DOWN")
+        if not (is_silent and is_down) or int(one["lastchg"]) < _DOWN_FOR_S:
+            continue
+        if one["pxname"] in backends and one["scur"] != "0":
             yield f"{one['pxname']}/{one['svname']}"
 
 

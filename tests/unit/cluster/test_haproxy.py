@@ -23,6 +23,7 @@ from cluster.haproxy import (
     NO_ROUTER,
     NO_ROUTES,
     Files,
+    Relief,
     keep_routes,
     requests_under_way,
     serving,
@@ -327,30 +328,53 @@ def _first_bytes(listening: socket.socket) -> bytes:
         return connection.recv(100)
 
 
-_SERVERS = """# pxname,svname,scur,status,act,bck,check_status
-a,one,{held},{status},1,0,{check}
-a,two,0,{other},1,0,L7OK
-a,spare,0,UP,0,1,L7OK
+_COLUMNS = "# pxname,svname,scur,status,act,bck,check_status,lastchg\n"
+_SERVERS = """a,one,{held},{status},1,0,{check},{changed_s}
+a,two,0,{other},1,0,L7OK,100
+a,spare,0,UP,0,1,L7OK,100
 """
 
 
 @pytest.mark.parametrize(
-    ("held", "status", "check", "other", "stuck"),
+    ("held", "status", "check", "changed_s", "other", "stuck"),
     [
-        (3, "DOWN", "L7TOUT", "UP", ["a/one"]),
-        (3, "DOWN", "* L4TOUT", "UP", ["a/one"]),
-        (3, "DOWN 1/2", "L7TOUT", "UP", ["a/one"]),
-        (0, "DOWN", "L7TOUT", "UP", []),
-        (3, "UP 1/2", "L7TOUT", "UP", []),
-        (3, "DOWN", "L7STS", "UP", []),  # it leaves, and finishes what it has
-        (3, "DOWN", "L7TOUT", "DOWN", []),  # nobody could do it instead
+        (3, "DOWN", "L7TOUT", 1, "UP", ["a/one"]),
+        (3, "DOWN", "* L4TOUT", 1, "UP", ["a/one"]),
+        (3, "DOWN 1/2", "L7TOUT", 1, "UP", ["a/one"]),
+        (0, "DOWN", "L7TOUT", 1, "UP", []),
+        (3, "UP 1/2", "L7TOUT", 1, "UP", []),
+        (3, "DOWN", "L7STS", 1, "UP", []),  # it leaves, and finishes what it has
+        (3, "DOWN", "L7TOUT", 1, "DOWN", []),  # nobody could do it instead
+        (3, "DOWN", "L7TOUT", 0, "UP", []),  # it may answer the next check
     ],
 )
 def test_a_stuck_router_is_one_that_answers_no_check(
-    held: int, status: str, check: str, other: str, stuck: list[str]
+    held: int, status: str, check: str, changed_s: int, other: str, stuck: list[str]
 ) -> None:
-    table = _SERVERS.format(held=held, status=status, check=check, other=other)
-    assert list(stuck_servers(table)) == stuck
+    servers = _SERVERS.format(
+        held=held, status=status, check=check, changed_s=changed_s, other=other
+    )
+    assert list(stuck_servers(_COLUMNS + servers)) == stuck
+
+
+def test_routers_that_stall_one_after_the_other_are_not_relieved_at_once() -> None:
+    now_s = [0.0]
+    relief = Relief(lambda: now_s[0])
+    stalled = _COLUMNS + "".join(
+        f"{backend},{name},3,{status},1,0,{check},9\n"
+        for backend in ("a", "b")
+        for name, status, check in (
+            ("one", "DOWN", "L7TOUT"),
+            ("two", "DOWN", "L7TOUT"),
+            ("three", "UP", "L7OK"),
+        )
+    )
+    assert relief.due(stalled) == ["a/one", "b/one"], "one of each backend"
+    one_is_free = stalled.replace("one,3", "one,0")
+    now_s[0] = 4.5
+    assert relief.due(one_is_free) == []
+    now_s[0] = 5.0
+    assert relief.due(one_is_free) == ["a/two", "b/two"]
 
 
 def _read(request: socket.socket, body: int) -> None:
