@@ -1,7 +1,8 @@
 """The operator's routes alone, for a process of its own beside the Routers.
 
 It shares nothing with them but the database of tenants and keys, so it may listen where clients
-cannot reach, while the Routers have `admin: false`. Knows no stage and no Ray.
+cannot reach, while the Routers have `admin: false`. Plans are those of the profile at its start: it
+hears of no later change to them. Knows no stage and no Ray.
 """
 
 import time
@@ -16,6 +17,7 @@ from deployments.config import RouterConfig
 from deployments.tenants.admission import Admission
 from deployments.tenants.plans import Plans
 from deployments.tenants.rate_limits.local import MemoryLimiter
+from deployments.tenants.store.database import sqlite_url
 from deployments.tenants.tenant_store import TenantStore
 from deployments.web.dialects import admin, openai
 from deployments.web.error_handlers import add_error_handlers
@@ -32,9 +34,13 @@ async def build_admin_app(config: RouterConfig, plans: Plans) -> FastAPI:
     """The application, over the database that the Routers of this configuration have. `plans` are
     those that tenants may be put on, and limit the caller too, in this process alone."""
     url_file = config.control.database_url_file
+    directory = Path(config.control.directory)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     control = await TenantStore.open(
-        None if url_file is None else Path(url_file).read_text().strip(),
-        Path(config.control.directory),
+        sqlite_url(directory / "control.db")  # where the Routers have it
+        if url_file is None
+        else Path(url_file).read_text().strip(),
+        directory / "admin",  # the usage in the Routers' journals is theirs to store
         {},
         lambda *_: None,
         lambda: None,

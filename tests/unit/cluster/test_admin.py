@@ -23,7 +23,16 @@ def state(tmp_path: Path) -> State:
 
 
 @pytest.fixture
-def admin(state: State) -> Iterator[httpx.Client]:
+def journal(state: State) -> Path:
+    """Usage that a Router left when it died."""
+    journal = state.directory / "control" / "usage" / "left"
+    journal.parent.mkdir(mode=0o700, parents=True)
+    journal.write_text('[1, "acme", "embed", "model", 10, 0]\n')
+    return journal
+
+
+@pytest.fixture
+def admin(state: State, journal: Path) -> Iterator[httpx.Client]:
     [port] = free_ports(1)
     command = [sys.executable, "-m", "cluster", "admin", "--port", str(port)]
     running = subprocess.Popen(
@@ -44,6 +53,7 @@ def admin(state: State) -> Iterator[httpx.Client]:
     assert running.returncode == 0, said
     assert f"{url}/v1/admin" in said
     assert "Traceback" not in said
+    assert journal.exists(), "it is for a Router to store"
 
 
 def test_tenants_and_keys_are_made_there_and_nothing_else_is_served(
