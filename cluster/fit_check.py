@@ -67,7 +67,7 @@ def check_fits(deployments: Sequence[Mapping[str, Any]], groups: Sequence[Worker
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What Ray may count on a machine: CPUs, and GPUs, None where their number is not known."""
+    """A machine as Ray counts it: CPUs, and GPUs, None where their number is not known."""
 
     cpus: int
     gpus: int | None

@@ -29,7 +29,7 @@ class LoggingFields(ServeFields):
 
 
 class ActorFields(ServeFields):
-    """What a replica asks Ray for: `num_cpus` is 1 where it is not given."""
+    """Resources that a replica asks Ray for: `num_cpus` is 1 where it is not given."""
 
     runtime_env: dict[str, Any] = {}
     num_cpus: _Least0 | None = None

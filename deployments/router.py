@@ -84,12 +84,12 @@ class Router:
         arrivals = self._arrivals = Arrivals(time.monotonic)
         embed_files, rerank_files = _files(embedder_config), _files(reranker_config)
         contract = embedder_config.contract(tokenizer_digest(embed_files))
-        calls = config.embed_calls
-        embed = ModelStageClient("embed", embedder, "embed", contract, calls, arrivals)
+        embed = ModelStageClient("embed", embedder, "embed", contract, config.embed_calls, arrivals)
         retrieve = IndexClient("retrieve", index)
         contract = reranker_config.contract(tokenizer_digest(rerank_files))
-        calls = config.rerank_calls
-        rerank = ModelStageClient("rerank", reranker, "rerank", contract, calls, arrivals)
+        rerank = ModelStageClient(
+            "rerank", reranker, "rerank", contract, config.rerank_calls, arrivals
+        )
         pipeline = Pipeline(
             Encoder(
                 _embed_encoder(embedder_config, embed_files),
@@ -121,13 +121,7 @@ class Router:
             Service,
             pipeline=pipeline,
             collections=Collections(pipeline, embed, retrieve, embedder_config.dimensions),
-            embed_model=EmbedModel(
-                embedder_config.name,
-                embedder_config.dimensions,
-                embedder_config.min_dimensions,
-                embedder_config.aliases,
-                embedder_config.truncate,
-            ),
+            embed_model=_embed_model(embedder_config),
             rerank_model=RerankModel(reranker_config.name, reranker_config.aliases),
             token_vocabulary=_vocabulary(config.token_id_vocabulary),
             readiness=probe.readiness,
@@ -194,6 +188,12 @@ def _limiter(
         routers if url else lambda: 1,
         lambda: failures.count("rates"),
         time.monotonic,
+    )
+
+
+def _embed_model(config: EmbedderConfig) -> EmbedModel:
+    return EmbedModel(
+        config.name, config.dimensions, config.min_dimensions, config.aliases, config.truncate
     )
 
 

@@ -1,4 +1,4 @@
-"""What keeps a cluster here from being ready, in a line each, for `up` and `status`."""
+"""Problems that keep a cluster here from being ready, in a line each, for `up` and `status`."""
 
 from typing import Any
 

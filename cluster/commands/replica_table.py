@@ -26,7 +26,7 @@ _NOT_KNOWN = ("",) * len(_FIGURES)
 
 
 class ReplicaFigures:
-    """What replicas said at the last two looks, by their ids; `clock` returns seconds.
+    """Figures of replicas at the last two looks, by their ids; `clock` returns seconds.
 
     `silent` are the stages of which one did not answer in time.
     """

@@ -99,7 +99,7 @@ class _Reports:
                     self._ages_s[replica] = max(age_s, self._ages_s.get(replica, 0.0))
 
     def heard(self, read: Callable[[Stats], _T], within_s: float) -> "_Heard[_T] | None":
-        """What those say that report in time and whole; None if these are less than half.
+        """Return what is reported in time and whole; None if these are less than half.
 
         One that is stuck is left out: it must not hold up the others. `read` raises KeyError for
         stats that lack something.
@@ -120,7 +120,7 @@ class _Reports:
 
 @dataclass(frozen=True, slots=True)
 class _Heard(Generic[_T]):
-    """What is said, the part of the running replicas that say it, and the oldest's age."""
+    """Reports, the part of the running replicas that sent them, and the oldest's age."""
 
     said: list[_T]
     part: float

@@ -25,9 +25,12 @@ def plain_handler(dependant: Dependant, otherwise: Handle) -> Handle:
     """Return a handler for the route of `dependant`; `otherwise`, FastAPI's own, if the route takes
     more than a body and the caller, or answers with anything but a Response."""
     endpoint = dependant.call
-    if endpoint is None or not _is_plain(dependant):
+    if endpoint is None:
         return otherwise
-    model = inspect.signature(endpoint).parameters["body"].annotation
+    signature = inspect.signature(endpoint)
+    if not _is_plain(signature, dependant):
+        return otherwise
+    model = signature.parameters["body"].annotation
     assert issubclass(model, BaseModel)
 
     async def handle(request: Request) -> Response:
@@ -43,11 +46,9 @@ def plain_handler(dependant: Dependant, otherwise: Handle) -> Handle:
     return handle
 
 
-def _is_plain(dependant: Dependant) -> bool:
-    given = inspect.signature(dependant.call) if dependant.call else None
+def _is_plain(signature: inspect.Signature, dependant: Dependant) -> bool:
     return (
-        given is not None
-        and set(given.parameters) == {"body", "caller"}
-        and given.return_annotation is Response
+        set(signature.parameters) == {"body", "caller"}
+        and signature.return_annotation is Response
         and [one.call for one in dependant.dependencies] == [call_of]
     )
