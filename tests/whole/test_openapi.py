@@ -7,7 +7,6 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, assume, given, settings
 from schemathesis.config import SchemathesisConfig
-from schemathesis.core import NotSet
 from schemathesis.core.result import Ok
 from schemathesis.generation.modes import GenerationMode
 from schemathesis.schemas import APIOperation, BaseSchema
@@ -109,13 +108,13 @@ def _is_text_of_digits(value: object) -> bool:
 
 
 def _is_right(case: AnyCase) -> bool:
-    """Whether the case is wrong only before it is sent: of a list of one number in a query, what
-    is left is the number, and every route takes these."""
-    if case.path_parameters or not case.query or not isinstance(case.body, NotSet):
+    """Whether the case is wrong only before it is sent: its headers give way to a right key, and of
+    a list of one number in a query what is left is the number, and every route takes these."""
+    if case.path_parameters or case.operation.body:
         return False
     return all(
         type(value) is int and 1 <= value <= _TAKEN.get(name, 0)
-        for name, value in case.query.items()
+        for name, value in (case.query or {}).items()
     )
 
 
