@@ -19,7 +19,7 @@ async def test_no_request_fails_but_those_whose_connection_was_cut(tmp_path: Pat
     finally:
         stand.down()
     for row in rows:
-        assert row.sent > 20
+        assert row.sent > sum(_RATES.values())  # over a second of load, however short the fault
         assert row.failed == 0, row.problems
         assert row.repaired_s is not None, row.fault
         # Only a Router holds its clients' connections.
