@@ -9,6 +9,8 @@ from deployments.calls.failure_reasons import GOOD_STATUSES, reason
 
 _PATH = "/api/serve/applications/"
 _TIMEOUT_S = 30.0
+# The first configuration starts Serve itself, for minutes where the cores are busy.
+_DEPLOY_TIMEOUT_S = 180.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class DeployRefusedError(Exception):
 
 
 class ServeApi:
-    """Methods raise httpx.HTTPError, but for `is_up`; while Serve is away that is a
+    """Methods raise httpx.HTTPError, but for `is_up` and `deploy`; while Serve is away that is a
     TransportError."""
 
     def __init__(self, dashboard_port: int, token: str) -> None:
@@ -96,9 +98,15 @@ class ServeApi:
     def deploy(self, config: dict[str, Any]) -> None:
         """Declare what should run; Serve makes it so in the background.
 
-        Raises DeployRefusedError.
+        Raises DeployRefusedError, also if Serve does not answer.
         """
-        response = self._client.put(_PATH, json=config)
+        try:
+            response = self._client.put(_PATH, json=config, timeout=_DEPLOY_TIMEOUT_S)
+        except httpx.TransportError as error:
+            raise DeployRefusedError(
+                f"Serve did not answer to the configuration ({error}): see 'winnow status', and run"
+                " 'winnow up' again"
+            ) from error
         if response.is_error:
             why = reason(response.text or response.reason_phrase)
             raise DeployRefusedError(f"Serve refused the configuration: {why}")

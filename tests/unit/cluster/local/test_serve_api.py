@@ -43,6 +43,11 @@ def test_a_refused_configuration_is_an_error_with_the_last_line(api: ServeApi) -
         api.deploy({})
 
 
+def test_a_serve_that_is_away_is_told_in_a_line() -> None:
+    with pytest.raises(DeployRefusedError, match=r"did not answer .*run 'winnow up' again$"):
+        ServeApi(9, "token").deploy({})
+
+
 _TRACEBACK = """Deploying app 'winnow' failed with exception:
 Traceback (most recent call last):
   File "a.py", line 1, in <module>
