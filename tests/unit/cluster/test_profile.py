@@ -36,6 +36,12 @@ def test_models_carry_their_revisions() -> None:
     assert models(profile) == [("a/b", "refs/pr/1"), ("ms-marco-MiniLM-L-12-v2", None)]
 
 
+@pytest.mark.parametrize("name", profile_names())
+def test_a_hub_model_of_a_profile_that_comes_with_winnow_is_pinned(name: str) -> None:
+    for model, revision in models(load_profile(name)):
+        assert "/" not in model or re.fullmatch("[0-9a-f]{40}", revision or ""), model
+
+
 def test_a_relative_model_directory_is_made_absolute(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
