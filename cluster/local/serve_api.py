@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 
-from deployments.calls.failure_reasons import GOOD_STATUSES, reason
+from deployments.calls.failure_reasons import GOOD_STATUSES, is_problem, reason
 
 _PATH = "/api/serve/applications/"
 _TIMEOUT_S = 30.0
@@ -60,7 +60,7 @@ class ApplicationState:
 
     def with_problems(self) -> list[DeploymentState]:
         """Return the deployments of which Serve says what is wrong."""
-        return [one for one in self.deployments if one.message and one.status not in GOOD_STATUSES]
+        return [one for one in self.deployments if is_problem(one.status, one.message)]
 
     def problems(self) -> list[str]:
         """Return a line for each deployment with a problem, and what of it serves; or one for the

@@ -1,4 +1,4 @@
-"""Why a deployment has no healthy replica, as Serve's controller has it."""
+"""Why a deployment lacks a replica, as Serve's controller has it."""
 
 import asyncio
 import logging
@@ -7,7 +7,7 @@ from contextvars import Context
 
 from ray import serve
 
-from deployments.calls.failure_reasons import GOOD_STATUSES, reason
+from deployments.calls.failure_reasons import is_problem, reason
 
 logger = logging.getLogger(__name__)
 
@@ -20,22 +20,27 @@ class DeploymentProblems:
     def __init__(self, stages: Mapping[str, str]) -> None:
         self._stages = dict(stages)
         self._asking: asyncio.Task[dict[str, str]] | None = None
+        self._is_away = False
 
     async def __call__(self) -> dict[str, str]:
-        """Return the reason of each stage that has a problem; none while the controller is away.
+        """Return the reason of each stage that has a problem; none while the controller is away,
+        for which only the first who asks waits a second.
 
         Serve says why a constructor failed as soon as one has, and goes on trying.
         """
+        if self._is_away:
+            return {}
         try:
             async with asyncio.timeout(_TIMEOUT_S):
                 messages = await asyncio.shield(self._messages())
         except Exception:  # whatever Ray raises
             logger.exception("Serve does not say what keeps a stage from being ready")
+            self._is_away = self._asking is not None
             return {}
         return {
             stage: reason(messages[deployment])
             for stage, deployment in self._stages.items()
-            if messages.get(deployment)
+            if deployment in messages
         }
 
     def _messages(self) -> asyncio.Task[dict[str, str]]:
@@ -50,7 +55,7 @@ class DeploymentProblems:
         return self._asking
 
     def _asked(self, asking: asyncio.Task[dict[str, str]]) -> None:
-        self._asking = None
+        self._asking, self._is_away = None, False
         if not asking.cancelled():
             asking.exception()  # seen, even if whoever asked is gone
 
@@ -60,5 +65,5 @@ def _messages() -> dict[str, str]:
     return {
         name: deployment.message
         for name, deployment in application.deployments.items()
-        if deployment.status not in GOOD_STATUSES
+        if is_problem(deployment.status, deployment.message)
     }

@@ -3,9 +3,23 @@
 import re
 
 # Serve's, of deployments and applications. While replicas are added or taken away, others serve.
-GOOD_STATUSES = ("HEALTHY", "RUNNING", "UPSCALING", "DOWNSCALING")
+_SCALING = ("UPSCALING", "DOWNSCALING")
+GOOD_STATUSES = ("HEALTHY", "RUNNING", *_SCALING)
+# Serve's words (Ray 2.60) of a replica that does not come, with which no status need go.
+_DOES_NOT_COME = re.compile(r"^A replica failed to start|taken more than \d+s to be scheduled")
 _EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*: ", re.MULTILINE)
 _PYDANTICS_LINK = "For further information visit"
+
+
+def is_problem(status: str, message: str) -> bool:
+    """Return whether Serve's message of a deployment says what is wrong with it.
+
+    While the deployment scales, it mostly says that it does. One that is healthy keeps the message
+    of what has passed.
+    """
+    if status in _SCALING:
+        return bool(_DOES_NOT_COME.search(message))
+    return bool(message) and status not in GOOD_STATUSES
 
 
 def reason(message: str) -> str:

@@ -1,7 +1,7 @@
 """Readiness of the service: every stage has a replica that passed its golden check and answers.
 
 Anyone may ask, so the stages are asked at most once a second, and those without a replica that
-scaled to zero not at all: that would start one. For one that is not ready the cluster is asked why.
+scaled to zero not at all: that would start one. The cluster is asked what is wrong with each.
 """
 
 import asyncio
@@ -30,8 +30,8 @@ class Stage(Protocol):
 
 
 class ReadinessProbe:
-    """Asks the stages, and caches the answer. `problems` returns why a stage cannot start, for
-    those of which that is known."""
+    """Asks the stages, and caches the answer. `problems` returns why a replica of a stage cannot
+    start, for those of which that is known: others of the same stage may serve."""
 
     def __init__(
         self,
@@ -56,13 +56,11 @@ class ReadinessProbe:
     async def _ask(self) -> Readiness:
         """Ask all stages at once; one that does not answer in time is not ready."""
         deadline = Deadline.after(_TIMEOUT_S, self._clock)
-        answers = await asyncio.gather(*(_one(one, deadline) for one in self._stages.values()))
+        asking = asyncio.gather(*(_one(one, deadline) for one in self._stages.values()))
+        problems, answers = await asyncio.gather(self._problems(), asking)
         by_stage = dict(zip(self._stages, answers, strict=True))
-        if unready := [name for name, stage in by_stage.items() if not stage.ready]:
-            problems = await self._problems()
-            for name in unready:
-                if why := problems.get(name):
-                    by_stage[name] = StageReadiness(ready=False, detail=why)
+        for name, why in problems.items():
+            by_stage[name] = by_stage[name].model_copy(update={"detail": why})
         self._asked_s = self._clock()
         return Readiness(ready=all(stage.ready for stage in answers), stages=by_stage)
 

@@ -73,12 +73,21 @@ async def test_a_stage_that_has_scaled_to_zero_is_ready_and_not_woken() -> None:
 
 async def test_a_stage_that_cannot_start_has_its_reason() -> None:
     bench = Bench()
-    bench.problems = {"embed": "ValueError: no such model", "rerank": "it has left"}
+    bench.problems = {"embed": "ValueError: no such model"}
     bench.embed.failure = StageUnavailable("no healthy replica")
-    stages = (await bench.probe.readiness()).stages
-    assert stages["embed"].detail == "ValueError: no such model"
-    assert stages["rerank"].ready, "it answers, whatever is said of another replica"
-    assert stages["rerank"].detail is None
+    readiness = await bench.probe.readiness()
+    assert not readiness.ready
+    assert readiness.stages["embed"].detail == "ValueError: no such model"
+    assert readiness.stages["rerank"].detail is None
+
+
+async def test_a_replica_that_cannot_start_beside_others_is_told_and_its_stage_is_ready() -> None:
+    bench = Bench()
+    bench.problems = {"rerank": "ValueError: no such model"}
+    readiness = await bench.probe.readiness()
+    assert readiness.ready
+    assert readiness.stages["rerank"].detail == "ValueError: no such model"
+    assert readiness.stages["rerank"].queued_tokens == 2
 
 
 @pytest.mark.parametrize("ready", [True, False])

@@ -76,6 +76,32 @@ def test_problems_are_those_of_deployments_or_else_of_the_application() -> None:
     assert ApplicationState("RUNNING", "", [good]).problems() == []
 
 
+_FAILED_START = """A replica failed to start with exception. Retrying. Error:
+Traceback (most recent call last):
+  File "a.py", line 1, in __init__
+ValueError: no such model
+"""
+_NOT_SCHEDULED = (
+    "Deployment 'Embedder' in application 'winnow' has 1 replicas that have taken more than 30s to"
+    " be scheduled."
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [(_FAILED_START, "ValueError: no such model"), (_NOT_SCHEDULED, _NOT_SCHEDULED)],
+)
+@pytest.mark.parametrize("status", ["UPSCALING", "DOWNSCALING"])
+def test_a_replica_that_does_not_come_is_a_problem_while_others_serve(
+    status: str, said: str, why: str
+) -> None:
+    scaling = DeploymentState("Embedder", status, said, {"RUNNING": 1, "STARTING": 1}, 2)
+    deployed = ApplicationState("RUNNING", "", [scaling])
+    assert deployed.problems() == [f"Embedder: {why} (1 of its replicas serves)"]
+    healthy = DeploymentState("Embedder", "HEALTHY", said, {"RUNNING": 2}, 2)
+    assert ApplicationState("RUNNING", "", [healthy]).problems() == [], "it is over"
+
+
 @pytest.mark.parametrize("which", ["Up", "Down"])
 def test_to_scale_is_no_problem(which: str) -> None:
     said = f"{which}scaling from 1 to 2 replicas."
