@@ -6,7 +6,8 @@ because it is full does not get twice the work, and a budget bounds the share of
 hedged. A third try is for the second that met the same replica.
 
 Where a stage has a `Pulse`, a call to its only replica is not made again, and one that nobody
-answers ends when nobody answers a ping either.
+answers ends when nobody answers a ping either. That is asked soon, since it costs little, and at
+once while nobody answered the last ping.
 
 Knows neither the call nor its stage.
 """
@@ -23,6 +24,8 @@ from deployments.request.ewma import Ewma
 T = TypeVar("T")
 
 _LEAST_PATIENCE_S = 2.0
+# Until the only replica of a stage is asked whether it is there.
+_PINGED_AFTER_S = 1.0
 _TIMES_THE_USUAL = 4.0
 _WEIGHT_OF_NEW = 0.1
 _BUDGET_PER_CALL = 0.1
@@ -31,11 +34,14 @@ _MOST_TRIES = 3
 
 
 class Hedging:
-    """Hedges calls of one kind to one stage."""
+    """Hedges calls of one kind to one stage; `most_tries` of 1 if none may be made again."""
 
-    def __init__(self, clock: Clock, pulse: Pulse | None = None) -> None:
+    def __init__(
+        self, clock: Clock, pulse: Pulse | None = None, most_tries: int = _MOST_TRIES
+    ) -> None:
         self._clock = clock
         self._pulse = pulse
+        self._most_tries = most_tries
         self._usual_s = Ewma(_WEIGHT_OF_NEW, 0.0)
         self._budget = _MOST_BUDGET
 
@@ -51,7 +57,7 @@ class Hedging:
         began_s[asyncio.ensure_future(call())] = self._clock()
         try:
             while (first := _answered(began_s)) is None:
-                if await _one_ends(began_s, self.patience_s):
+                if await _one_ends(began_s, self._pause_s()):
                     continue
                 if self._may_try_again(len(began_s)):
                     self._budget -= 1
@@ -68,10 +74,15 @@ class Hedging:
         self._budget = min(_MOST_BUDGET, self._budget + _BUDGET_PER_CALL)
         return answer
 
+    def _pause_s(self) -> float:
+        if self._pulse is None or not self._pulse.is_alone():
+            return self.patience_s
+        return 0.0 if self._pulse.was_silent else _PINGED_AFTER_S
+
     def _may_try_again(self, tries: int) -> bool:
         if self._pulse and self._pulse.is_alone():
             return False
-        return tries < _MOST_TRIES and self._budget >= 1
+        return tries < self._most_tries and self._budget >= 1
 
 
 async def _is_silent(pulse: Pulse, calls: Iterable[asyncio.Future[T]]) -> bool:

@@ -5,7 +5,8 @@ that does not answer is left alone for some seconds, and nobody waits for it mea
 Index whose replicas are all stuck.
 
 What may be done twice with the same result is also asked of another replica when one takes long:
-an upsert writes the same documents again. A deletion answers how many went, and is asked for once.
+an upsert writes the same documents again. A deletion answers how many went, and is asked for once;
+where no replica has a pulse it ends as others do, although it may have been done.
 """
 
 import time
@@ -30,7 +31,7 @@ from deployments.stores.breaker import StoreBreaker
 
 _CALLS_AT_ONCE = 4
 _SEARCHES_A_CALL = 64
-_PING_S = 10.0
+_ONCE = ("drop", "delete")
 
 
 class IndexClient(StageClient):
@@ -47,6 +48,7 @@ class IndexClient(StageClient):
         pulse = Pulse(self._ping, self.running)
         # By method: each takes its own time.
         self._hedging: defaultdict[str, Hedging] = defaultdict(lambda: Hedging(clock, pulse))
+        self._hedging |= {one: Hedging(clock, pulse, most_tries=1) for one in _ONCE}
 
     def admit(self, deadline: Deadline, origin: Origin) -> None:
         """Raises Overloaded or StoreUnavailable if a search is sure to be refused."""
@@ -57,6 +59,12 @@ class IndexClient(StageClient):
         self._breaker.check()
         return await self._first(
             method, partial(super().call, method, *args, deadline=deadline), deadline
+        )
+
+    async def call_if_alive(self, method: str, *args: Any, deadline: Deadline) -> Any:
+        self._breaker.check()
+        return await self._first(
+            method, partial(super().call_if_alive, method, *args, deadline=deadline), deadline
         )
 
     async def call_once(self, method: str, *args: Any, deadline: Deadline) -> Any:
@@ -71,8 +79,8 @@ class IndexClient(StageClient):
             self._breaker.fail()
             raise StoreUnavailable("the index does not answer") from None
 
-    async def _ping(self) -> None:
-        await super().call_once("ping", deadline=Deadline.after(_PING_S, self._clock))
+    async def _ping(self, within_s: float) -> None:
+        await super().call_once("ping", deadline=Deadline.after(within_s, self._clock))
 
     async def search(self, search: IndexSearch, deadline: Deadline, origin: Origin) -> Retrieved:
         rows = Searches.of([search])

@@ -8,20 +8,27 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 
+from deployments.errors import DeadlineExceeded
+
 _ANSWER_S = 2.0
 # Two: if one goes to the replica that is stuck, the other goes where fewer calls are.
 _PINGS = 2
 
 
 class Pulse:
-    """`running` gives the ids of the replicas that are to answer; a ping goes to one of them."""
+    """`running` gives the ids of the replicas that are to answer; a `ping` goes to one of them, and
+    raises DeadlineExceeded if that does not answer within so many seconds.
+
+    `was_silent` is what was found last.
+    """
 
     def __init__(
-        self, ping: Callable[[], Awaitable[object]], running: Callable[[], frozenset[str]]
+        self, ping: Callable[[float], Awaitable[object]], running: Callable[[], frozenset[str]]
     ) -> None:
         self._ping = ping
         self._running = running
         self._asking: asyncio.Task[bool] | None = None
+        self.was_silent = False
 
     def is_alone(self) -> bool:
         """Return whether another call could only go to the same replica."""
@@ -44,13 +51,16 @@ class Pulse:
 
     async def _ask(self) -> bool:
         running = self._running()
-        if not running:
-            return False
-        pings = [asyncio.ensure_future(self._ping()) for _ in range(_PINGS)]
-        ended, late = await asyncio.wait(
-            pings, timeout=_ANSWER_S, return_when=asyncio.FIRST_COMPLETED
-        )
+        silent = bool(running) and not await self._is_answered()
+        self.was_silent = silent and self._running() == running
+        return self.was_silent
+
+    async def _is_answered(self) -> bool:
+        """Return whether a ping ends in time; one that fails has an answer too."""
+        pings = [asyncio.ensure_future(self._ping(_ANSWER_S)) for _ in range(_PINGS)]
+        ended, late = await asyncio.wait(pings, return_when=asyncio.FIRST_COMPLETED)
         for one in late:
             one.cancel()
-        await asyncio.gather(*pings, return_exceptions=True)
-        return not ended and self._running() == running
+        await asyncio.gather(*late, return_exceptions=True)
+        outcomes = await asyncio.gather(*ended, return_exceptions=True)
+        return not all(isinstance(one, DeadlineExceeded) for one in outcomes)

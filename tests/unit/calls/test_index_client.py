@@ -1,11 +1,13 @@
 """The Index as a Router calls it while its store is away: what is asked, and who waits for it."""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
+from ray.serve.handle import DeploymentHandle
 
 from deployments.calls.index_client import IndexClient
 from deployments.errors import StoreUnavailable, WinnowError
@@ -130,5 +132,44 @@ def test_a_store_that_is_not_ready_may_still_answer() -> None:
             with pytest.raises(StoreUnavailable):
                 await bench.index.status(Deadline.after(2, bench.clock))
             await asyncio.gather(*bench.calls())
+
+    virtual_time.run(main())
+
+
+class _Handle:
+    """A handle to one running replica that answers nothing."""
+
+    deployment_name = "Index"
+
+    def __getattr__(self, _: str) -> Any:
+        return SimpleNamespace(remote=lambda *_: asyncio.create_task(asyncio.sleep(1_000)))
+
+
+def test_nobody_waits_long_for_an_index_that_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(IndexClient, "running", lambda _: frozenset({"stopped"}))
+
+    async def main() -> None:
+        clock = asyncio.get_running_loop().time
+        index = IndexClient("retrieve", cast(DeploymentHandle[Any], _Handle()), clock)
+        longest_s = 0.0
+
+        async def ask(method: str) -> None:
+            nonlocal longest_s
+            began_s, late = clock(), Deadline.after(30, clock)
+            calls: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
+                "search": lambda: index.search(_SEARCH, late, _ME),
+                "upsert": lambda: index.upsert(_NS, [], "fingerprint", late),
+                "delete": lambda: index.delete(_NS, ["a"], None, late),
+                "drop": lambda: index.drop(_NS, late),
+            }
+            with pytest.raises(StoreUnavailable):
+                await calls[method]()
+            longest_s = max(longest_s, clock() - began_s)
+
+        async with asyncio.TaskGroup() as group:
+            for number in range(200):
+                group.create_task(ask(("search", "upsert", "delete", "drop")[number % 4]))
+                await asyncio.sleep(0.1)
+        assert 2 < longest_s < 3.1
 
     virtual_time.run(main())

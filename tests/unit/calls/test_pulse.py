@@ -7,6 +7,7 @@ import pytest
 from deployments.calls.hedging import Hedging
 from deployments.calls.pulse import Pulse
 from deployments.errors import StageSilent, StageUnavailable
+from deployments.request.deadline import Deadline, within
 from loadtest.simulate import virtual_time
 
 
@@ -18,11 +19,12 @@ class Stage:
         self.pings = 0
         self.pulse = Pulse(self.ping, lambda: frozenset(self.answers_s))
 
-    async def ping(self) -> None:
+    async def ping(self, within_s: float) -> None:
         names = sorted(self.answers_s)
         takes_s = self.answers_s[names[self.pings % len(names)]]
         self.pings += 1
-        await asyncio.sleep(takes_s if takes_s is not None else 1_000)
+        late = Deadline.after(within_s, asyncio.get_running_loop().time)
+        await within(late, asyncio.sleep(takes_s if takes_s is not None else 1_000))
 
 
 def test_one_that_answers_no_ping_is_silent() -> None:
@@ -47,7 +49,7 @@ def test_one_that_has_been_replaced_meanwhile_is_not_silent() -> None:
 
 
 def test_a_ping_that_fails_is_an_answer() -> None:
-    async def fail() -> None:
+    async def fail(_: float) -> None:
         raise StageUnavailable("gone")
 
     async def main() -> None:
@@ -68,8 +70,10 @@ def test_those_who_ask_together_share_the_pings() -> None:
     virtual_time.run(main())
 
 
-@pytest.mark.parametrize(("running", "calls"), [(1, 1), (2, 2)])
-def test_a_call_that_nobody_answers_ends_within_five_seconds(running: int, calls: int) -> None:
+@pytest.mark.parametrize(("running", "calls", "ends_s"), [(1, 1, 3), (2, 2, 4)])
+def test_a_call_that_nobody_answers_ends_within_five_seconds(
+    running: int, calls: int, ends_s: float
+) -> None:
     async def main() -> None:
         clock = asyncio.get_running_loop().time
         stage = Stage(**{str(number): None for number in range(running)})
@@ -83,8 +87,49 @@ def test_a_call_that_nobody_answers_ends_within_five_seconds(running: int, calls
 
         with pytest.raises(StageSilent):
             await hedging.first(call)
-        assert clock() <= 5
+        assert clock() == pytest.approx(ends_s)
         assert made == calls, "again only where there is another replica"
+
+    virtual_time.run(main())
+
+
+def test_the_next_to_call_a_silent_replica_waits_for_a_ping_alone() -> None:
+    async def main() -> None:
+        clock = asyncio.get_running_loop().time
+        stage = Stage(one=None)
+        hedging = Hedging(clock, stage.pulse)
+
+        async def waits_s(call_s: float) -> float:
+            began_s = clock()
+            with pytest.raises(StageSilent):
+                await hedging.first(lambda: asyncio.sleep(call_s))
+            return clock() - began_s
+
+        assert await waits_s(1_000) == pytest.approx(3)
+        assert await waits_s(1_000) == pytest.approx(2)
+        stage.answers_s = {"one": 0.1}
+        await hedging.first(lambda: asyncio.sleep(10))
+        stage.answers_s = {"one": None}
+        assert await waits_s(1_000) == pytest.approx(3), "it had answered meanwhile"
+
+    virtual_time.run(main())
+
+
+def test_a_call_that_may_not_be_made_again_ends_where_nobody_answers() -> None:
+    async def main() -> None:
+        clock = asyncio.get_running_loop().time
+        hedging = Hedging(clock, Stage(one=None, two=None).pulse, most_tries=1)
+        made = 0
+
+        async def call() -> None:
+            nonlocal made
+            made += 1
+            await asyncio.sleep(1_000)
+
+        with pytest.raises(StageSilent):
+            await hedging.first(call)
+        assert made == 1
+        assert clock() == pytest.approx(4)
 
     virtual_time.run(main())
 
