@@ -38,8 +38,8 @@ class Embedder(ModelReplica):
 def _golden(engine: PoolingEngine, config: EmbedderConfig, directory: Path) -> Answers:
     """The cosines of the golden pairs."""
     encoder = EmbedEncoder(load_tokenizer(directory), config.template, config.engine.max_model_len)
-    queries = encoder.queries([golden.query for golden in config.golden], Cut())
-    documents = encoder.documents([golden.document for golden in config.golden], Cut())
+    queries = encoder.queries([golden.query for golden in config.golden], Cut()).rows
+    documents = encoder.documents([golden.document for golden in config.golden], Cut()).rows
 
     async def answers() -> list[float]:
         asked, found = (

@@ -53,7 +53,7 @@ def _golden(engine: PoolingEngine, config: RerankerConfig, directory: Path) -> A
     """The relevance scores of the golden pairs."""
     encoder = RerankEncoder(load_tokenizer(directory), config.template, config.engine.max_model_len)
     rows = TokenRows.concatenate(
-        [encoder.pairs(golden.query, [golden.document], None) for golden in config.golden]
+        [encoder.pairs(golden.query, [golden.document], None).rows for golden in config.golden]
     )
 
     async def answers() -> list[float]:

@@ -39,7 +39,8 @@ from deployments.metrics.tenants import TenantMetrics
 from deployments.metrics.tokens import TokenMetrics
 from deployments.pipeline.collections import Collections
 from deployments.pipeline.embedding_cache import CachedEmbedStage
-from deployments.pipeline.pipeline import ModelStage, Pipeline
+from deployments.pipeline.pipeline import Pipeline
+from deployments.pipeline.stages import ModelStage
 from deployments.pipeline.vector_cache import VectorCache
 from deployments.tenants.admission import Admission
 from deployments.tenants.plans import Plans

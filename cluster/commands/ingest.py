@@ -25,6 +25,7 @@ from cluster.documents import Document, UnreadableFileError, is_chunked, read_do
 
 _BATCH_DOCUMENTS = 128
 _TOO_LARGE = 413
+_NAMED_DOCUMENTS = 3
 
 
 def ingest(
@@ -57,34 +58,45 @@ def ingest_file(
     if len(documents) < len(read):
         again = len(read) - len(documents)
         console.print(f"{path.name}: of {again} ids that come again the last document is taken")
-    stored = 0
+    stored, truncated = 0, list[str]()
     with _progress_bar(console) as bar:
         task = bar.add_task(path.name, total=len(documents))
         for batch in _batches(documents):
             fresh = _not_stored(client, collection, batch)
-            _upsert(client, collection, fresh)
+            truncated += _upsert(client, collection, fresh)
             stored += len(fresh)
             bar.advance(task, len(batch))
     if is_chunked(path) and limit is None:
         _delete_beyond(client, collection, path, len(documents))
     same = len(documents) - stored
     console.print(f"{path.name}: {stored} documents stored, {same} were there already")
+    if truncated:
+        console.print(_truncation(path, truncated), markup=False)
 
 
-def _upsert(client: WinnowClient, collection: str, documents: list[Document]) -> None:
-    """Store documents, in halves if they are too large for one request."""
+def _truncation(path: Path, ids: list[str]) -> str:
+    named = ", ".join(ids[:_NAMED_DOCUMENTS]) + (", ..." if len(ids) > _NAMED_DOCUMENTS else "")
+    return (
+        f"{path.name}: {len(ids)} documents are longer than the embedder reads and are found by"
+        f" their beginning alone: split them ({named})"
+    )
+
+
+def _upsert(client: WinnowClient, collection: str, documents: list[Document]) -> list[str]:
+    """Store documents, in halves if they are too large for one request; return the ids of those
+    that were embedded by their beginning alone."""
     if not documents:
-        return
+        return []
     try:
-        client.upsert(collection, documents)
+        return list(client.upsert(collection, documents).get("truncated", []))
     except ApiError as error:
         if error.status != _TOO_LARGE:
             raise
         if len(documents) == 1:
             raise CommandError(f"document {documents[0]['id']!r}: {error}") from error
         half = len(documents) // 2
-        _upsert(client, collection, documents[:half])
-        _upsert(client, collection, documents[half:])
+        first = _upsert(client, collection, documents[:half])
+        return first + _upsert(client, collection, documents[half:])
 
 
 def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:

@@ -19,6 +19,16 @@ from deployments.text.prompts import Cut
 
 
 @dataclass(frozen=True, slots=True)
+class Upserted:
+    """The number of documents stored, the tokens embedded for them, and the ids of those that were
+    embedded by their beginning alone."""
+
+    documents: int
+    tokens: int
+    truncated: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Collections:
     pipeline: Pipeline
     embedder: ModelStageClient
@@ -48,8 +58,8 @@ class Collections:
         name: str,
         records: Sequence[Record],
         context: Context,
-    ) -> int:
-        """Embed and store; returns the tokens embedded once all is durable.
+    ) -> Upserted:
+        """Embed and store; returns once all is durable.
 
         A text longer than the model reads is embedded by its beginning and stored whole.
         """
@@ -68,7 +78,8 @@ class Collections:
         ]
         with context.timings.stage("store"):
             await self.index.upsert(ns, stored, embedded.fingerprint, context.deadline)
-        return embedded.usage.tokens
+        truncated = [records[index].id for index in embedded.truncated]
+        return Upserted(len(records), embedded.usage.tokens, truncated)
 
     async def get(
         self, tenant: str, name: str, ids: Sequence[str], deadline: Deadline

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deployments.errors import RowFailed
-from deployments.pipeline.pipeline import ModelStage
+from deployments.pipeline.stages import ModelStage
 from deployments.request.batch_run import BatchRun
 from deployments.request.deadline import Deadline, within
 from deployments.request.origin import Origin

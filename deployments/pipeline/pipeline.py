@@ -6,7 +6,6 @@ deadline. `router` puts handles behind the protocols, the tests and the simulato
 
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +18,11 @@ from deployments.errors import (
     RowFailed,
     StageUnavailable,
 )
+from deployments.pipeline.stages import ModelStage, RetrieveStage, TextEncoder
 from deployments.request.context import Context
-from deployments.request.deadline import Deadline, within
-from deployments.request.origin import Origin
+from deployments.request.deadline import within
+from deployments.rows.encoded_rows import EncodedRows
 from deployments.rows.model_output import ModelOutput
-from deployments.rows.searches import Retrieved
 from deployments.rows.token_rows import TokenRows
 from deployments.stores.base import Filter, Hit, IndexSearch, Namespace, Record, VectorQuery
 from deployments.text.prompts import Cut
@@ -34,54 +33,6 @@ _DEGRADING = (DeadlineExceeded, Overloaded, RowFailed, StageUnavailable)
 _TIME_TO_DEGRADE_S = 0.02
 # Errors of a stage for whose work a tenant does not pay.
 _NOT_DONE = (DeadlineExceeded, InternalError, Overloaded, StageUnavailable)
-
-
-class TextEncoder(Protocol):
-    """Text to token rows; with no `cut` a text that is too long raises InvalidRequest.
-
-    `keep` makes of documents what spares `pairs` tokenising them again. `refuse_long` raises
-    InvalidRequest for a query that `pairs` would refuse, `require_instruction` unless a model that
-    is needed reads one; an instruction of None is the profile's. `text_tokens` and
-    `pair_tokens` estimate the tokens of the rows before anything is tokenised.
-    """
-
-    def text_tokens(self, texts: Sequence[str]) -> float: ...
-    def pair_tokens(self, query: str, documents: Sequence[str]) -> float: ...
-
-    def require_instruction(self, embed: bool, rerank: bool) -> None: ...
-
-    async def queries(
-        self, texts: Sequence[str], cut: Cut | None, instruction: str | None = None
-    ) -> TokenRows: ...
-    async def documents(self, texts: Sequence[str], cut: Cut | None) -> TokenRows: ...
-    async def pairs(
-        self,
-        query: str,
-        documents: Sequence[str],
-        max_tokens_per_doc: int | None,
-        kept: Sequence[bytes | None] = (),
-        instruction: str | None = None,
-    ) -> TokenRows: ...
-    async def keep(self, documents: Sequence[str]) -> list[bytes]: ...
-    async def refuse_long(self, query: str, instruction: str | None = None) -> None: ...
-
-
-class ModelStage(Protocol):
-    def admit(self, tokens: float, deadline: Deadline, origin: Origin) -> None:
-        """Raises Overloaded if work of about so many tokens is sure to be refused."""
-        ...
-
-    async def compute(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> ModelOutput: ...
-
-
-class RetrieveStage(Protocol):
-    def admit(self, deadline: Deadline, origin: Origin) -> None:
-        """Raises Overloaded or StageUnavailable if a search is sure to be refused."""
-        ...
-
-    async def search(self, search: IndexSearch, deadline: Deadline, origin: Origin) -> Retrieved:
-        """Hits, best first."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +46,22 @@ class Usage:
 @dataclass(frozen=True, slots=True)
 class Embedded:
     """Unit vectors, float32 [texts, dimensions], the fingerprint of the model they are of, and what
-    they cost."""
+    they cost. `truncated` has the indices of texts that were cut."""
 
     vectors: NDArray[np.float32]
     fingerprint: str
     usage: Usage
+    truncated: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """(index of the document, relevance in [0, 1]), best first, and what it cost."""
+    """(index of the document, relevance in [0, 1]), best first, and what it cost. `truncated` has
+    the indices of documents that were cut."""
 
     order: list[tuple[int, float]]
     usage: Usage
+    truncated: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +93,16 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """`degraded` names the stages that were left out for want of time."""
+    """`degraded` names the stages that were left out for want of time. The embedder read but a part
+    of the query if `query_truncated`, the reranker but a part of so many candidates."""
 
     results: list[Result]
     embed: Usage
     rerank: Usage
     candidates: int
     degraded: tuple[str, ...] = ()
+    query_truncated: bool = False
+    candidates_truncated: int = 0
 
 
 class Pipeline:
@@ -190,8 +147,7 @@ class Pipeline:
             self._encoder.require_instruction(embed=False, rerank=True)
         self._admit(context, rerank=self._encoder.pair_tokens(query, documents))
         pairs = self._encoder.pairs(query, documents, max_tokens_per_doc, instruction=instruction)
-        rows = await self._tokenize(pairs, context)
-        return await self._rank(rows, context)
+        return await self._rank(await self._tokenize(pairs, context), context)
 
     async def keep(self, documents: Sequence[str], context: Context) -> list[bytes]:
         """The tokens of each document that a search will need, to be stored beside it."""
@@ -204,18 +160,28 @@ class Pipeline:
                 asked, hits = await self._retrieve_candidates(plan, context)
         else:
             asked, hits = await self._retrieve_candidates(plan, context)
-        as_retrieved = [Result(hit.record, hit.score, None) for hit in hits[: plan.top_n]]
+        as_retrieved = Found(
+            [Result(hit.record, hit.score, None) for hit in hits[: plan.top_n]],
+            asked.usage,
+            Usage(),
+            len(hits),
+            query_truncated=bool(asked.truncated),
+        )
         if not plan.rerank or not hits:
-            return Found(as_retrieved, asked.usage, Usage(), len(hits))
+            return as_retrieved
         try:
             ranked = await self._rerank_hits(plan, hits, context)
         except _DEGRADING:
             if not plan.may_degrade:
                 raise
-            return Found(as_retrieved, asked.usage, Usage(), len(hits), degraded=("rerank",))
+            return replace(as_retrieved, degraded=("rerank",))
         best = ranked.order[: plan.top_n]
-        results = [Result(hits[i].record, hits[i].score, score) for i, score in best]
-        return Found(results, asked.usage, ranked.usage, len(hits))
+        return replace(
+            as_retrieved,
+            results=[Result(hits[i].record, hits[i].score, score) for i, score in best],
+            rerank=ranked.usage,
+            candidates_truncated=len(ranked.truncated),
+        )
 
     async def _retrieve_candidates(
         self, plan: SearchPlan, context: Context
@@ -249,9 +215,9 @@ class Pipeline:
         texts = [hit.record.text for hit in hits]
         kept = [hit.record.tokens for hit in hits]
         pairs = self._encoder.pairs(plan.query, texts, None, kept, plan.instruction)
-        rows = await self._tokenize(pairs, context)
-        self._arrivals.reranked(plan.top_k, rows.total_tokens)
-        return await self._rank(rows, context)
+        encoded = await self._tokenize(pairs, context)
+        self._arrivals.reranked(plan.top_k, encoded.rows.total_tokens)
+        return await self._rank(encoded, context)
 
     def _admit(
         self,
@@ -272,21 +238,22 @@ class Pipeline:
         if embed is not None:
             self._embed.admit(embed, deadline, origin)
 
-    async def _embed_rows(self, encoding: Awaitable[TokenRows], context: Context) -> Embedded:
-        rows = await self._tokenize(encoding, context)
+    async def _embed_rows(self, encoding: Awaitable[EncodedRows], context: Context) -> Embedded:
+        encoded = await self._tokenize(encoding, context)
         with context.timings.stage("embed"):
-            output = await _compute(self._embed, rows, context)
-        return Embedded(output.values, output.fingerprint, _usage("embed", rows, output, context))
+            output = await _compute(self._embed, encoded.rows, context)
+        usage = _usage("embed", encoded.rows, output, context)
+        return Embedded(output.values, output.fingerprint, usage, encoded.truncated)
 
-    async def _rank(self, rows: TokenRows, context: Context) -> Ranked:
+    async def _rank(self, encoded: EncodedRows, context: Context) -> Ranked:
         with context.timings.stage("rerank"):
-            output = await _compute(self._rerank, rows, context)
+            output = await _compute(self._rerank, encoded.rows, context)
         order = np.argsort(-output.values, kind="stable")
         scores = output.values[order].tolist()
-        usage = _usage("rerank", rows, output, context)
-        return Ranked(list(zip(order.tolist(), scores, strict=True)), usage)
+        usage = _usage("rerank", encoded.rows, output, context)
+        return Ranked(list(zip(order.tolist(), scores, strict=True)), usage, encoded.truncated)
 
-    async def _tokenize(self, encoding: Awaitable[TokenRows], context: Context) -> TokenRows:
+    async def _tokenize(self, encoding: Awaitable[EncodedRows], context: Context) -> EncodedRows:
         with context.timings.stage("tokenize"):
             return await within(context.deadline, encoding)
 

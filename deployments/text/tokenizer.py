@@ -7,7 +7,7 @@ type. Knows no engine.
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, TypeVar
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from deployments.errors import InvalidRequest
+from deployments.rows.encoded_rows import EncodedRows
 from deployments.rows.token_rows import TokenRows
 from deployments.text.piece_tokenizer import PieceTokenizer
 from deployments.text.prompts import (
@@ -52,7 +53,7 @@ class EmbedEncoder:
 
     def queries(
         self, texts: Sequence[str], cut: Cut | None, instruction: str | None = None
-    ) -> TokenRows:
+    ) -> EncodedRows:
         """Tokenise queries; only the query itself is ever cut, not its instruction."""
         template, head = self.template, self._query_head
         if instruction is not None:
@@ -62,7 +63,7 @@ class EmbedEncoder:
         whole = [template.query_text(text) for text in texts]
         return self._rows(whole, cut, head)
 
-    def documents(self, texts: Sequence[str], cut: Cut | None) -> TokenRows:
+    def documents(self, texts: Sequence[str], cut: Cut | None) -> EncodedRows:
         return self._rows(texts, cut, 0)
 
     def estimated_tokens(self, texts: Sequence[str]) -> float:
@@ -83,9 +84,10 @@ class EmbedEncoder:
                 param="instruction",
             )
 
-    def _rows(self, texts: Sequence[str], cut: Cut | None, head: int) -> TokenRows:
+    def _rows(self, texts: Sequence[str], cut: Cut | None, head: int) -> EncodedRows:
         """Tokenise texts whose first `head` tokens are never cut."""
         limit = self._max_model_len - self._fixed_tokens
+        truncated: tuple[int, ...] = ()
         if cut is None:
             rows = self._pieces.texts(texts)
             self._refuse_long(rows, limit)
@@ -93,16 +95,18 @@ class EmbedEncoder:
             if cut.max_tokens is not None:
                 self._refuse_narrow(cut.max_tokens, head)
                 limit = min(limit, cut.max_tokens - self._fixed_tokens)
+            # A token more than fits tells a text that is cut from one that just fits.
             if cut.keep == "start":
-                rows = self._pieces.beginnings(texts, limit)
+                rows = self._pieces.beginnings(texts, limit + 1)
             else:
                 rows = self._pieces.texts(texts)
-            rows = [
-                row if len(row) <= limit else _shorten(row, limit, cut.keep, head) for row in rows
-            ]
+            truncated = _longer(rows, limit)
+            for index in truncated:
+                rows[index] = _shorten(rows[index], limit, cut.keep, head)
         if not self._fixed_tokens:
             _refuse_empty(rows)
-        return TokenRows.pack([self._prefix + row + self._suffix for row in rows])
+        whole = TokenRows.pack([self._prefix + row + self._suffix for row in rows])
+        return EncodedRows(whole, truncated)
 
     def _refuse_narrow(self, max_tokens: int, head: int) -> None:
         least = self._fixed_tokens + head + 1
@@ -164,7 +168,7 @@ class RerankEncoder:
         max_tokens_per_doc: int | None,
         kept: Sequence[bytes | None] = (),
         instruction: str | None = None,
-    ) -> TokenRows:
+    ) -> EncodedRows:
         """Tokenise the query with each document; `kept` has the results of `keep`, or None each."""
         head = self._head(query, instruction)
         limit = self._max_model_len - len(head) - len(self._suffix)
@@ -172,13 +176,12 @@ class RerankEncoder:
             limit = min(limit, max_tokens_per_doc)
         stored = self._stored_ids(documents, kept)
         missing = [text for text, ids in zip(documents, stored, strict=True) if ids is None]
-        tokenised = iter(self._beginnings(missing, limit))
-        bodies = [
-            (np.asarray(next(tokenised), np.int32) if ids is None else ids)[:limit]
-            for ids in stored
-        ]
+        tokenised = iter(self._beginnings(missing, limit + 1))
+        bodies = [np.asarray(next(tokenised), np.int32) if ids is None else ids for ids in stored]
         starts = [len(head)] * len(bodies) if self.template.segments else None
-        return TokenRows.between(head, bodies, self._suffix, starts)
+        shown = [body[:limit] for body in bodies]
+        rows = TokenRows.between(head, shown, self._suffix, starts)
+        return EncodedRows(rows, _longer(bodies, limit))
 
     def estimated_tokens(self, query: str, documents: Sequence[str]) -> float:
         return sum(
@@ -235,10 +238,10 @@ class Encoder:
 
     async def queries(
         self, texts: Sequence[str], cut: Cut | None, instruction: str | None = None
-    ) -> TokenRows:
+    ) -> EncodedRows:
         return await self._run(texts, lambda: self._embed.queries(texts, cut, instruction))
 
-    async def documents(self, texts: Sequence[str], cut: Cut | None) -> TokenRows:
+    async def documents(self, texts: Sequence[str], cut: Cut | None) -> EncodedRows:
         return await self._run(texts, lambda: self._embed.documents(texts, cut))
 
     async def pairs(
@@ -248,7 +251,7 @@ class Encoder:
         max_tokens_per_doc: int | None,
         kept: Sequence[bytes | None] = (),
         instruction: str | None = None,
-    ) -> TokenRows:
+    ) -> EncodedRows:
         rerank = self._rerank
         return await self._run(
             [query, *rerank.untokenised(documents, kept)],
@@ -265,6 +268,10 @@ class Encoder:
         if sum(map(len, texts)) < _CHARACTERS_ON_LOOP:
             return encode()
         return await asyncio.get_running_loop().run_in_executor(self._threads, encode)
+
+
+def _longer(rows: Sequence[Sized], limit: int) -> tuple[int, ...]:
+    return tuple(index for index, row in enumerate(rows) if len(row) > limit)
 
 
 def _shorten(row: list[int], limit: int, keep: Literal["start", "end"], head: int) -> list[int]:

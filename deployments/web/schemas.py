@@ -108,10 +108,13 @@ class UpsertRequest(Wire):
 
 
 class UpsertResponse(BaseModel):
-    """`upserted` documents, without duplicate ids, are on disk; `tokens` were embedded for them."""
+    """`upserted` documents, without duplicate ids, are on disk; `tokens` were embedded for them.
+    `truncated` has the ids of documents longer than the embedder reads: they are stored whole, and
+    found by their beginning alone."""
 
     upserted: int
     tokens: int
+    truncated: list[str]
 
 
 class GetDocumentsRequest(Wire):
@@ -220,18 +223,29 @@ class SearchUsage(BaseModel):
     candidates: int
 
 
+class SearchTruncation(BaseModel):
+    """Whether the query is longer than the embedder reads, and how many candidates are longer than
+    the reranker does: of those texts the beginning alone was read."""
+
+    query: bool
+    candidates: int
+
+
 class SearchResponse(BaseModel):
     """Results, best first. `timings_ms` has every stage and the total, like the Server-Timing
-    header; `degraded` names the stages that were skipped for lack of time."""
+    header; `degraded` names the stages that were skipped for lack of time. `truncated` is there if
+    a text was not read to its end."""
 
     results: list[SearchResult]
     degraded: list[str] = []
+    truncated: SearchTruncation | None = None
     usage: SearchUsage
     timings_ms: dict[str, float]
 
 
 class StageReadiness(BaseModel):
-    """One stage; `detail` says why it is not ready, or that it has scaled to zero."""
+    """One stage; `detail` says why it is not ready, why a replica that it should have does not
+    start while others serve, or that it has scaled to zero."""
 
     ready: bool
     model: str | None = None

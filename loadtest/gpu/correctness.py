@@ -36,7 +36,7 @@ async def compare_vectors(settings: Settings, engine: PoolingEngine) -> Figures:
     tokenizer = load_tokenizer(settings.model("embed"))
     encoder = EmbedEncoder(tokenizer, config.template, config.engine.max_model_len)
     texts = Texts(0)
-    rows = encoder.documents([texts.of(words) for words in _WORDS], Cut())
+    rows = encoder.documents([texts.of(words) for words in _WORDS], Cut()).rows
     ours = (await engine.embed(rows)).values
     exact = await _reference(settings, "embed", rows, "float32")
     rounded = await _reference(settings, "embed", rows, "bfloat16")
@@ -59,7 +59,7 @@ async def correct_scores(settings: Settings, engine: PoolingEngine) -> Figures:
     """Compare relevance scores, and say whether they are close enough."""
     texts = Texts(0)
     query, documents = texts.of(QUERY_TOKENS), [texts.of(words) for words in _WORDS]
-    rows = pairs_encoder(settings).pairs(query, documents, None)
+    rows = pairs_encoder(settings).pairs(query, documents, None).rows
     ours = relevance((await engine.score(rows)).values)
     exact = relevance(await _reference(settings, "rerank", rows, "float32"))
     rounded = relevance(await _reference(settings, "rerank", rows, "bfloat16"))

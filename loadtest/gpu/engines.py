@@ -129,5 +129,5 @@ def _reranks(settings: Settings) -> Iterator[TokenRows]:
     encoder, texts, owner = pairs_encoder(settings), Texts(1), 0
     while True:
         documents = [texts.of(DOCUMENT_TOKENS) for _ in range(settings.candidates)]
-        yield encoder.pairs(texts.of(QUERY_TOKENS), documents, None).owned_by(str(owner))
+        yield encoder.pairs(texts.of(QUERY_TOKENS), documents, None).rows.owned_by(str(owner))
         owner += 1

@@ -63,14 +63,15 @@ async def reranker(kind: Kind) -> AsyncIterator[tuple[PoolingEngine, RerankEncod
 
 async def test_embed(embedder: tuple[PoolingEngine, EmbedEncoder]) -> None:
     engine, encoder = embedder
-    together = (await engine.embed(encoder.documents(_TEXTS, Cut()))).values
+    together = (await engine.embed(encoder.documents(_TEXTS, Cut()).rows)).values
     assert together.shape == (4, 64)
     assert together.dtype == np.float32
     assert np.allclose(np.linalg.norm(together, axis=1), 1, atol=1e-3)
-    alone = [(await engine.embed(encoder.documents([text], Cut()))).values[0] for text in _TEXTS]
+    rows = [encoder.documents([text], Cut()).rows for text in _TEXTS]
+    alone = [(await engine.embed(row)).values[0] for row in rows]
     assert (np.sum(together * np.stack(alone), axis=1) > 0.999).all()
     at_once = await asyncio.gather(
-        *(engine.embed(encoder.documents([text], Cut())) for text in _TEXTS)
+        *(engine.embed(encoder.documents([text], Cut()).rows) for text in _TEXTS)
     )
     assert (np.sum(together * ModelOutput.concatenate(at_once).values, axis=1) > 0.999).all()
     await engine.check_health()
@@ -80,7 +81,7 @@ async def test_a_row_that_vllm_does_not_take_fails_and_the_engine_goes_on(
     embedder: tuple[PoolingEngine, EmbedEncoder], kind: Kind
 ) -> None:
     engine, encoder = embedder
-    good = encoder.documents(_TEXTS, Cut())
+    good = encoder.documents(_TEXTS, Cut()).rows
     alone = (await engine.embed(good)).values
     config = EmbedderConfig.model_validate(config_of("tiny-qwen3", "embedder"))
     bad = TokenRows.pack([[1] * (config.engine.max_model_len + 1)])
@@ -101,14 +102,14 @@ async def test_score(reranker: tuple[PoolingEngine, RerankEncoder]) -> None:
         " kilometers.",
         "Berlin is well known for its museums.",
     ]
-    logits = (await engine.score(encoder.pairs(query, documents, None))).values
+    logits = (await engine.score(encoder.pairs(query, documents, None).rows)).values
     assert logits.shape == (2,)
     assert logits.dtype == np.float32
     # The logits of the converted checkpoint in transformers, in float32.
     assert np.allclose(logits, [9.0851, -3.9343], atol=0.03)
-    backwards = (await engine.score(encoder.pairs(query, documents[::-1], None))).values
+    backwards = (await engine.score(encoder.pairs(query, documents[::-1], None).rows)).values
     assert np.allclose(backwards[::-1], logits, atol=0.03)
-    rows = encoder.pairs(query, ["Three and a half million."], None)
+    rows = encoder.pairs(query, ["Three and a half million."], None).rows
     with_segments = (await engine.score(rows)).values
     without = (await engine.score(TokenRows(rows.ids, rows.lengths))).values
     assert abs(with_segments[0] - without[0]) > 0.05
@@ -129,7 +130,7 @@ async def test_candidates_of_a_query_share_its_tokens(
     """The prefix cache saves tokens, changes no score and is not shared between owners."""
     engine, encoder = caching_reranker
     documents = [f"Number {n} of a hundred short documents about rivers." for n in range(100)]
-    rows = encoder.pairs("How long is the Danube?", documents, None)
+    rows = encoder.pairs("How long is the Danube?", documents, None).rows
     cold = await engine.score(rows.owned_by("first"))
     shared = cold.cached_tokens.sum() / rows.total_tokens
     assert shared >= 0.4, shared

@@ -166,6 +166,7 @@ def _add_embed(router: APIRouter, service: Service) -> None:
                 **_vectors(embedded.vectors, body.embedding_types),
             },
             body,
+            embedded.truncated,
         )
 
     @router.post("/v2/embed", response_model=EmbedResponse)
@@ -185,6 +186,7 @@ def _add_embed(router: APIRouter, service: Service) -> None:
                 **_vectors(vectors, body.embedding_types),
             },
             body,
+            embedded.truncated,
         )
 
 
@@ -205,7 +207,8 @@ def _add_rerank(router: APIRouter, service: Service) -> None:
                 one["document"] = returned_document(body.documents[index], texts[index])
         meta = _meta("2", {"search_units": search_units(texts)}, ranked.usage)
         meta["tokens"] = {"input_tokens": ranked.usage.tokens}
-        return answer({"id": str(uuid.uuid4()), "results": results, "meta": meta}, body)
+        content = {"id": str(uuid.uuid4()), "results": results, "meta": meta}
+        return answer(content, body, ranked.truncated)
 
 
 def render_error(error: WinnowError, request_id: str) -> dict[str, Any]:

@@ -80,7 +80,8 @@ async def rank(
     )
     order = [(visible[index], score) for index, score in ranked.order]
     blank = sorted(set(range(len(texts))) - set(visible))
-    return Ranked([*order, *((index, 0.0) for index in blank)], ranked.usage)
+    truncated = tuple(visible[index] for index in ranked.truncated)
+    return Ranked([*order, *((index, 0.0) for index in blank)], ranked.usage, truncated)
 
 
 def _object_text(index: int, document: ObjectDocument, rank_fields: Sequence[str] | None) -> str:

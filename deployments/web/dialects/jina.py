@@ -125,7 +125,8 @@ def routes(service: Service, guarded: Guard) -> APIRouter:
         instruction = body.instruction or body.instruct
         done = await rank(pipeline, body.query, texts, limit, context, instruction)
         content = _content(done, body, texts, vendor)
-        return answer(content | {"model": service.rerank_model.name}, body)
+        content |= {"model": service.rerank_model.name}
+        return answer(content, body, done.truncated)
 
     # Without a version it is vLLM's and infinity's.
     @router.post("/rerank", include_in_schema=False)

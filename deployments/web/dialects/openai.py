@@ -174,7 +174,7 @@ def _add_embeddings(router: APIRouter, service: Service) -> None:
             _cut(body, service.embed_model.truncate),
             service.context(caller, body.deadline_ms),
         )
-        return answer(_embeddings(embedded, body, service), body)
+        return answer(_embeddings(embedded, body, service), body, embedded.truncated)
 
     # Without a version it is vLLM's and infinity's.
     @router.post("/infinity/embeddings", include_in_schema=False)

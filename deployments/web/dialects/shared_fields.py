@@ -3,11 +3,13 @@
 A field that is declared is honoured. One that would change the answer and cannot be honoured is
 declared too, by `only` or `Refused`, and answered with a 400 that says what to do. Any other field
 is ignored and named in the header IGNORED_HEADER of the answer. Values are read leniently ("true",
-3.0), and null or "" stands for a field that was not given.
+3.0), and null or "" stands for a field that was not given. Texts that were cut are told in the
+header TRUNCATED_HEADER, by their index: no vendor's answer has a place for it.
 """
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -31,7 +33,8 @@ from deployments.web.schemas import MAX_TEXT_CHARACTERS, DeadlineMs, without_nul
 
 MAX_DOCUMENTS = 1_000
 IGNORED_HEADER = "x-winnow-ignored-fields"
-_MAX_IGNORED_CHARACTERS = 512
+TRUNCATED_HEADER = "x-winnow-truncated"
+_MAX_HEADER_CHARACTERS = 512
 _MAX_NAME_CHARACTERS = 64
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
 # What infinity's client sends for a model where its caller named none.
@@ -76,20 +79,24 @@ def only_one_of(body: VendorBody, *names: str) -> None:
         raise ValueError(f"give either {given[0]} or {given[1]}")
 
 
-def answer(content: Any, body: VendorBody) -> Response:
-    """The answer to `body` as JSON; arrays of numpy are written without a copy."""
+def answer(content: Any, body: VendorBody, truncated: Sequence[int]) -> Response:
+    """The answer to `body` as JSON; arrays of numpy are written without a copy. `truncated` has the
+    indices of texts that were cut."""
     written = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
-    ignored = _header_value(sorted(body.model_extra or {}))
-    headers = {IGNORED_HEADER: ignored} if ignored else None
+    lists = {
+        IGNORED_HEADER: _header_value(sorted(body.model_extra or {})),
+        TRUNCATED_HEADER: _header_value([str(index) for index in truncated]),
+    }
+    headers = {name: value for name, value in lists.items() if value}
     return Response(written, media_type="application/json", headers=headers)
 
 
 def _header_value(names: list[str]) -> str:
     """The names, with what a header may not hold replaced by "?", as far as there is room."""
     clean = ", ".join(_UNSAFE.sub("?", name[:_MAX_NAME_CHARACTERS]) for name in names)
-    if len(clean) <= _MAX_IGNORED_CHARACTERS:
+    if len(clean) <= _MAX_HEADER_CHARACTERS:
         return clean
-    return clean[:_MAX_IGNORED_CHARACTERS].rpartition(", ")[0] + ", ..."
+    return clean[:_MAX_HEADER_CHARACTERS].rpartition(", ")[0] + ", ..."
 
 
 class RelevantDocument(BaseModel):

@@ -131,9 +131,11 @@ def _add_document_writes(router: APIRouter, service: Service) -> None:
                 caller.plan.documents,
                 context.deadline,
             )
-        tokens = await collections.upsert(caller.tenant.id, name, records, context)
+        stored = await collections.upsert(caller.tenant.id, name, records, context)
         response.headers["server-timing"] = server_timing(context.timings)
-        return UpsertResponse(upserted=len({record.id for record in records}), tokens=tokens)
+        return UpsertResponse(
+            upserted=stored.documents, tokens=stored.tokens, truncated=stored.truncated
+        )
 
     @router.post("/v1/collections/{name}/documents/delete", tags=["documents"])
     async def delete_many(name: Name, body: DeleteRequest, caller: Caller) -> DeleteResponse:
@@ -211,6 +213,7 @@ def _add_search(router: APIRouter, service: Service) -> None:
         answer = {
             "results": _results(found, body),
             **({"degraded": found.degraded} if found.degraded else {}),
+            **_truncation(found),
             "usage": {
                 "embed_tokens": found.embed.tokens,
                 "rerank_tokens": found.rerank.tokens,
@@ -231,6 +234,13 @@ def server_timing(timings: Timings) -> str:
     """Return the Server-Timing header (W3C): each stage and the total, in milliseconds."""
     stages = [f"{name};dur={ms:.3f}" for name, ms in timings.stages_ms.items()]
     return ", ".join([*stages, f"total;dur={timings.total_ms():.3f}"])
+
+
+def _truncation(found: Found) -> dict[str, object]:
+    if not found.query_truncated and not found.candidates_truncated:
+        return {}
+    counts = {"query": found.query_truncated, "candidates": found.candidates_truncated}
+    return {"truncated": counts}
 
 
 def _results(found: Found, body: SearchRequest) -> list[dict[str, object]]:

@@ -137,3 +137,22 @@ def test_of_an_id_that_comes_twice_in_a_file_the_last_document_is_stored(service
     assert "1 documents stored" in shown
     [upsert] = [one.json() for one in service.asked if one.path.endswith("/documents")]
     assert [document["text"] for document in upsert["documents"]] == ["new"]
+
+
+def test_documents_that_the_embedder_does_not_read_whole_are_told() -> None:
+    cut = ["a", "b", "c", "d[/]"]
+
+    def answer(asked: Asked) -> Answer:
+        if asked.path == "/v1/collections/c/documents":
+            return 200, {"upserted": 5, "tokens": 9, "truncated": cut}
+        return _answer(asked)
+
+    Path("f.jsonl").write_text('{"id": "a", "text": "long"}\n')
+    with serving(answer) as service:
+        arguments = ["ingest", "c", "f.jsonl", "--url", service.url, "--api-key-file", _key("k")]
+        shown = [" ".join(_run(*arguments).split())]
+        del cut[1:]
+        shown.append(" ".join(_run(*arguments).split()))
+    assert "4 documents are longer than the embedder reads" in shown[0]
+    assert "split them (a, b, c, ...)" in shown[0]
+    assert "split them (a)" in shown[1]

@@ -17,6 +17,7 @@ from deployments.pipeline.collections import Collections
 from deployments.pipeline.pipeline import Pipeline
 from deployments.request.deadline import Deadline
 from deployments.request.origin import Origin
+from deployments.rows.encoded_rows import EncodedRows
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
 from tests.unit.service import TestService
@@ -33,13 +34,13 @@ class Encoder:
     def pair_tokens(self, query: str, documents: Sequence[str]) -> float:  # noqa: ARG002
         return 2 * len(documents)
 
-    async def queries(self, texts: Sequence[str], *_: object) -> TokenRows:
-        return TokenRows.pack([[1]] * len(texts))
+    async def queries(self, texts: Sequence[str], *_: object) -> EncodedRows:
+        return EncodedRows(TokenRows.pack([[1]] * len(texts)))
 
     documents = queries
 
-    async def pairs(self, query: str, documents: Sequence[str], *_: object) -> TokenRows:  # noqa: ARG002
-        return TokenRows.pack([[1, 2]] * len(documents))
+    async def pairs(self, query: str, documents: Sequence[str], *_: object) -> EncodedRows:  # noqa: ARG002
+        return EncodedRows(TokenRows.pack([[1, 2]] * len(documents)))
 
     async def refuse_long(self, query: str, *_: object) -> None: ...
     def require_instruction(self, embed: bool, rerank: bool) -> None: ...

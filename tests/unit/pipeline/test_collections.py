@@ -7,7 +7,7 @@ from deployments.batching.stage_status import StageStatus
 from deployments.pipeline.collections import Collections
 from deployments.request.deadline import Deadline
 from deployments.stores.base import Namespace, Record
-from tests.unit.pipeline.test_pipeline import Stage, Stand, context
+from tests.unit.pipeline.test_pipeline import LONGEST, Stage, Stand, context
 
 
 class Embedder(Stage):
@@ -40,3 +40,10 @@ async def test_a_document_that_comes_twice_in_a_call_is_embedded_once() -> None:
     await collections(stand, index).upsert("acme", "notes", records, context())
     assert [(one.id, one.text) for one in index.stored] == [("a", "last"), ("b", "other")]
     assert stand.encoder.read == 2
+
+
+async def test_an_upsert_tells_which_of_the_stored_documents_were_cut() -> None:
+    stand, long = Stand(embed=Embedder()), "w" * (LONGEST + 1)
+    records = [Record("a", long, {}), Record("b", long, {}), Record("a", "short", {})]
+    stored = await collections(stand, Index()).upsert("acme", "notes", records, context())
+    assert (stored.documents, stored.truncated) == (2, ["b"])

@@ -20,6 +20,7 @@ from deployments.request.context import Account, Context
 from deployments.request.deadline import Deadline
 from deployments.request.origin import Origin
 from deployments.request.timings import Timings
+from deployments.rows.encoded_rows import EncodedRows
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.searches import Retrieved
 from deployments.rows.token_rows import TokenRows
@@ -28,11 +29,12 @@ from deployments.text.prompts import Cut
 
 NS = Namespace("acme", "notes")
 DEADLINE_S = 10.0
+LONGEST = 100
 
 
 class Letters:
-    """A TextEncoder: a token a letter. Notes the kept tokens that pairs came with, and how many
-    texts it has read."""
+    """A TextEncoder: a token a letter, LONGEST of them at most. Notes the kept tokens that pairs
+    came with, and how many texts it has read."""
 
     def __init__(self) -> None:
         self.kept: Sequence[bytes | None] = ()
@@ -49,12 +51,13 @@ class Letters:
         texts: Sequence[str],
         cut: Cut | None,  # noqa: ARG002
         instruction: str | None = None,
-    ) -> TokenRows:
+    ) -> EncodedRows:
         self.instructions.append(instruction)
         self.read += len(texts)
-        return TokenRows.pack([list(text.encode()) for text in texts])
+        rows = TokenRows.pack([list(text.encode()[:LONGEST]) for text in texts])
+        return EncodedRows(rows, tuple(n for n, text in enumerate(texts) if len(text) > LONGEST))
 
-    async def documents(self, texts: Sequence[str], cut: Cut | None) -> TokenRows:
+    async def documents(self, texts: Sequence[str], cut: Cut | None) -> EncodedRows:
         return await self.queries(texts, cut)
 
     async def pairs(
@@ -64,7 +67,7 @@ class Letters:
         max_tokens_per_doc: int | None,  # noqa: ARG002
         kept: Sequence[bytes | None] = (),
         instruction: str | None = None,
-    ) -> TokenRows:
+    ) -> EncodedRows:
         self.kept = kept
         return await self.queries([query + text for text in documents], None, instruction)
 

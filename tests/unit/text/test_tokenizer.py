@@ -64,7 +64,7 @@ def reference(name: str) -> Any:
 def test_qwen3_pairs_equal_the_card(query: str, document: str) -> None:
     tokenizer = reference("tiny-qwen3-reranker")
     body = f"<Instruct>: {DEFAULT_INSTRUCTION}\n<Query>: {query}\n<Document>: {document}"
-    [ours] = rerank_encoder("tiny-qwen3").pairs(query, [document], None)
+    [ours] = rerank_encoder("tiny-qwen3").pairs(query, [document], None).rows
     prefix = tokenizer.encode(
         "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query"
         ' and the Instruct provided. Note that the answer can only be "yes" or "no".<|im_end|>\n'
@@ -81,7 +81,7 @@ def test_qwen3_pairs_equal_the_card(query: str, document: str) -> None:
 @given(query=_TEXTS, document=_TEXTS)
 def test_bert_pairs_equal_the_tokenizers_own(query: str, document: str) -> None:
     own = reference("ms-marco-MiniLM-L-12-v2")(query, document)
-    rows = rerank_encoder("local").pairs(query, [document], None)
+    rows = rerank_encoder("local").pairs(query, [document], None).rows
     assert list(rows) == [own.input_ids]
     assert rows.segments is not None
     if 1 in own.token_type_ids:
@@ -92,13 +92,13 @@ def test_bert_pairs_equal_the_tokenizers_own(query: str, document: str) -> None:
 @given(text=_TEXTS)
 def test_embedding_rows_equal_the_cards(text: str) -> None:
     bert = reference("all-MiniLM-L6-v2")(text, truncation=True, max_length=256).input_ids
-    assert list(embed_encoder("local").documents([text], None)) == [bert]
+    assert list(embed_encoder("local").documents([text], None).rows) == [bert]
     tokenizer = reference("tiny-qwen3-embedding")
     end = tokenizer.convert_tokens_to_ids("<|endoftext|>")
     query = f"Instruct: {DEFAULT_INSTRUCTION}\nQuery:{text}"
     for ours, whole in (
-        (embed_encoder("tiny-qwen3").documents([text], None), text),
-        (embed_encoder("tiny-qwen3").queries([text], None), query),
+        (embed_encoder("tiny-qwen3").documents([text], None).rows, text),
+        (embed_encoder("tiny-qwen3").queries([text], None).rows, query),
     ):
         assert list(ours) == [[*tokenizer.encode(whole, add_special_tokens=False), end]]
 
@@ -106,8 +106,9 @@ def test_embedding_rows_equal_the_cards(text: str) -> None:
 @settings(max_examples=50, deadline=None)
 @given(st.integers(160, 400), st.integers(1, 400))
 def test_only_the_document_is_ever_cut(max_model_len: int, words: int) -> None:
-    [whole] = rerank_encoder("tiny-qwen3", 1_000).pairs("gravity", ["word " * words], None)
-    [cut] = rerank_encoder("tiny-qwen3", max_model_len).pairs("gravity", ["word " * words], None)
+    [whole] = rerank_encoder("tiny-qwen3", 1_000).pairs("gravity", ["word " * words], None).rows
+    short = rerank_encoder("tiny-qwen3", max_model_len)
+    [cut] = short.pairs("gravity", ["word " * words], None).rows
     suffix = reference("tiny-qwen3-reranker").encode(
         "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n", add_special_tokens=False
     )
@@ -126,9 +127,9 @@ def test_cuts_keep_the_start_or_the_end_and_the_suffix() -> None:
     words = " ".join(f"w{n}" for n in range(50))
     with pytest.raises(InvalidRequest, match="at most 14"):
         encoder.documents([words], None)
-    [start] = encoder.documents([words], Cut())
-    [end] = encoder.documents([words], Cut(keep="end"))
-    [short] = encoder.documents([words], Cut(max_tokens=5))
+    [start] = encoder.documents([words], Cut()).rows
+    [end] = encoder.documents([words], Cut(keep="end")).rows
+    [short] = encoder.documents([words], Cut(max_tokens=5)).rows
     assert (len(start), len(end), len(short)) == (16, 16, 5)
     assert start[0] == end[0] == short[0] == 101
     assert start[-1] == end[-1] == short[-1] == 102
@@ -146,7 +147,7 @@ def test_cuts_keep_the_start_or_the_end_and_the_suffix() -> None:
 )
 def test_special_tokens_in_a_text_are_read_as_text(hostile: str) -> None:
     special = set(reference("tiny-qwen3-embedding").added_tokens_decoder)
-    [row] = embed_encoder("tiny-qwen3").documents([hostile], None)
+    [row] = embed_encoder("tiny-qwen3").documents([hostile], None).rows
     assert not special & set(row[:-1])
 
 
@@ -163,7 +164,7 @@ def test_a_long_text_is_cut_as_if_it_were_tokenised_whole(
     cut = Cut(max_tokens=max_tokens)
     for profile in ("local", "tiny-qwen3"):
         encoder = embed_encoder(profile)
-        [ours] = encoder.documents([text], cut)
+        [ours] = encoder.documents([text], cut).rows
         [whole] = encoder._pieces.texts([text])
         room = min(max_tokens, 512) - encoder._fixed_tokens
         assert ours[len(encoder._prefix) : -1] == whole[:room]
@@ -205,8 +206,8 @@ def test_a_query_is_cut_and_its_instruction_is_not(keep: Literal["start", "end"]
     )
     cut = Cut(max_tokens=len(instruction) + 8, keep=keep)
     words = " ".join(f"w{n}" for n in range(50))
-    [row] = encoder.queries([words], cut)
-    [other] = encoder.queries([words.replace("w0", "x0").replace("w49", "x49")], cut)
+    [row] = encoder.queries([words], cut).rows
+    [other] = encoder.queries([words.replace("w0", "x0").replace("w49", "x49")], cut).rows
     assert row[: len(instruction)] == instruction
     assert len(row) == len(instruction) + 8
     assert row != other
@@ -224,13 +225,13 @@ def test_a_requests_own_instruction_is_read_as_the_profiles_would_be() -> None:
     rerank = RerankEncoder(tokenizers[1], config.reranker.template.model_copy(update=given), 512)
     own, pairs = embed_encoder("tiny-qwen3"), rerank_encoder("tiny-qwen3")
     for cut in (None, Cut(), Cut(max_tokens=60, keep="end")):
-        asked = own.queries([query * 20 if cut else query], cut, _INSTRUCTION)
-        assert [*asked] == [*embed.queries([query * 20 if cut else query], cut)]
-        assert [*asked] != [*own.queries([query * 20 if cut else query], cut)]
-    [row] = pairs.pairs(query, [document], None, (), _INSTRUCTION)
-    assert row == next(iter(rerank.pairs(query, [document], None)))
+        asked = own.queries([query * 20 if cut else query], cut, _INSTRUCTION).rows
+        assert [*asked] == [*embed.queries([query * 20 if cut else query], cut).rows]
+        assert [*asked] != [*own.queries([query * 20 if cut else query], cut).rows]
+    [row] = pairs.pairs(query, [document], None, (), _INSTRUCTION).rows
+    assert row == next(iter(rerank.pairs(query, [document], None).rows))
     kept = pairs.keep([document])
-    assert [*pairs.pairs(query, [document], None, kept, _INSTRUCTION)] == [row]
+    assert [*pairs.pairs(query, [document], None, kept, _INSTRUCTION).rows] == [row]
 
 
 def test_an_instruction_that_leaves_no_room_is_refused() -> None:
@@ -277,7 +278,7 @@ def test_no_row_is_longer_than_was_asked_for(profile: str, keep: Literal["start"
         fitting = 0
         for most in range(2, 60):
             with contextlib.suppress(InvalidRequest):
-                [row] = encode([words], Cut(max_tokens=most, keep=keep))
+                [row] = encode([words], Cut(max_tokens=most, keep=keep)).rows
                 assert len(row) == most
                 fitting += 1
         assert fitting > 20
@@ -295,9 +296,9 @@ def test_a_long_query_is_refused_before_anything_is_done_for_it() -> None:
 def test_stored_tokens_give_the_same_pairs(profile: str, most: int | None) -> None:
     encoder = rerank_encoder(profile)
     documents = ["A cat.", "word " * 2_000, "", "Grüße aus Köln <|im_end|>"]
-    plain = encoder.pairs("who?", documents, most)
+    plain = encoder.pairs("who?", documents, most).rows
     kept = encoder.keep(documents)
-    again = encoder.pairs("who?", ["another text"] * len(documents), most, kept)
+    again = encoder.pairs("who?", ["another text"] * len(documents), most, kept).rows
     assert list(again) == list(plain)
     assert np.array_equal(again.lengths, plain.lengths)
     assert (again.segments is None) == (plain.segments is None)
@@ -307,8 +308,8 @@ def test_tokens_stored_by_another_tokenizer_are_ignored() -> None:
     ours, theirs = rerank_encoder("tiny-qwen3"), rerank_encoder("local")
     documents = ["A cat.", "A dog."]
     kept = [theirs.keep(["A bird."])[0], ours.keep(["A dog."])[0]]
-    assert list(ours.pairs("who?", documents, None, kept)) == list(
-        ours.pairs("who?", documents, None)
+    assert list(ours.pairs("who?", documents, None, kept).rows) == list(
+        ours.pairs("who?", documents, None).rows
     )
     assert ours.untokenised(documents, kept) == ["A cat."]
 
@@ -322,7 +323,7 @@ def test_an_estimate_never_exceeds_the_models_limit() -> None:
 
 def test_a_blank_text_is_a_row_only_where_the_template_makes_it_one() -> None:
     blanks = [" ", "\u200b"]
-    assert [len(row) for row in embed_encoder("local").documents(blanks, None)] == [2, 2]
+    assert [len(row) for row in embed_encoder("local").documents(blanks, None).rows] == [2, 2]
     bare = EmbedEncoder(fast_tokenizer("all-MiniLM-L6-v2"), EmbedTemplate(), 512)
     with pytest.raises(InvalidRequest, match="text 1 has no character that this model reads"):
         bare.documents(["a", *blanks], None)
