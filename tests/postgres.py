@@ -45,7 +45,9 @@ class OwnServer:
         while True:
             try:
                 self._server.ensure_postgres_running()
-            except (subprocess.SubprocessError, AssertionError):
+                # One that was killed a moment ago is taken for running.
+                psycopg.connect(self.url).close()
+            except (subprocess.SubprocessError, AssertionError, psycopg.OperationalError):
                 if time.monotonic() > ends_s:
                     raise
                 time.sleep(0.2)

@@ -1,0 +1,3 @@
+from tests.postgres import own_server
+
+__all__ = ["own_server"]
