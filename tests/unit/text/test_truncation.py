@@ -45,3 +45,11 @@ def test_documents_that_the_reranker_does_not_read_whole_are_named(
     assert encoded.rows.lengths.tolist()[1:] == [512, 512, 512]
     assert encoded.truncated == (2, 3)
     assert encoder.pairs("who?", texts, 5, kept).truncated == (1, 2, 3)
+
+
+@pytest.mark.parametrize("profile", _PROFILES)
+def test_a_text_whose_tokens_are_long_is_named_too(profile: str) -> None:
+    """Sixteen characters a token are as many as are read of a long text at first."""
+    long = "characteristics " * 2_000
+    assert embed_encoder(profile, 64).documents([long], Cut()).truncated == (0,)
+    assert rerank_encoder(profile).pairs("who?", [long], None).truncated == (0,)
