@@ -37,8 +37,9 @@ class Pulse:
     async def is_silent(self) -> bool:
         """Return whether no replica answered within two seconds, though the same are running.
 
-        One that has ended is no longer running: what waits for the next one is not silent. Who asks
-        while it is asked shares the answer.
+        One that has ended is no longer running: what waits for the next one is not silent. But what
+        was silent is so until a replica answers: who comes late need not wait for the next one too.
+        Who asks while it is asked shares the answer.
         """
         if self._asking is None:
             # In no request's context: Serve would end it with that one's client.
@@ -51,16 +52,22 @@ class Pulse:
 
     async def _ask(self) -> bool:
         running = self._running()
-        silent = bool(running) and not await self._is_answered()
-        self.was_silent = silent and self._running() == running
+        if not running and not self.was_silent:
+            return False
+        answered, late = await self._pings()
+        if self.was_silent:
+            self.was_silent = not answered
+        else:
+            self.was_silent = late and self._running() == running
         return self.was_silent
 
-    async def _is_answered(self) -> bool:
-        """Return whether a ping ends in time; one that fails has an answer too."""
+    async def _pings(self) -> tuple[bool, bool]:
+        """Return whether a ping was answered, and whether none ended in time."""
         pings = [asyncio.ensure_future(self._ping(_ANSWER_S)) for _ in range(_PINGS)]
         ended, late = await asyncio.wait(pings, return_when=asyncio.FIRST_COMPLETED)
         for one in late:
             one.cancel()
         await asyncio.gather(*late, return_exceptions=True)
         outcomes = await asyncio.gather(*ended, return_exceptions=True)
-        return not all(isinstance(one, DeadlineExceeded) for one in outcomes)
+        answered = any(not isinstance(one, BaseException) for one in outcomes)
+        return answered, all(isinstance(one, DeadlineExceeded) for one in outcomes)

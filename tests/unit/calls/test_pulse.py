@@ -21,7 +21,7 @@ class Stage:
 
     async def ping(self, within_s: float) -> None:
         names = sorted(self.answers_s)
-        takes_s = self.answers_s[names[self.pings % len(names)]]
+        takes_s = self.answers_s[names[self.pings % len(names)]] if names else None
         self.pings += 1
         late = Deadline.after(within_s, asyncio.get_running_loop().time)
         await within(late, asyncio.sleep(takes_s if takes_s is not None else 1_000))
@@ -44,6 +44,20 @@ def test_one_that_has_been_replaced_meanwhile_is_not_silent() -> None:
         await asyncio.sleep(1)
         stage.answers_s = {"next": None}
         assert not await asking
+
+    virtual_time.run(main())
+
+
+def test_one_that_was_silent_is_so_until_a_replica_answers() -> None:
+    async def main() -> None:
+        stage = Stage(one=None)
+        assert await stage.pulse.is_silent()
+        stage.answers_s = {}
+        assert await stage.pulse.is_silent(), "it has ended, and no other is there"
+        stage.answers_s = {"next": 0.1}
+        assert not await stage.pulse.is_silent()
+        stage.answers_s = {}
+        assert not await stage.pulse.is_silent(), "one that answered is waited for again"
 
     virtual_time.run(main())
 
