@@ -128,12 +128,13 @@ ageing: install ## the embedded store after 20,000 single upserts, at SCALE time
 AUDIT := .audit
 
 audit: $(AUDIT)/bin/pip-audit ## known vulnerabilities of all that is locked (needs PyPI's JSON API)
-	for lock in cpu-dev cuda-dev; do \
+	for lock in cpu-dev cuda-dev uv audit; do \
 	  $< --strict --disable-pip --require-hashes -r requirements/$$lock.txt || exit 1; done
 
-$(AUDIT)/bin/pip-audit:
+$(AUDIT)/bin/pip-audit: requirements/audit.txt
 	$(PYTHON) -m venv --clear $(AUDIT)
-	$(AUDIT)/bin/pip install --disable-pip-version-check --quiet pip-audit==2.10.1
+	$(AUDIT)/bin/pip install --disable-pip-version-check --quiet --require-hashes -r $<
+	touch $@
 
 screenshots: install ## take the pictures of docs/ui.md from the running service, with `make demo` before it
 	$(BIN)/python -m tests.screenshots
@@ -171,9 +172,10 @@ lock: ## resolve the dependencies again (needs uv): what is locked stays, unless
 	$(RESOLVE) --extra cuda $(DEV) --constraint requirements/cuda.txt \
 	  --output-file requirements/cuda-dev.txt
 	echo uv | $(RESOLVE:pyproject.toml=-) --output-file requirements/uv.txt
+	echo pip-audit | $(RESOLVE:pyproject.toml=-) --output-file requirements/audit.txt
 	@# The marker of everything that Winnow runs on would stand on every line.
 	sed -i -e "s/ and $(PLATFORM)//" -e "s/ ; python_full_version < '3.14' / /" \
-	  $(foreach lock,cpu cpu-dev cuda cuda-dev uv,requirements/$(lock).txt)
+	  $(foreach lock,cpu cpu-dev cuda cuda-dev uv audit,requirements/$(lock).txt)
 
 clean: down
 	rm -rf $(VENV) .winnow .bench .site .audit install.log
