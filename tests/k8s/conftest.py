@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cluster.models.errors import ModelError
-from tests.k8s.tools import ROOT, Helm, helm_binary
+from tests.k8s.tools import ROOT, Helm, helm_or_skip
 
 _CRDS = "WINNOW_CRDS"
 _RAY_SERVICE = "ray.io_rayservices.v1.7.0.yaml"
@@ -15,10 +14,7 @@ _RAY_SERVICE = "ray.io_rayservices.v1.7.0.yaml"
 
 @pytest.fixture(scope="session")
 def helm() -> Helm:
-    try:
-        return Helm(helm_binary())
-    except ModelError as error:  # registries are away
-        pytest.skip(f"Helm cannot be had: {error}")
+    return helm_or_skip()
 
 
 @pytest.fixture(scope="session")

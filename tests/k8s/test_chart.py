@@ -17,12 +17,15 @@ from ray.serve.schema import ServeDeploySchema
 from cluster.app import build
 from cluster.config import AppConfig
 from cluster.profile import application, load_profile, profile_names
+from tests.k8s.operator_types import KINDS
 from tests.k8s.tools import (
     CHART,
     ROOT,
     Helm,
     Object,
     containers,
+    group_cpus,
+    group_gpus,
     of_kind,
     pods,
     ray_service,
@@ -33,8 +36,8 @@ from tests.pages import page
 
 KUBERNETES = "1.35"
 SIZES = [None, *sorted(path.stem for path in (CHART / "sizes").glob("*.yaml"))]
-# Their schemas come with the operators that read them.
-_OTHERS = {"RayService", "PodMonitor", "PrometheusRule", "ExternalSecret", "HTTPRoute"}
+# KubeRay's own schema is another test's here, and the others' are test_operators.py's.
+_OTHERS = {"RayService"} | KINDS
 
 
 @pytest.fixture(scope="session", params=SIZES, ids=lambda size: size or "default")
@@ -227,8 +230,8 @@ def test_replicas_of_every_size_have_room_also_in_a_rollout(objects: list[Object
         total[1] += most * options.get("num_gpus", 0)
     for places, (cpus, gpus) in asked.items():
         there = [group for group in groups if group["groupName"] in places]
-        assert cpus <= sum(int(_cpus(group)) * group["maxReplicas"] for group in there)
-        assert gpus <= sum(_gpus(group) * group["maxReplicas"] for group in there)
+        assert cpus <= sum(group_cpus(group) * group["maxReplicas"] for group in there)
+        assert gpus <= sum(group_gpus(group) * group["maxReplicas"] for group in there)
 
 
 def test_ray_is_told_no_more_cpus_than_the_pod_has(objects: list[Object]) -> None:
@@ -238,17 +241,7 @@ def test_ray_is_told_no_more_cpus_than_the_pod_has(objects: list[Object]) -> Non
         [container] = group["template"]["spec"]["containers"]
         requests = container["resources"]["requests"]
         assert requests == container["resources"]["limits"]
-        assert int(_cpus(group)) < requests["cpu"], "HAProxy and the raylet need some"
-
-
-def _cpus(group: Object) -> str:
-    cpus: str = group["rayStartParams"]["num-cpus"]
-    return cpus
-
-
-def _gpus(group: Object) -> int:
-    limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
-    return int(limits.get("nvidia.com/gpu", 0))
+        assert group_cpus(group) < requests["cpu"], "HAProxy and the raylet need some"
 
 
 def test_rules_and_dashboards_of_the_chart_are_made_objects(helm: Helm, tmp_path: Path) -> None:

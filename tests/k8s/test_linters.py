@@ -9,11 +9,12 @@ import pytest
 import yaml
 
 from cluster.profile import profile_names
+from tests.k8s.operator_types import KINDS
 from tests.k8s.tools import ROOT, Helm, Object, checkov, pods, script
 
 _SETTINGS = Path(__file__).with_name("checkov.yaml")
 _DIGEST = "sha256:" + "0" * 64
-_UNKNOWN = ("RayService", "PodMonitor", "HTTPRoute", "ExternalSecret", "PrometheusRule")
+_UNKNOWN = {"RayService"} | KINDS
 
 
 def _check(objects: list[Object], directory: Path) -> list[str]:

@@ -2,7 +2,7 @@
 
 Helm comes in an npm package, checkov from PyPI into an environment of its own, since it asks for
 other versions of what Winnow uses. hadolint and Kubernetes' schemas are among the development
-packages.
+packages, and the types of operators' kinds are operator_types.py's.
 """
 
 import json
@@ -15,6 +15,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from platformdirs import user_cache_path
 from rich.console import Console
@@ -22,6 +23,7 @@ from rich.console import Console
 from cluster.models.archive import extract
 from cluster.models.cache import made_once
 from cluster.models.catalog import Source, load_catalog
+from cluster.models.errors import ModelError
 from cluster.models.fetch import fetch
 
 ROOT = Path(__file__).parents[2]
@@ -40,13 +42,20 @@ _CHECKOV = "checkov==3.3.30"
 Object = dict[str, Any]
 
 
-def helm_binary() -> Path:
+def helm_or_skip() -> "Helm":
     """Return Helm 4.1.4: what WINNOW_TEST_HELM names, or the one of the package."""
+    try:
+        return Helm(_helm_binary())
+    except ModelError as error:  # registries are away
+        pytest.skip(f"Helm cannot be had: {error}")
+
+
+def _helm_binary() -> Path:
     given = os.environ.get(_HELM_VARIABLE)
     if given:
         return Path(given)
-    directory = _tools() / f"helm-{_HELM.version}"
-    made_once(directory, _has("helm"), _get_helm, Console())
+    directory = tools_directory() / f"helm-{_HELM.version}"
+    made_once(directory, has("helm"), _get_helm, Console())
     return directory / "helm"
 
 
@@ -63,8 +72,8 @@ def _get_helm(directory: Path) -> None:
 
 def checkov() -> list[str]:
     """Return the command of checkov, in its own environment."""
-    directory = _tools() / _CHECKOV.replace("==", "-")
-    made_once(directory, _has("done"), _get_checkov, Console())
+    directory = tools_directory() / _CHECKOV.replace("==", "-")
+    made_once(directory, has("done"), _get_checkov, Console())
     return [str(directory / "venv" / "bin" / "python"), "-m", "checkov.main"]
 
 
@@ -80,11 +89,11 @@ def _get_checkov(directory: Path) -> None:
     (directory / "done").touch()
 
 
-def _has(name: str) -> Any:
+def has(name: str) -> Any:
     return lambda directory: (directory / name).exists()
 
 
-def _tools() -> Path:
+def tools_directory() -> Path:
     return user_cache_path("winnow") / "tools"
 
 
@@ -173,3 +182,13 @@ def pods(objects: list[Object]) -> dict[str, Object]:
 
 def containers(pod: Object) -> list[Object]:
     return [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]
+
+
+def group_cpus(group: Object) -> int:
+    """Return the CPUs that Ray counts on a node of a RayService's group."""
+    return int(group["rayStartParams"]["num-cpus"])
+
+
+def group_gpus(group: Object) -> int:
+    [container] = group["template"]["spec"]["containers"]
+    return int(container["resources"]["limits"].get("nvidia.com/gpu", 0))
