@@ -44,8 +44,8 @@ demo: $(RUNS) ## start Winnow, ingest a corpus, run three searches
 	$(BIN)/winnow up --profile $(PROFILE)
 	$(BIN)/winnow demo
 
-k8s-check: install ## the chart and the image: Helm, schemas, linters, names and numbers
-	$(BIN)/python -m pytest tests/k8s
+k8s-check: install ## the chart and the image: Helm, schemas, linters; what it renders, under load
+	$(BIN)/python -m pytest tests/k8s tests/serve/production/test_upgrade.py
 
 test: install ## run the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist loadgroup

