@@ -63,21 +63,16 @@ Result = TypeVar("Result")
 
 
 class LanceDBStore(VectorStore):
-    """The VectorStore over `directory`.
-
-    `cache_bytes` bounds each of the engine's two caches, of indexes and of metadata. `maintenance`
-    says when a table is compacted in the background.
-    """
+    """The VectorStore over `directory`; `maintenance` says when a table is compacted."""
 
     def __init__(
         self,
         directory: Path,
         *,
-        cache_bytes: int = 256 * 1024 * 1024,
         maintenance: MaintenancePolicy | None = None,
         barrier: Barrier | None = None,
     ) -> None:
-        self._tables = LanceTables(directory, barrier or system_barrier(), cache_bytes)
+        self._tables = LanceTables(directory, barrier or system_barrier())
         self._maintenance = MaintenanceProcess(directory, maintenance or MaintenancePolicy())
         self._open = OpenTables(self._tables, self._prepare)
         self._changing_catalog = asyncio.Lock()

@@ -24,18 +24,20 @@ _DROPPED = ".dropped-"
 # How long a handle may read a version that another process has replaced.
 _CONSISTENCY = timedelta(seconds=1)
 _LIST_PAGE = 1_000
+# The vectors of indexed collections in use: of 100,000 of 384 dimensions, 150 MiB, a search took
+# 10 ms with all of them in it and 60 ms with half.
+_INDEX_CACHE_BYTES = 256 * 1024 * 1024
+# Each commit adds some 100 kB that nobody reads again, so this fills up whatever its size. What is
+# read again is 7 MiB for a table of 300 fragments.
+_METADATA_CACHE_BYTES = 32 * 1024 * 1024
 
 
 class LanceTables:
-    """The catalog of `directory`, which is created if missing.
+    """The catalog of `directory`, which is created if missing."""
 
-    `cache_bytes` bounds each of the engine's two caches.
-    """
-
-    def __init__(self, directory: Path, barrier: Barrier, cache_bytes: int) -> None:
+    def __init__(self, directory: Path, barrier: Barrier) -> None:
         self.directory = directory
         self._barrier = barrier
-        self._cache_bytes = cache_bytes
         self._lock = DirectoryLock(directory / "owner.lock")
         self._connecting = asyncio.Lock()
         self._connection: lancedb.AsyncConnection | None = None
@@ -113,8 +115,8 @@ class LanceTables:
                     str(self.directory),
                     read_consistency_interval=_CONSISTENCY,
                     session=lancedb.Session(
-                        index_cache_size_bytes=self._cache_bytes,
-                        metadata_cache_size_bytes=self._cache_bytes,
+                        index_cache_size_bytes=_INDEX_CACHE_BYTES,
+                        metadata_cache_size_bytes=_METADATA_CACHE_BYTES,
                     ),
                 )
             return self._connection

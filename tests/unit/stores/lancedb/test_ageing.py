@@ -146,6 +146,25 @@ async def test_a_read_of_a_version_that_was_pruned_reads_the_newest(tmp_path: Pa
     await store.close()
 
 
+async def test_versions_that_were_replaced_do_not_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[lancedb.Session] = []
+    new_session = lancedb.Session
+
+    def keeping(**sizes: int) -> lancedb.Session:
+        made.append(new_session(**sizes))
+        return made[-1]
+
+    monkeypatch.setattr(lancedb, "Session", keeping)
+    store = await opened(tmp_path)
+    # Each version lists all fragments, so these lists alone come to some 45 MiB.
+    await write_singly(store, 260)
+    [session] = made
+    assert 2**20 < session.size_bytes < 36 * 2**20
+    await store.close()
+
+
 async def test_the_old_vector_index_serves_until_the_new_one_is_there(tmp_path: Path) -> None:
     store = await opened(tmp_path)
     await store.upsert(NS, records(INDEX_FROM_ROWS))
