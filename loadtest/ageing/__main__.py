@@ -7,6 +7,7 @@ the vectors are made here.
 
 import asyncio
 import json
+import os
 import sys
 import tempfile
 import time
@@ -18,6 +19,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cluster.profile import application, load_profile
 from deployments.stores.lancedb.maintenance_process import MaintenancePolicy
 from deployments.stores.lancedb.store import LanceDBStore
 from loadtest.ageing.documents import Documents
@@ -92,5 +94,17 @@ def _print(document: dict[str, Any]) -> None:
     Console().print(table)
 
 
+def _index_environment() -> dict[str, str]:
+    """Return the variables with which the profile `local` starts the Index."""
+    deployments = application(load_profile("local"))["deployments"]
+    [index] = [one for one in deployments if one["name"] == "Index"]
+    variables: dict[str, str] = index["ray_actor_options"]["runtime_env"]["env_vars"]
+    return variables
+
+
 if __name__ == "__main__":
+    if not _index_environment().items() <= os.environ.items():
+        # The allocator reads them when a process starts.
+        command = [sys.executable, "-m", "loadtest.ageing", *sys.argv[1:]]
+        os.execve(sys.executable, command, os.environ | _index_environment())
     typer.run(ageing)

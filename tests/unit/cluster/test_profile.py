@@ -327,3 +327,12 @@ def test_an_inline_engine_gets_the_cores_that_the_most_replicas_leave(tmp_path: 
     embedder["autoscaling_config"] = {"min_replicas": 1, "max_replicas": 10_000}
     args = _localised(profile, tmp_path)
     assert args["embedder"]["engine"]["threads"] == 1
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_an_index_with_the_embedded_store_has_few_arenas(name: str) -> None:
+    app = application(load_profile(name))
+    [index] = [one for one in app["deployments"] if one["name"] == "Index"]
+    variables = index["ray_actor_options"].get("runtime_env", {}).get("env_vars", {})
+    embedded = app["args"]["index"]["engine"] == "lancedb"
+    assert variables.get("MALLOC_ARENA_MAX") == ("2" if embedded else None)
