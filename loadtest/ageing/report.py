@@ -27,7 +27,7 @@ def plot(document: dict[str, Any], path: Path) -> None:
             axis.axvline(ended_s, color="black", linewidth=0.5)
         axis.set_ylabel(title)
         axis.set_ylim(bottom=0)
-        axis.legend(fontsize=7, loc="upper right")
+        axis.legend(fontsize=7, loc="best")
     axes[0].set_title(
         f"{document['documents']:,} single upserts, then {document['updates']:,} updates, then rest"
     )
