@@ -4,15 +4,13 @@
 """
 
 import argparse
-from io import BytesIO
 from pathlib import Path
 
-from PIL import Image
 from playwright.sync_api import Browser, Page, ViewportSize
 
 from cluster.commands.demo import COLLECTION
 from cluster.commands.session import open_state, running_cluster
-from tests.browser import chromium, running_browser, sign_in
+from loadtest.browser import chromium, running_browser, save_picture, search, sign_in
 from tests.pages import ROOT
 
 _WIDE: ViewportSize = {"width": 1280, "height": 800}
@@ -44,29 +42,17 @@ def main() -> None:
         images.mkdir(exist_ok=True)
         for scheme in ("light", "dark"):
             page = _searched(browser, url, key, scheme)
-            _save(page.screenshot(), images / f"ui-search-{scheme}.png")
+            save_picture(page.screenshot(), images / f"ui-search-{scheme}.png")
             page.context.close()
         if directory is not None:
             directory.mkdir(exist_ok=True)
             _take_all(browser, url, key, directory)
 
 
-def _save(picture: bytes, path: Path) -> None:
-    """In 256 colours, which the page has hardly more than, and a third of the bytes."""
-    image = Image.open(BytesIO(picture)).convert("RGB")
-    image.quantize(256, method=Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
-
-
 def _searched(browser: Browser, url: str, key: str, scheme: str) -> Page:
     page = browser.new_context(viewport=_WIDE, color_scheme=scheme).new_page()  # type: ignore[arg-type]
     sign_in(page, url, key)
-    page.locator("#collection").select_option(COLLECTION)
-    page.get_by_role("searchbox", name="Query").fill(_QUERIES[scheme])
-    page.keyboard.press("Enter")
-    page.locator("#after .row").first.wait_for()
-    page.locator("#query").blur()
-    page.mouse.move(0, 0)
-    page.wait_for_timeout(300)  # the lines are drawn once the rows have their places
+    search(page, COLLECTION, _QUERIES[scheme])
     return page
 
 

@@ -75,8 +75,12 @@ class Receiver:
 
     def trace(self, trace: str) -> list[ReceivedSpan]:
         """Return the spans of a trace that have come, by their begin."""
-        found = [span for message in list(self.messages) for span in _spans(message)]
-        return sorted((one for one in found if one.trace == trace), key=lambda one: one.began_ns)
+        found = (one for one in self.spans() if one.trace == trace)
+        return sorted(found, key=lambda one: one.began_ns)
+
+    def spans(self) -> list[ReceivedSpan]:
+        """Return all spans that have come."""
+        return [span for message in list(self.messages) for span in _spans(message)]
 
     def wait_for(self, trace: str, root: str, patience_s: float = 20.0) -> list[ReceivedSpan]:
         """Return the spans of a trace when that of the name `root` is there, which ends last.

@@ -34,3 +34,10 @@ def test_a_panel_without_data_is_drawn_all_the_same(tmp_path: Path) -> None:
     shown["Requests by route"] = [Line("/v1/search", [0.0, 1.0], [1.0, 2.0])]
     plot(tmp_path / "service.svg", DASHBOARDS[0], shown)
     assert (tmp_path / "service.svg").stat().st_size > 10_000
+
+
+def test_parts_of_a_whole_are_stacked_at_the_same_times(tmp_path: Path) -> None:
+    shown = {panel.title: list[Line]() for panel in DASHBOARDS[0].panels}
+    shown["Answers by status"] = [Line("200", [0.0, 2.0], [1.0, 2.0]), Line("429", [2.0], [1.0])]
+    plot(tmp_path / "service.svg", DASHBOARDS[0], shown)
+    assert "429" in (tmp_path / "service.svg").read_text()
