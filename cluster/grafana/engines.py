@@ -1,8 +1,4 @@
-"""The dashboard Engines: what vLLM does in each stage, prefix cache, canary, GPU memory.
-
-Engines run in processes that Ray's exporter does not reach and keep no statistics of their own:
-what is shown is measured around them.
-"""
+"""The dashboard Engines: batches, vLLM's own counts, prefix cache, canary, GPU memory."""
 
 from cluster.grafana.panels import Dashboard, Panel, Query
 
@@ -11,11 +7,13 @@ _PREFIX = 'ray_winnow_tokens_total{source="prefix_cache"}[$__rate_interval]'
 _COMPUTED = 'ray_winnow_tokens_total{source="computed"}[$__rate_interval]'
 _BATCH_S = "sum by (stage, le) (rate(ray_winnow_batch_seconds_bucket[$__rate_interval]))"
 _BATCH_TOKENS = "sum by (stage, le) (rate(ray_winnow_batch_tokens_bucket[$__rate_interval]))"
+_STEPS = "sum by (stage) (rate(ray_vllm_engine_steps_total[$__rate_interval]))"
+_PROMPT_TOKENS = "sum by (stage) (rate(ray_vllm_prompt_tokens_total[$__rate_interval]))"
 
 ENGINES = Dashboard(
     "winnow-engines",
     "Engines",
-    "vLLM's batches and tokens, prefix cache, golden canary, GPU memory.",
+    "Batches and tokens, vLLM's own counts, prefix cache, golden canary, GPU memory.",
     (
         Panel(
             "Tokens computed",
@@ -59,6 +57,53 @@ ENGINES = Dashboard(
                     "{{stage}}",
                 ),
             ),
+        ),
+        Panel(
+            "vLLM: prompt tokens of a step",
+            "short",
+            (Query(f"{_PROMPT_TOKENS} / {_STEPS}", "{{stage}}"),),
+            note="With those found in the prefix cache; fewer where a batch takes several steps.",
+        ),
+        Panel(
+            "vLLM: tokens in the prefix cache",
+            "short",
+            (
+                Query(
+                    "sum by (stage) (rate(ray_vllm_prefix_cache_queries_total[$__rate_interval]))",
+                    "{{stage}} looked up",
+                ),
+                Query(
+                    "sum by (stage) (rate(ray_vllm_prefix_cache_hits_total[$__rate_interval]))",
+                    "{{stage}} found",
+                ),
+            ),
+            note="A second. None where the model has no prefix cache, as BERT has not.",
+        ),
+        Panel(
+            "vLLM: requests left after a step",
+            "short",
+            (
+                Query("max by (stage) (ray_vllm_num_requests_running)", "{{stage}} running"),
+                Query("max by (stage) (ray_vllm_num_requests_waiting)", "{{stage}} waiting"),
+            ),
+            note="At most, in the last seconds; 0 while each batch is one step.",
+        ),
+        Panel(
+            "vLLM: KV cache in use after a step",
+            "percentunit",
+            (Query("max by (stage) (ray_vllm_kv_cache_usage_perc)", "{{stage}}"),),
+            note="At most, in the last seconds; requests that have ended use none.",
+        ),
+        Panel(
+            "vLLM: preemptions",
+            "ops",
+            (
+                Query(
+                    "sum by (stage) (rate(ray_vllm_num_preemptions_total[$__rate_interval]))",
+                    "{{stage}}",
+                ),
+            ),
+            note="Work begun again for want of KV cache: give the engine more, or smaller batches.",
         ),
         Panel(
             "Golden canary",

@@ -32,6 +32,7 @@ from deployments.errors import (
 )
 from deployments.metrics.batches import BatchMetrics
 from deployments.metrics.canary import EXPORT_S, CanaryMetrics
+from deployments.metrics.engines import EngineMetrics
 from deployments.metrics.queues import QueueMetrics
 from deployments.request.origin import Origin
 from deployments.request.traced import is_traced
@@ -98,6 +99,7 @@ class ModelReplica:
         self._compute = method(engine)
         self._batch_metrics = BatchMetrics(stage)
         self._queue_metrics = QueueMetrics(stage)
+        self._engine_metrics = EngineMetrics(stage)
         self._canary_metrics = CanaryMetrics(stage)
         self._batcher: Batcher[TokenRows, ModelOutput] = Batcher(
             self._compute_or_end,
@@ -157,6 +159,7 @@ class ModelReplica:
 
         Metrics are reported with it: Serve asks every few seconds."""
         self._queue_metrics.report(self._batcher.oldest_wait_s(), self._batcher.lane_costs)
+        self._engine_metrics.report()
         await self._engine.check_health()
         await self._keep_golden_checked()
 
@@ -183,6 +186,7 @@ class ModelReplica:
 
     def _observe_batch(self, rows: TokenRows, output: ModelOutput, took_s: float) -> None:
         self._batch_metrics.observe(rows, output, took_s, self._batcher.full_batch_cost())
+        self._engine_metrics.add(output.counts)
 
     async def _compute_or_end(self, rows: TokenRows) -> ModelOutput:
         try:

@@ -5,6 +5,7 @@ Shared by both engines; knows neither of them.
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 
 from deployments.engine.base import EngineConfig
+from deployments.rows.engine_counts import EngineCounts
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
 
@@ -41,7 +43,7 @@ def engine_arguments(config: EngineConfig) -> dict[str, Any]:
     if config.tensor_parallel_size > 1:
         # The replica already holds the engine's GPUs; vLLM's own use of Ray would ask for more.
         arguments["distributed_executor_backend"] = "mp"
-    return arguments | {"runner": "pooling", "disable_log_stats": True}
+    return arguments | {"runner": "pooling"}
 
 
 def _computes_in_bfloat16() -> bool:
@@ -94,14 +96,16 @@ def prompts(rows: TokenRows) -> "Iterator[TokensInput]":
         yield tokens_input(ids, cache_salt=owner)
 
 
-def to_model_output(outputs: "Sequence[PoolingRequestOutput[Any]]") -> ModelOutput:
+def to_model_output(
+    outputs: "Sequence[PoolingRequestOutput[Any]]", counts: EngineCounts
+) -> ModelOutput:
     """Stack vLLM's outputs; `values` is float32 [rows, width]."""
     vectors = [output.outputs.data.numpy() for output in outputs]
     cached = [output.num_cached_tokens for output in outputs]
     values = np.stack(vectors).astype(np.float32, copy=False)
-    return ModelOutput(values, np.array(cached, np.int32))
+    return ModelOutput(values, np.array(cached, np.int32), counts=counts)
 
 
 def logits(scored: ModelOutput) -> ModelOutput:
     """Reshape `values` from [rows, 1] to [rows]."""
-    return ModelOutput(scored.values.reshape(len(scored)), scored.cached_tokens)
+    return replace(scored, values=scored.values.reshape(len(scored)))

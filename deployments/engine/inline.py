@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from vllm import PoolingParams
     from vllm.v1.engine.llm_engine import LLMEngine
 
+    from deployments.engine.step_counts import StepCounts
+
 
 class InlineEngine:
     """A PoolingEngine. The constructor loads the model and blocks meanwhile."""
@@ -41,7 +43,7 @@ class InlineEngine:
         self._request_ids = itertools.count()
         self._failure: Exception | None = None
         # Built on the thread that runs it, because torch's settings are per thread.
-        self._engine = self._thread.submit(_load, config).result()
+        self._engine, self._counts = self._thread.submit(_load, config).result()
 
     async def embed(self, rows: TokenRows) -> ModelOutput:
         return await self._run(rows, itertools.repeat(embed_params(), len(rows)))
@@ -68,7 +70,8 @@ class InlineEngine:
             while self._engine.has_unfinished_requests():
                 for output in self._engine.step():
                     done[output.request_id] = output
-            return to_model_output([done[_outer_id(request_id)] for request_id in order])
+            outputs = [done[_outer_id(request_id)] for request_id in order]
+            return to_model_output(outputs, self._counts.take())
         except RowsFailed:
             raise
         except Exception as failure:
@@ -116,7 +119,7 @@ def _outer_id(internal_id: str) -> str:
     return internal_id.rsplit("-", 1)[0]
 
 
-def _load(config: EngineConfig) -> "LLMEngine":
+def _load(config: EngineConfig) -> "tuple[LLMEngine, StepCounts]":
     threads = config.threads or cores()
     # OpenMP reads it at its start; Ray sets it to 1 for an actor with few CPUs.
     os.environ["OMP_NUM_THREADS"] = str(threads)
@@ -126,4 +129,8 @@ def _load(config: EngineConfig) -> "LLMEngine":
     from vllm.engine.arg_utils import EngineArgs
     from vllm.v1.engine.llm_engine import LLMEngine
 
-    return LLMEngine.from_engine_args(EngineArgs(**engine_arguments(config)))
+    from deployments.engine.step_counts import StepCounts, step_counts
+
+    arguments = EngineArgs(**engine_arguments(config), disable_log_stats=False)
+    engine = LLMEngine.from_engine_args(arguments, stat_loggers=[StepCounts])
+    return engine, step_counts(engine)

@@ -42,7 +42,12 @@ class SeparateEngine:
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
-        self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(config)))
+        from deployments.engine.step_counts import StepCounts, step_counts
+
+        # With loggers given, vLLM counts, and makes none of its own that write to the log.
+        arguments = AsyncEngineArgs(**engine_arguments(config), disable_log_stats=True)
+        self._engine = AsyncLLM.from_engine_args(arguments, stat_loggers=[StepCounts])
+        self._counts = step_counts(self._engine)
         self._request_ids = itertools.count()
 
     async def embed(self, rows: TokenRows) -> ModelOutput:
@@ -76,7 +81,8 @@ class SeparateEngine:
                 raise EngineFailed("the model engine has failed") from failures
             # vLLM calls all others recoverable: it did not take the row, or gave it up.
             raise RowsFailed("the model engine could not compute one of the rows") from failures
-        return to_model_output([task.result() for task in tasks])
+        # With those of batches beside this one, if they have not been taken yet.
+        return to_model_output([task.result() for task in tasks], self._counts.take())
 
     async def _one(
         self, prompt: "TokensInput", params: "PoolingParams"

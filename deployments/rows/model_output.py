@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deployments.request.batch_run import BatchRun, Runs, place, runs_of_part
+from deployments.rows.engine_counts import EngineCounts, total
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +21,15 @@ class ModelOutput:
     `values` is float32 [rows] or [rows, width]; those of a row that failed are NaN or infinite.
     `cached_tokens` is int32 [rows]: the row's tokens that came from a cache. `fingerprint`
     identifies the model; it is empty until the replica has set it, and if parts from different
-    models were concatenated. `runs` are the batches that computed them.
+    models were concatenated. `runs` are the batches that computed them. `counts` are the engine's,
+    of a whole batch: a part of it has none.
     """
 
     values: NDArray[np.float32]
     cached_tokens: NDArray[np.int32]
     fingerprint: str = ""
     runs: Runs = ()
+    counts: EngineCounts | None = None
 
     @classmethod
     def uncached(cls, values: NDArray[np.float32]) -> "ModelOutput":
@@ -48,6 +51,7 @@ class ModelOutput:
             np.concatenate([part.cached_tokens for part in parts]),
             models.pop() if len(models) == 1 else "",
             tuple(chain.from_iterable(part.runs for part in parts)),
+            total(part.counts for part in parts),
         )
 
     def __len__(self) -> int:

@@ -132,6 +132,7 @@ async def test_candidates_of_a_query_share_its_tokens(
     documents = [f"Number {n} of a hundred short documents about rivers." for n in range(100)]
     rows = encoder.pairs("How long is the Danube?", documents, None).rows
     cold = await engine.score(rows.owned_by("first"))
+    _check_counts(cold, rows)
     shared = cold.cached_tokens.sum() / rows.total_tokens
     assert shared >= 0.4, shared
     warm = await engine.score(rows.owned_by("first"))
@@ -140,3 +141,14 @@ async def test_candidates_of_a_query_share_its_tokens(
     another = await engine.score(rows.owned_by("second"))
     assert np.allclose(another.values, cold.values, atol=1e-3)
     assert another.cached_tokens.tolist() == cold.cached_tokens.tolist()
+
+
+def _check_counts(output: ModelOutput, rows: TokenRows) -> None:
+    """vLLM's own statistics of its steps come with the output, and say what the output says."""
+    counts = output.counts
+    assert counts is not None
+    assert counts.steps >= 1
+    assert counts.prompt_tokens == counts.prefix_cache_queries == rows.total_tokens
+    assert counts.prefix_cache_hits == output.cached_tokens.sum()
+    assert counts.preemptions == 0
+    assert 0 <= counts.kv_cache_usage < 1

@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from deployments.metrics.batches import BatchMetrics
+from deployments.metrics.engines import EngineMetrics
 from deployments.metrics.queues import QueueMetrics
 from deployments.metrics.router import RouterMetrics
 from deployments.metrics.stores import IndexMetrics
 from deployments.metrics.tenants import TenantMetrics
+from deployments.rows.engine_counts import EngineCounts
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
 from tests.unit.autoscaling.test_serve_policy import _policy, _reranker, _router
@@ -27,6 +30,31 @@ def test_a_batchs_fill_is_its_tokens_of_what_it_could_have_held(recorded: Record
     assert recorded.of("winnow_batch_capacity_tokens", stage="embed") == 200
     metrics.observe(rows, output, 0.1, 20)
     assert recorded.of("winnow_batch_capacity_tokens", stage="embed") == 250, "never above 1"
+
+
+def test_engines_tell_sums_and_the_highest_since_the_last_report(recorded: Recorded) -> None:
+    metrics = EngineMetrics("rerank")
+    metrics.report()
+    assert recorded.of("vllm_num_preemptions", stage="rerank") == pytest.approx(0, abs=1e-6), (
+        "a series from the start"
+    )
+    metrics.add(EngineCounts(3, 600, 600, 200, 1, running=2, waiting=40, kv_cache_usage=0.9))
+    metrics.add(EngineCounts(1, 100, 100, 0, 0, running=5, waiting=0, kv_cache_usage=0.1))
+    metrics.add(None)
+    before = recorded.calls
+    assert before == 8, "a batch costs no call of Ray's"
+    metrics.report()
+    assert recorded.of("vllm_engine_steps", stage="rerank") == pytest.approx(4)
+    assert recorded.of("vllm_prompt_tokens", stage="rerank") == pytest.approx(700)
+    assert recorded.of("vllm_prefix_cache_queries", stage="rerank") == pytest.approx(700)
+    assert recorded.of("vllm_prefix_cache_hits", stage="rerank") == pytest.approx(200)
+    assert recorded.of("vllm_num_preemptions", stage="rerank") == pytest.approx(1)
+    assert recorded.of("vllm_num_requests_running", stage="rerank") == 5
+    assert recorded.of("vllm_num_requests_waiting", stage="rerank") == 40
+    assert recorded.of("vllm_kv_cache_usage_perc", stage="rerank") == 0.9
+    metrics.report()
+    assert recorded.of("vllm_engine_steps", stage="rerank") == pytest.approx(4)
+    assert recorded.of("vllm_num_requests_waiting", stage="rerank") == 0
 
 
 def test_a_queue_tells_its_tokens_by_lane_its_age_and_its_waits(recorded: Recorded) -> None:

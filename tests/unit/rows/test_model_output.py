@@ -1,8 +1,11 @@
 """Outputs of rows of which some have failed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from deployments.rows.engine_counts import EngineCounts
 from deployments.rows.model_output import ModelOutput
 
 
@@ -25,3 +28,15 @@ def test_a_value_that_is_not_finite_is_a_failed_row(value: float) -> None:
     assert vectors(1, 2).first_failed() is None
     scores = ModelOutput.uncached(np.array([0.5, 0.1, value], np.float32))
     assert scores.first_failed() == 2
+
+
+def test_counts_of_halves_are_those_of_the_batch_and_no_part_has_any() -> None:
+    halves = [
+        replace(vectors(1), counts=EngineCounts(1, 10, 10, 0, 0, 3, 0, 0.5)),
+        ModelOutput.failed(1),
+        replace(vectors(2, 3), counts=EngineCounts(2, 20, 20, 8, 1, 1, 4, 0.2)),
+    ]
+    whole = ModelOutput.concatenate(halves)
+    assert whole.counts == EngineCounts(3, 30, 30, 8, 1, 3, 4, 0.5)
+    assert whole.part(0, 4).counts is None
+    assert ModelOutput.concatenate([whole.part(0, 2), whole.part(2, 4)]).counts is None
