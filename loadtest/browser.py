@@ -1,4 +1,4 @@
-"""A real headless Chromium, Debian's, driven by Playwright, and pictures of the page at /ui.
+"""A real headless Chromium, Debian's, driven by Playwright, and the page at /ui in it.
 
 For tests, and for whoever takes pictures for the documentation.
 """
@@ -9,11 +9,9 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
 
 from filelock import FileLock
-from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 _PACKAGES = ("chromium", "fonts-inter", "fonts-dejavu-core")
@@ -72,9 +70,3 @@ def search(page: Page, collection: str, query: str) -> None:
     page.locator("#query").blur()
     page.mouse.move(0, 0)
     page.wait_for_timeout(300)  # the lines are drawn once the rows have their places
-
-
-def save_picture(picture: bytes, path: Path) -> None:
-    """In 256 colours, which the page has hardly more than, and a third of the bytes."""
-    image = Image.open(BytesIO(picture)).convert("RGB")
-    image.quantize(256, method=Image.Quantize.MAXCOVERAGE).save(path, optimize=True)

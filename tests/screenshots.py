@@ -10,7 +10,8 @@ from playwright.sync_api import Browser, Page, ViewportSize
 
 from cluster.commands.demo import COLLECTION
 from cluster.commands.session import open_state, running_cluster
-from loadtest.browser import chromium, running_browser, save_picture, search, sign_in
+from loadtest.browser import chromium, running_browser, search, sign_in
+from loadtest.pictures import save_picture
 from tests.pages import ROOT
 
 _WIDE: ViewportSize = {"width": 1280, "height": 800}

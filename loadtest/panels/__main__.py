@@ -66,7 +66,7 @@ def _show(
     time.sleep(_EXPORT_S)
     for dashboard in DASHBOARDS:
         shown = read(dashboard, watched.prometheus, began_s, time.time())
-        plot(output / f"panels-{dashboard.title.lower()}.svg", dashboard, shown)
+        plot(output / f"panels-{dashboard.title.lower()}.png", dashboard, shown)
     seen = Evidence(
         tuple(keys),
         time.time() - began_s,

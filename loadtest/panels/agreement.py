@@ -17,6 +17,7 @@ from loadtest.traces.receiver import ReceivedSpan
 
 _COLUMNS = ("", "client", "dashboards", "traces", "bill")
 _SEARCH = "/v1/search"
+_LIMITED = "rate_limit_exceeded"
 _STAGES = ("tokenize", "embed", "retrieve", "rerank", "store")
 _NONE = ""
 
@@ -42,14 +43,22 @@ def agreement(seen: Evidence) -> str:
     roots = [span for span in seen.spans if span.attributes.get("winnow.tenant") in seen.tenants]
     searches = [span for span in roots if span.attributes.get("http.route") == _SEARCH]
     good_ms = [_ms(span) for span in searches if span.attributes[_STATUS] == 200]
-    requests = seen.load["requests"]
+    everything = seen.load["requests"]["all"]
+    errors = everything["errors"]
     rows = [
-        ("requests", requests["all"]["sent"], _count(seen, ""), len(roots), _NONE),
+        ("requests", everything["sent"], _count(seen, ""), len(roots), _NONE),
         (
             "refused with 429",
-            sum(requests["all"]["errors"].values()),
-            _count(seen, ', outcome="rate_limit_exceeded"'),
+            errors.get(_LIMITED, 0),
+            _count(seen, f', outcome="{_LIMITED}"'),
             sum(span.attributes[_STATUS] == 429 for span in roots),
+            _NONE,
+        ),
+        (
+            "failed otherwise",
+            sum(errors.values()) - errors.get(_LIMITED, 0),
+            _count(seen, f', outcome!~"ok|{_LIMITED}"'),
+            sum(span.attributes[_STATUS] not in (200, 201, 204, 429) for span in roots),
             _NONE,
         ),
         *(_latency(seen, percent, good_ms) for percent in (50, 99)),

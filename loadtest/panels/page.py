@@ -8,12 +8,14 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, Response, ViewportSize
 
 from cluster.commands.demo import COLLECTION
-from loadtest.browser import chromium, running_browser, save_picture, search, sign_in
+from loadtest.browser import chromium, running_browser, search, sign_in
+from loadtest.pictures import save_picture
 
 _SIZE: ViewportSize = {"width": 1100, "height": 760}
 # Not one of the demo's, whose vectors are in the cache.
 _QUERY = "Who composed concertos about spring, summer, autumn and winter"
 _DRAWN_MS = 600
+_PATIENCE_MS = 60_000
 
 
 class NoBrowserError(Exception):
@@ -47,6 +49,7 @@ def trace_of(header: str) -> str:
 
 def _signed_in(browser: Browser, url: str, key: str) -> Page:
     page = browser.new_context(viewport=_SIZE, color_scheme="light").new_page()
+    page.set_default_timeout(_PATIENCE_MS)
     sign_in(page, url, key)
     return page
 

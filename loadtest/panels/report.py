@@ -1,21 +1,23 @@
 """A dashboard's panels as one plot. The only module here that knows matplotlib."""
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cluster.grafana.panels import Dashboard, Panel
 from loadtest.panels.reading import Line, Shown
+from loadtest.pictures import save_picture
 
 _COLUMNS = 2
+_DPI = 85
 _UNITS = {"reqps": "requests/s", "s": "s", "percentunit": "share", "bytes": "bytes", "ops": "1/s"}
 
 
 def plot(path: Path, dashboard: Dashboard, shown: Shown) -> None:
-    """Write the plot of all panels; one without data says so."""
+    """Write the plot of all panels as a PNG; one without data says so."""
     rows = -(-len(dashboard.panels) // _COLUMNS)
     figure = Figure(figsize=(13, 2.9 * rows), layout="constrained")
     figure.suptitle(f"Winnow / {dashboard.title}: {dashboard.note}")
@@ -24,8 +26,9 @@ def plot(path: Path, dashboard: Dashboard, shown: Shown) -> None:
         _draw(place, panel, shown)
     for place in axes[len(dashboard.panels) :]:
         place.set_axis_off()
-    with mpl.rc_context({"svg.fonttype": "none"}):  # a half of the bytes
-        figure.savefig(path, metadata={"Date": None})
+    drawn = BytesIO()
+    figure.savefig(drawn, format="png", dpi=_DPI)
+    save_picture(drawn.getvalue(), path)
 
 
 def _draw(place: Axes, panel: Panel, shown: Shown) -> None:
@@ -38,9 +41,7 @@ def _draw(place: Axes, panel: Panel, shown: Shown) -> None:
         return
     if panel.stacked:
         at_s = sorted({at for line in lines for at in line.at_s})
-        place.stackplot(
-            at_s, _aligned(lines, at_s), labels=[line.name for line in lines], alpha=0.6
-        )
+        place.stackplot(at_s, aligned(lines, at_s), labels=[line.name for line in lines], alpha=0.6)
     else:
         for line in lines:
             place.plot(line.at_s, line.values, label=line.name, linewidth=1.2)
@@ -49,7 +50,7 @@ def _draw(place: Axes, panel: Panel, shown: Shown) -> None:
     place.legend(fontsize=7, ncols=2)
 
 
-def _aligned(lines: Sequence[Line], at_s: Sequence[float]) -> list[list[float]]:
+def aligned(lines: Sequence[Line], at_s: Sequence[float]) -> list[list[float]]:
     """Each line's values at all these times; 0 where it has none."""
     values = [dict(zip(line.at_s, line.values, strict=True)) for line in lines]
     return [[one.get(at, 0.0) for at in at_s] for one in values]

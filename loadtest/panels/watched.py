@@ -19,7 +19,7 @@ from loadtest.traces.receiver import Receiver
 
 # What a limited tenant may have; the scenario `steady` asks for more than this of each.
 LIMITED = "limited"
-_PLANS = {"default": {"tokens_per_min": 1_000_000}, LIMITED: {"tokens_per_min": 30_000}}
+_PLANS = {"default": {"tokens_per_min": 1_000_000}, LIMITED: {"tokens_per_min": 15_000}}
 
 
 @dataclass(frozen=True, slots=True)

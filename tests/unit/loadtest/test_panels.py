@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from cluster.grafana.dashboards import DASHBOARDS
 from loadtest.panels.reading import Line, read
-from loadtest.panels.report import plot
+from loadtest.panels.report import aligned, plot
 from loadtest.prometheus_server import PrometheusServer
 
 
@@ -32,12 +32,10 @@ def test_lines_are_named_by_the_legend_and_begin_at_the_start() -> None:
 def test_a_panel_without_data_is_drawn_all_the_same(tmp_path: Path) -> None:
     shown = {panel.title: list[Line]() for panel in DASHBOARDS[0].panels}
     shown["Requests by route"] = [Line("/v1/search", [0.0, 1.0], [1.0, 2.0])]
-    plot(tmp_path / "service.svg", DASHBOARDS[0], shown)
-    assert (tmp_path / "service.svg").stat().st_size > 10_000
+    plot(tmp_path / "service.png", DASHBOARDS[0], shown)
+    assert (tmp_path / "service.png").stat().st_size > 10_000
 
 
-def test_parts_of_a_whole_are_stacked_at_the_same_times(tmp_path: Path) -> None:
-    shown = {panel.title: list[Line]() for panel in DASHBOARDS[0].panels}
-    shown["Answers by status"] = [Line("200", [0.0, 2.0], [1.0, 2.0]), Line("429", [2.0], [1.0])]
-    plot(tmp_path / "service.svg", DASHBOARDS[0], shown)
-    assert "429" in (tmp_path / "service.svg").read_text()
+def test_parts_of_a_whole_are_stacked_at_the_same_times() -> None:
+    lines = [Line("200", [0.0, 2.0], [1.0, 2.0]), Line("429", [2.0], [1.0])]
+    assert aligned(lines, [0.0, 2.0]) == [[1.0, 2.0], [0.0, 1.0]]
