@@ -8,7 +8,7 @@ Knows no engine and no queue: only the cost of batches and a clock.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deployments.request.deadline import Clock
 
@@ -46,6 +46,7 @@ class Throughput:
         self._kept_busy_s = -math.inf
         self._is_trusted = False
         self._all = _Window()
+        self._since_idle = _Window()
         self._saturated = _Window()
 
     @property
@@ -56,6 +57,7 @@ class Throughput:
     def begin(self) -> None:
         if not self._running:
             self._counted_until_s = self._clock()
+            self._since_idle = _Window()
             self._is_trusted &= self._is_recent()
         self._running += 1
 
@@ -70,11 +72,13 @@ class Throughput:
         busy_s, self._counted_until_s = now_s - self._counted_until_s, now_s
         self._running -= 1
         self._all.add(cost, busy_s)
-        if saturated:
-            if not self._is_trusted:
-                self._saturated = _Window()
-            self._saturated.add(cost, busy_s)
+        self._since_idle.add(cost, busy_s)
+        if saturated and not self._is_trusted:
+            # Not of this batch alone: most of its time was counted with those that ended before.
+            self._saturated = replace(self._since_idle)
             self._is_trusted = True
+        elif saturated:
+            self._saturated.add(cost, busy_s)
         if saturated or more_waits:
             self._kept_busy_s = now_s
 

@@ -17,3 +17,17 @@ def test_slots_that_end_together_do_not_multiply_it() -> None:
     now[0] = 0.1005
     throughput.end(300, saturated=False, more_waits=False)
     assert throughput.per_s == pytest.approx(16_300 / 0.1005, rel=0.1)
+
+
+def test_a_saturated_batch_that_ends_just_after_another_is_measured_with_it() -> None:
+    """A batch of 300 from 0 to 100 ms, and one of 16,000 beside it that ends half a ms later."""
+    now = [0.0]
+    throughput = Throughput(lambda: now[0])
+    throughput.begin()
+    now[0] = 0.02
+    throughput.begin()
+    now[0] = 0.1
+    throughput.end(300, saturated=False, more_waits=False)
+    now[0] = 0.1005
+    throughput.end(16_000, saturated=True, more_waits=False)
+    assert throughput.per_s == pytest.approx(16_300 / 0.1005, rel=0.1)
