@@ -118,7 +118,7 @@ postgres: install ## recall and latency of the PostgreSQL store, with filters (a
 gpu: install ## engines and service on this machine's NVIDIA GPU, against what it can do (eight minutes)
 	$(BIN)/python -m loadtest.gpu
 
-panels: install ## the dashboards' panels over a load test of SCENARIO, as plots (about four minutes)
+panels: install ## a load test of SCENARIO from all sides: the dashboards' panels as plots, /ui, a trace, the bill (about five minutes)
 	$(BIN)/python -m loadtest.panels --scenario $(SCENARIO) --scale $(SCALE)
 
 ageing: install ## the embedded store after 20,000 single upserts, at SCALE times that (about ten minutes)

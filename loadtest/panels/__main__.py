@@ -72,7 +72,7 @@ def _show(
         time.time() - began_s,
         json.loads((work / "load.json").read_text()),
         watched.prometheus,
-        watched.receiver.spans(),
+        [span for span in watched.receiver.spans() if span.began_ns >= began_s * 1e9],
         _billed(watched, keys),
     )
     drawn = draw(watched.receiver.wait_for(trace, "POST /v1/search"))

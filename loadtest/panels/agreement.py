@@ -26,8 +26,8 @@ _NONE = ""
 class Evidence:
     """All that was seen of a run of `lasted_s` seconds, until now, by `tenants`.
 
-    `load` is the client's report, `spans` are of all requests, `billed_tokens` those of the
-    tenants' usage.
+    `load` is the client's report, `spans` are of all requests in that time, `billed_tokens` those
+    of the tenants' usage.
     """
 
     tenants: Sequence[str]

@@ -38,6 +38,8 @@ def _draw(place: Axes, panel: Panel, shown: Shown) -> None:
     lines = shown[panel.title]
     if not lines:
         place.text(0.5, 0.5, "no series", ha="center", transform=place.transAxes)
+        place.set_xticks([])
+        place.set_yticks([])
         return
     if panel.stacked:
         at_s = sorted({at for line in lines for at in line.at_s})
@@ -45,9 +47,12 @@ def _draw(place: Axes, panel: Panel, shown: Shown) -> None:
     else:
         for line in lines:
             place.plot(line.at_s, line.values, label=line.name, linewidth=1.2)
-    place.set_ylim(bottom=0)
+    highest = place.get_ylim()[1] if any(any(line.values) for line in lines) else 1
+    place.set_ylim(-0.03 * highest, highest)  # a line at 0 is seen
     place.grid(alpha=0.3)
-    place.legend(fontsize=7, ncols=2)
+    place.legend(
+        fontsize=7, loc="upper left", bbox_to_anchor=(1, 1), borderaxespad=0, frameon=False
+    )
 
 
 def aligned(lines: Sequence[Line], at_s: Sequence[float]) -> list[list[float]]:
