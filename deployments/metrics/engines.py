@@ -10,7 +10,7 @@ from ray.serve import metrics
 from deployments.metrics.tally import Tally
 from deployments.rows.engine_counts import EngineCounts
 
-_LABELS: tuple[str, ...] = ("stage",)
+_LABELS = ("stage",)
 # By the field of EngineCounts.
 _SUMS = {
     "steps": ("vllm_engine_steps", "Steps of the engines"),
