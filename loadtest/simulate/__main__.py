@@ -98,8 +98,9 @@ def compare(
     scored = _score_all(jobs)
     console.print(report.scored_table(scored))
     report.plot_scored(scored, output.with_suffix(".png"))
-    rules = policies.RULES.model_dump()
-    _write(output, {"rules": rules, "scored": [asdict(one) for one in scored]})
+    _write(
+        output, {"rules": policies.rules().model_dump(), "scored": [asdict(one) for one in scored]}
+    )
 
 
 @app.command()

@@ -1,34 +1,30 @@
 """Validation of the simulator: the same trace on a local cluster and in virtual time.
 
 Service times are measured beside an idle cluster. The overhead of HTTP and calls is measured too:
-the latency of single requests less the engine's time. Under load, the cluster and the client take
-cores from the engines: a flood of requests measures how much longer batches then take, and loads
-are shares of the capacity that remains.
+the latency of single requests less what the simulator says of them. Under load, the cluster and the
+client take cores from the engines: a flood of requests measures how much longer batches then take,
+and loads are shares of the capacity that remains.
 """
 
 import asyncio
-import itertools
 import math
 import statistics
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.profile import application, load_profile
-from cluster.stages import MODEL_STAGES
 from deployments.autoscaling.arrivals import Stage
-from deployments.batching.batcher import BatchLimits
-from deployments.config import CallLimits
 from loadtest.run.open_loop import OpenLoop
 from loadtest.run.requests import Requests
 from loadtest.run.service import Service, local_service, served_models
 from loadtest.simulate.cell import STAGES, CellSpec, Outcome, simulate
 from loadtest.simulate.policies import FixedPolicy
+from loadtest.simulate.profiled import stage_spec
 from loadtest.simulate.service_times import ServiceTimes, StageTimes, read_times
 from loadtest.simulate.stage import StageSpec
 from loadtest.traffic import ROUTES, Lengths, RequestKind, Route, Tenant, Trace, Traffic, generate
@@ -41,6 +37,8 @@ _ITEMS, _ITEM_TOKENS = 8, 40
 _SINGLE = 25
 # Above the engine's capacity, and long enough that only its speed decides when the flood is done.
 _FLOOD_LOAD, _FLOOD_S = 2.0, 4.0
+# After a flood of virtual time, whose last answers come before its deadline.
+_REST_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +62,7 @@ def check(seconds: float, loads: tuple[float, ...]) -> tuple[StageTimes, list[Co
         for route in _ROUTES:
             asyncio.run(_drive(service, requests, _trace(route, 0.3, 2, times)))  # warm-up
         overhead_s = statistics.mean(
-            asyncio.run(
-                _single(service, requests, _trace(route, 0.5, 60, times), _stage(route, times))
-            )
+            asyncio.run(_single(service, requests, _trace(route, 0.5, 60, times), times))
             for route in _ROUTES
         )
         times = times.model_copy(update={"overhead_s": overhead_s})
@@ -94,7 +90,9 @@ def _times() -> StageTimes:
 
 def _trace(route: Route, loaded: float, seconds: float, times: StageTimes) -> Trace:
     """Make a trace of requests of `_ITEMS` texts, at the rate of this load."""
-    limit = _stage(route, times).tokens_per_s(_limits(route).max_batch_tokens, _ITEM_TOKENS)
+    spec = _stage_spec("embed" if route == "embed" else "rerank", times)
+    # Every copy computes a batch of its own.
+    limit = spec.copies * spec.times.tokens_per_s(spec.limits.max_batch_tokens, _ITEM_TOKENS)
     sent = RequestKind(
         route=route,
         share=1,
@@ -118,20 +116,20 @@ async def _drive(service: Service, requests: Requests, trace: Trace) -> NDArray[
     return np.array([math.nan if one.failed else one.latency_s for one in outcomes])
 
 
-async def _single(service: Service, requests: Requests, trace: Trace, times: ServiceTimes) -> float:
-    """Median latency of single requests less the engine's time, seconds.
+async def _single(service: Service, requests: Requests, trace: Trace, times: StageTimes) -> float:
+    """Median latency of single requests less what the simulator says of them, seconds.
 
     Raises RuntimeError if one fails.
     """
+    apart = replace(trace, at_s=np.arange(len(trace), dtype=np.float64)).until(_SINGLE)
+    predicted_s = _predict(times, apart).latency_s
     beyond = []
     async with OpenLoop(service.url, service.keys) as loop:
-        for number, request in enumerate(itertools.islice(requests.of(trace), _SINGLE)):
+        for number, request in enumerate(requests.of(apart)):
             outcome = await loop.send(request)
             if outcome.failed:
                 raise RuntimeError(outcome.answer.message)
-            length = int(trace.item_tokens[number]) + int(trace.query_tokens[number])
-            engine_s = times.seconds(np.full(_ITEMS, length, np.int32))
-            beyond.append(outcome.latency_s - engine_s)
+            beyond.append(outcome.latency_s - float(predicted_s[number]))
     return max(0.0, statistics.median(beyond))
 
 
@@ -152,26 +150,18 @@ def _predicted_span(times: StageTimes, trace: Trace) -> float:
     return _span(trace, _predict(times, trace).latency_s)
 
 
-def _limits(route: Route) -> BatchLimits:
-    name = MODEL_STAGES["embed" if route == "embed" else "rerank"].deployment
-    deployments = application(load_profile("local"))["deployments"]
-    [found] = [one for one in deployments if one["name"] == name]
-    return BatchLimits.model_validate(found["user_config"])
+def _stage_spec(stage: Stage, times: StageTimes) -> StageSpec:
+    return stage_spec(uncached_profile(), stage, _stage(stage, times))
 
 
 def _predict(times: StageTimes, trace: Trace) -> Outcome:
-    router = application(load_profile("local"))["args"]["router"]
-    stages: dict[Stage, StageSpec] = {
-        name: StageSpec(
-            times=_stage(name, times),
-            limits=_limits(name),
-            calls=CallLimits.model_validate(router[f"{name}_calls"]),
-            replicas=1,
-        )
-        for name in STAGES
-    }
+    """Simulate the trace after a flood: the cluster too has measured what its engines do."""
+    before = _trace(ROUTES[trace.routes[0]], _FLOOD_LOAD, _FLOOD_S, times)
+    both = before.beside(replace(trace, at_s=trace.at_s + _REST_S))
+    stages = {name: _stage_spec(name, times) for name in STAGES}
     spec = CellSpec(stages=stages, overhead_s=times.overhead_s)
-    return simulate(spec, {name: FixedPolicy() for name in STAGES}, trace)
+    outcome = simulate(spec, {name: FixedPolicy() for name in STAGES}, both)
+    return replace(outcome, trace=trace, latency_s=outcome.latency_s[len(before) :])
 
 
 def _compare(

@@ -12,12 +12,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.batching.batcher import BatchLimits
 from deployments.config import CallLimits
 from loadtest.simulate.cell import STAGES, CellSpec, Outcome, simulate
 from loadtest.simulate.policies import FixedPolicy
+from loadtest.simulate.profiled import production, stage_spec, with_batches_of
 from loadtest.simulate.service_times import ServiceTimes
-from loadtest.simulate.stage import StageSpec
 from loadtest.traffic import Lengths, RequestKind, Tenant, Trace, Traffic, generate
 
 _REPLICAS = 8
@@ -79,13 +78,9 @@ def _trace(load: float, seconds: float) -> Trace:
 
 
 def _play(trace: Trace, packed: bool, busy_by: BusyBy) -> Outcome:
-    stage = StageSpec(
-        times=_TIMES,
-        limits=BatchLimits(max_batch_tokens=_BATCH_TOKENS),
-        calls=CallLimits(tokens=_BATCH_TOKENS, at_once=8) if packed else _UNPACKED,
-        replicas=_REPLICAS,
-        busy_by=busy_by,
-    )
+    made = stage_spec(production(), "rerank", _TIMES, replicas=_REPLICAS, highest=_REPLICAS)
+    changes = {"busy_by": busy_by} | ({} if packed else {"calls": _UNPACKED})
+    stage = with_batches_of(made, _BATCH_TOKENS).model_copy(update=changes)
     spec = CellSpec(stages=dict.fromkeys(STAGES, stage))
     return simulate(spec, {name: FixedPolicy() for name in STAGES}, trace)
 

@@ -1,5 +1,7 @@
 """Winnow's autoscaling policy, Ray Serve's default, a KEDA rule and foresight on the same traces.
 
+Engines share their slots, and stages have the bounds and the start-up time, of the profile
+`production`; its models would need traces that take days to simulate, so a larger model is assumed.
 Scores a policy by the share of requests late or failed, and by the GPU-hours paid for that. Rules
 were tuned on the `TUNING` traces; results are those of the `REPORTED` ones, of other shapes and
 seeds. The other policies are shown at several settings each, because the share of late requests
@@ -16,8 +18,6 @@ from ray.serve.config import AutoscalingConfig
 
 from deployments.autoscaling.arrivals import Stage
 from deployments.autoscaling.policy import ScalingRules
-from deployments.batching.batcher import BatchLimits
-from deployments.config import CallLimits
 from loadtest.simulate.cell import STAGES, CellSpec, simulate
 from loadtest.simulate.policies import (
     ForesightPolicy,
@@ -25,8 +25,11 @@ from loadtest.simulate.policies import (
     KedaRule,
     Policy,
     RayDefaultPolicy,
+    SparePolicy,
     TokenPolicy,
+    Unforeseen,
 )
+from loadtest.simulate.profiled import production, scaling_rules, stage_spec, with_batches_of
 from loadtest.simulate.service_times import ServiceTimes
 from loadtest.simulate.stage import StageSpec
 from loadtest.traffic import Lengths, RequestKind, Surge, Tenant, Trace, Traffic, generate
@@ -34,12 +37,14 @@ from loadtest.traffic import Lengths, RequestKind, Surge, Tenant, Trace, Traffic
 # A large model on one GPU; assumed, because no GPU was available.
 _TIMES = ServiceTimes(source="assumed", batch_s=0.01, token_s=1e-4)
 _BATCH_TOKENS = 4096
-_START_UP_S = 120.0
 REPLICA_TOKENS_PER_S = _TIMES.tokens_per_s(_BATCH_TOKENS, 200)
 _SLO_S = 2.0
 # Unbounded, a rule on queues asks for hundreds of replicas while its first ones start.
 _MOST_REPLICAS = 24
 _FORESIGHT_BIN_S = 10.0
+SPARES = (1, 2, 3, 4, 6, 8)
+# To which foresight without surges loads the replicas that are not spare.
+_UTILISATION = 0.7
 
 _MIX = (
     RequestKind(route="search", share=0.7, items=20, item=Lengths(median=180)),
@@ -77,15 +82,27 @@ REPORTED: dict[str, tuple[Traffic, int]] = {
     "noisy tenant": (_traffic(tenants=(*_TENANTS, _NOISY), burstiness=0.1), 15),
 }
 
-# Chosen on TUNING.
-RULES = ScalingRules(
-    objective_s=1.0,
-    replica_tokens_per_s=REPLICA_TOKENS_PER_S,
-    start_up_s=_START_UP_S,
-    down_delay_s=120,
-)
 
-Make = Callable[[CellSpec, Trace], dict[Stage, Policy]]
+def rules() -> ScalingRules:
+    """Winnow's rules; what production's do not say of the assumed model was chosen on TUNING."""
+    return ScalingRules(
+        objective_s=1.0,
+        replica_tokens_per_s=REPLICA_TOKENS_PER_S,
+        start_up_s=scaling_rules(production(), "rerank").start_up_s,
+        down_delay_s=120,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A trace, the traffic that it was drawn from, and the cell that it is sent to."""
+
+    traffic: Traffic
+    trace: Trace
+    spec: CellSpec
+
+
+Make = Callable[[Case], dict[Stage, Policy]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +127,13 @@ class PolicyScore:
     gpu_hours: float
 
 
-def winnow(rules: ScalingRules, setting: str = "") -> Contender:
-    return Contender("Winnow", setting, partial(_each, partial(TokenPolicy, rules)))
+def winnow(rules: ScalingRules, setting: str, spare: int = 0) -> Contender:
+    name = "Winnow + spares" if spare else "Winnow"
+    return Contender(name, setting, partial(_each, partial(_winnow, rules, spare)))
+
+
+def _winnow(rules: ScalingRules, spare: int) -> Policy:
+    return SparePolicy(TokenPolicy(rules), spare)
 
 
 def ray_default(target: float, down_delay_s: float) -> Contender:
@@ -134,38 +156,88 @@ def keda(threshold: float) -> Contender:
 
 
 def foresight(utilisation: float) -> Contender:
-    make = partial(_foresee_all, utilisation)
+    make = partial(_foresee_all, utilisation, 0, True)
     return Contender("foresight", f"utilisation {utilisation:g}", make)
 
 
-def _each(make: Callable[[], Policy], spec: CellSpec, _: Trace) -> dict[Stage, Policy]:
-    return {name: make() for name in spec.stages}
+def surprised(spare: int) -> Contender:
+    """Foresight of all but surges, and `spare` replicas."""
+    make = partial(_foresee_all, _UTILISATION, spare, False)
+    return Contender("foresight without surges + spares", f"{spare} spare", make)
 
 
-def _foresee_all(utilisation: float, spec: CellSpec, trace: Trace) -> dict[Stage, Policy]:
-    return {name: _foresee(name, spec, trace, utilisation) for name in spec.stages}
+def _each(make: Callable[[], Policy], case: Case) -> dict[Stage, Policy]:
+    return {name: make() for name in case.spec.stages}
 
 
-def _foresee(stage: Stage, spec: CellSpec, trace: Trace, utilisation: float) -> ForesightPolicy:
-    work = _binned(stage, trace)
-    start_up_s = spec.stages[stage].start_up_s
-    return ForesightPolicy(work, _FORESIGHT_BIN_S, REPLICA_TOKENS_PER_S, start_up_s, utilisation)
+def _foresee_all(
+    utilisation: float, spare: int, sees_surges: bool, case: Case
+) -> dict[Stage, Policy]:
+    return {
+        name: SparePolicy(_foresee(name, case, utilisation, sees_surges), spare)
+        for name in case.spec.stages
+    }
 
 
-def _binned(stage: Stage, trace: Trace) -> NDArray[np.float64]:
-    tokens = trace.tokens()[STAGES.index(stage)]
-    bins = (trace.at_s / _FORESIGHT_BIN_S).astype(int)
-    return np.bincount(bins, weights=tokens).astype(np.float64)
+def _foresee(stage: Stage, case: Case, utilisation: float, sees_surges: bool) -> Policy:
+    tokens = case.trace.tokens()[STAGES.index(stage)].astype(np.float64)
+    does = _FORESIGHT_BIN_S * REPLICA_TOKENS_PER_S * utilisation
+
+    def need(tokens: NDArray[np.float64]) -> NDArray[np.int64]:
+        return np.ceil(_binned(case.trace, tokens) / does).astype(np.int64)
+
+    start_up_s = case.spec.stages[stage].start_up_s
+    unforeseen = None
+    if not sees_surges:
+        factor, began_s = _surges(case)
+        begins = np.zeros(len(need(tokens)), np.int64)
+        np.maximum.at(begins, _bins(case.trace), (began_s / _FORESIGHT_BIN_S).astype(np.int64))
+        unforeseen = Unforeseen(begins, need(tokens / factor))
+    return ForesightPolicy(need(tokens), _FORESIGHT_BIN_S, start_up_s, unforeseen)
+
+
+def _surges(case: Case) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """By how much surges multiplied the rate when each request came, and when the last of those
+    began, seconds (0: none): two float64 [requests]."""
+    at_s, tenants = case.trace.at_s, case.trace.tenants
+    factor, began_s = np.ones(len(at_s)), np.zeros(len(at_s))
+    everyone = [(surge, np.full(len(at_s), True)) for surge in case.traffic.surges]
+    own = [
+        (surge, tenants == number)
+        for number, tenant in enumerate(case.traffic.tenants)
+        for surge in tenant.surges
+    ]
+    for surge, sends in everyone + own:
+        times = np.where(sends, surge.factor(at_s), 1.0)
+        factor *= times
+        began_s = np.where(times > 1, np.maximum(began_s, surge.at_s), began_s)
+    return factor, began_s
+
+
+def _bins(trace: Trace) -> NDArray[np.int64]:
+    return (trace.at_s / _FORESIGHT_BIN_S).astype(np.int64)
+
+
+def _binned(trace: Trace, tokens: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Add up the tokens of each bin, float64 [bins]."""
+    return np.bincount(_bins(trace), weights=tokens).astype(np.float64)
 
 
 def ours() -> Iterator[Contender]:
-    """Winnow's rules, and the same with more headroom."""
-    yield winnow(RULES, "rules")
+    """Winnow's rules, the same with more headroom or with spare replicas, and production's."""
+    ours = rules()
+    yield winnow(ours, "rules")
     for headroom in (2, 3, 5):
-        yield winnow(RULES.model_copy(update={"headroom": headroom}), f"headroom {headroom}")
+        yield winnow(ours.model_copy(update={"headroom": headroom}), f"headroom {headroom}")
+    for spare in SPARES:
+        yield winnow(ours, f"{spare} spare", spare)
+    theirs = scaling_rules(production(), "rerank")
+    delays = {"down_delay_s": theirs.down_delay_s, "drain_s": theirs.drain_s}
+    yield winnow(ours.model_copy(update=delays), "production's delays")
 
 
-CALLS_A_REPLICA = (0.4, 0.5, 0.6, 0.75, 1.0, 1.5)
+SPARES = (1, 2, 3, 4, 6, 8)
+CALLS_A_REPLICA = (0.75, 1.0, 1.5, 2.0, 3.0)
 
 
 def others(calls_a_replica: Sequence[float] = CALLS_A_REPLICA) -> Iterator[Contender]:
@@ -176,40 +248,38 @@ def others(calls_a_replica: Sequence[float] = CALLS_A_REPLICA) -> Iterator[Conte
         yield keda(calls)
     for utilisation in (0.6, 0.7, 0.8, 0.9):
         yield foresight(utilisation)
+    for spare in (0, *SPARES):
+        yield surprised(spare)
 
 
-def cell(trace: Trace) -> CellSpec:
-    """Make the cell, with the number of replicas that the start of the trace needs."""
+def case(traffic: Traffic, seed: int) -> Case:
+    """Draw the trace; make the cell, with the replicas that the start of the trace needs."""
+    trace = generate(traffic, seed)
     stages: dict[Stage, StageSpec] = {}
     for name in STAGES:
-        work = _binned(name, trace)[:12].mean() / _FORESIGHT_BIN_S / REPLICA_TOKENS_PER_S
-        stages[name] = StageSpec(
-            times=_TIMES,
-            limits=BatchLimits(max_batch_tokens=_BATCH_TOKENS),
-            calls=CallLimits(tokens=_BATCH_TOKENS, at_once=8),
-            replicas=int(np.ceil(work + np.sqrt(work))),
-            highest=_MOST_REPLICAS,
-            start_up_s=_START_UP_S,
-        )
-    return CellSpec(stages=stages, slo_s=_SLO_S)
+        tokens = trace.tokens()[STAGES.index(name)].astype(np.float64)
+        work = _binned(trace, tokens)[:12].mean() / _FORESIGHT_BIN_S / REPLICA_TOKENS_PER_S
+        made = stage_spec(production(), name, _TIMES, highest=_MOST_REPLICAS, gpus=1.0)
+        replicas = max(made.lowest, int(np.ceil(work + np.sqrt(work))))
+        made = made.model_copy(update={"replicas": replicas})
+        stages[name] = with_batches_of(made, _BATCH_TOKENS)
+    return Case(traffic, trace, CellSpec(stages=stages, slo_s=_SLO_S))
 
 
 @cache
-def _trace(reported: bool, name: str) -> Trace:
-    traffic, seed = (REPORTED if reported else TUNING)[name]
-    return generate(traffic, seed)
+def _case(reported: bool, name: str) -> Case:
+    return case(*(REPORTED if reported else TUNING)[name])
 
 
 def score(contender: Contender, reported: bool, name: str) -> PolicyScore:
     """Simulate a policy on the trace `name` of REPORTED, or else of TUNING."""
-    trace = _trace(reported, name)
-    spec = cell(trace)
-    outcome = simulate(spec, contender.make(spec, trace), trace)
+    made = _case(reported, name)
+    outcome = simulate(made.spec, contender.make(made), made.trace)
     return PolicyScore(
         contender.policy,
         contender.setting,
         name,
-        len(trace),
+        len(made.trace),
         outcome.violations(),
         outcome.percentile_s(99),
         outcome.total_gpu_hours(),

@@ -1,11 +1,11 @@
-"""Autoscaling policies: Winnow's, Ray Serve's default, a KEDA queue rule and foresight.
+"""Autoscaling policies: Winnow's, Ray Serve's default, a KEDA queue rule, foresight, and spares.
 
 Each maps an observation of a stage to its number of replicas. Knows no simulator.
 """
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -120,25 +120,60 @@ class ForesightPolicy:
     """A policy that knows the trace: the lower bound of what a policy can cost.
 
     Asks for each replica just in time, and keeps it if it is needed again sooner than a new one
-    could start. `work` is the stage's tokens in each `bin_s`, float64 [bins]; replicas are loaded
-    to `utilisation`.
+    could start. `need` is the replicas needed in each `bin_s`, int64 [bins]. With `unforeseen` it
+    knows nothing of a surge before that begins, and all of it from then on: the lower bound of what
+    is late under any policy that cannot foresee surges.
     """
 
     def __init__(
         self,
-        work: NDArray[np.float64],
+        need: NDArray[np.int64],
         bin_s: float,
-        replica_tokens_per_s: float,
         start_up_s: float,
-        utilisation: float,
+        unforeseen: "Unforeseen | None" = None,
     ) -> None:
-        need = np.ceil(work / (bin_s * replica_tokens_per_s * utilisation)).astype(int)
         ahead = math.ceil(start_up_s / bin_s) + 1
-        padded = np.concatenate([need, np.full(ahead, need[-1])])
-        windows = np.lib.stride_tricks.sliding_window_view(padded, ahead + 1)
+        windows = _windows(need, ahead)
+        if unforeseen is not None:
+            now = np.arange(len(need))[:, None]
+            is_known = _windows(unforeseen.begins, ahead) <= now
+            windows = np.where(is_known, windows, _windows(unforeseen.need, ahead))
         self._targets = windows.max(axis=1)
         self._bin_s = bin_s
 
     def decide(self, seen: Observation) -> int:
         now = min(int(seen.now_s / self._bin_s), len(self._targets) - 1)
         return seen.size.bound(int(self._targets[now]))
+
+
+@dataclass(frozen=True, slots=True)
+class Unforeseen:
+    """Surges that nobody foresees. For each bin, int64 [bins]: in which bin the surge began that is
+    on then (0: none is), and the replicas that would be needed without surges."""
+
+    begins: NDArray[np.int64]
+    need: NDArray[np.int64]
+
+
+def _windows(values: NDArray[np.int64], ahead: int) -> NDArray[np.int64]:
+    """Each bin's value and those of the `ahead` next bins, int64 [bins, ahead + 1]."""
+    padded = np.concatenate([values, np.full(ahead, values[-1])])
+    return np.lib.stride_tricks.sliding_window_view(padded, ahead + 1)
+
+
+class SparePolicy:
+    """Another policy's number of replicas, and `spare` more."""
+
+    def __init__(self, policy: Policy, spare: int) -> None:
+        self._policy = policy
+        self._spare = spare
+
+    def decide(self, seen: Observation) -> int:
+        size = seen.size
+        without = StageSize(
+            max(0, size.target - self._spare),
+            max(0, size.running - self._spare),
+            size.lowest,
+            size.highest,
+        )
+        return size.bound(self._policy.decide(replace(seen, size=without)) + self._spare)

@@ -14,7 +14,14 @@ from loadtest.simulate.choice import ChoiceResult
 from loadtest.simulate.compare import PolicyScore
 
 _BIN_S = 10.0
-_MARKS = {"Winnow": "o", "Ray default": "s", "KEDA queue": "^", "foresight": "*"}
+_MARKS = {
+    "Winnow": "o",
+    "Winnow + spares": "o-",
+    "Ray default": "s",
+    "KEDA queue": "^",
+    "foresight": "*",
+    "foresight without surges + spares": "*-",
+}
 
 
 def outcome_table(outcomes: Mapping[str, Outcome], cells: int) -> Table:
@@ -134,8 +141,11 @@ def plot_scored(scored: Sequence[PolicyScore], path: Path) -> None:
     axis = figure.subplots()
     for policy, mark in _MARKS.items():
         points = [point for (name, _), point in totals(scored).items() if name == policy]
+        if not points:
+            continue
         violations, gpu_hours = zip(*points, strict=True)
-        axis.scatter(gpu_hours, [100 * share for share in violations], marker=mark, label=policy)
+        late = [100 * share for share in violations]
+        axis.plot(gpu_hours, late, mark, label=policy)
     axis.set_yscale("log")
     axis.set_xlabel("GPU-hours, all traces")
     axis.set_ylabel("% of requests late or failed")

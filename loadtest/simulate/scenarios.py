@@ -1,34 +1,25 @@
 """Fleets that no single machine can hold: 1,000 GPUs at full load, a lost region, a model upgrade.
 
 One of `CELLS` equal cells is simulated, with its share of the traffic and the GPUs. This is
-pessimistic: a cell's load varies more than the fleet's, so it needs more headroom. The engine's
-times are assumed, because no GPU was available.
+pessimistic: a cell's load varies more than the fleet's, so it needs more headroom. Slots, limits,
+rules and start-up times are those of the profile `production`; the engine's times are assumed,
+because no GPU was available.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deployments.autoscaling.arrivals import Stage
-from deployments.autoscaling.policy import ScalingRules
-from deployments.batching.batcher import BatchLimits
-from deployments.config import CallLimits
 from loadtest.simulate.cell import CellSpec, Event, Outcome, simulate
-from loadtest.simulate.policies import TokenPolicy
+from loadtest.simulate.policies import Policy, TokenPolicy
+from loadtest.simulate.profiled import production, scaling_rules, stage_spec
 from loadtest.simulate.service_times import ServiceTimes
 from loadtest.simulate.stage import SimulatedStage, StageSpec
 from loadtest.traffic import Lengths, RequestKind, Surge, Tenant, Traffic, generate
 
 CELLS = 100
 GPUS = 10  # a cell
-_GPUS_A_REPLICA = 0.5
 _TIMES = ServiceTimes(source="assumed", batch_s=0.004, token_s=6.4e-6)
-_BATCH_TOKENS = 16384
-_RULES = ScalingRules(
-    objective_s=0.5,
-    replica_tokens_per_s=_TIMES.tokens_per_s(_BATCH_TOKENS, 110),
-    start_up_s=120,
-    down_delay_s=120,
-)
 _MIX = (RequestKind(route="search", share=1, items=20, item=Lengths(median=90, sigma=0.4)),)
 _TENANTS = tuple(Tenant(name=name) for name in "abcdefgh")
 
@@ -50,9 +41,8 @@ def _lose_a_third(stages: dict[Stage, SimulatedStage]) -> None:
 
 
 def _upgrade(stages: dict[Stage, SimulatedStage]) -> None:
-    """Upgrade a tenth of the replicas at a time."""
     for stage in stages.values():
-        stage.upgrade(at_once=max(1, len(stage.serving) // 10))
+        stage.upgrade()
 
 
 SCENARIOS = {
@@ -84,16 +74,16 @@ def play(name: str, seconds: float) -> Outcome:
         tenants=_TENANTS,
         mix=_MIX,
     )
-    spec = StageSpec(
-        times=_TIMES,
-        limits=BatchLimits(max_batch_tokens=_BATCH_TOKENS, max_batch_rows=512, slots=2),
-        calls=CallLimits(),
-        replicas=scenario.replicas,
-        highest=int((GPUS - 1) / _GPUS_A_REPLICA),
-        start_up_s=_RULES.start_up_s,
-        gpus=_GPUS_A_REPLICA,
-    )
-    embed = spec.model_copy(update={"replicas": 2, "highest": 2})
-    cell = CellSpec(stages={"embed": embed, "rerank": spec}, slo_s=1.0)
-    policies = {stage: TokenPolicy(_RULES) for stage in cell.stages}
-    return simulate(cell, dict(policies), generate(traffic, seed=7), events=scenario.events)
+    embed = stage_spec(production(), "embed", _TIMES)
+    rerank = stage_spec(production(), "rerank", _TIMES, replicas=scenario.replicas)
+    # What the embedder leaves of the GPUs.
+    most = int((GPUS - embed.lowest * embed.gpus) / rerank.gpus)
+    stages: dict[Stage, StageSpec] = {
+        "embed": embed.model_copy(update={"highest": embed.lowest}),
+        "rerank": rerank.model_copy(update={"highest": most}),
+    }
+    cell = CellSpec(stages=stages, slo_s=1.0)
+    policies: dict[Stage, Policy] = {
+        stage: TokenPolicy(scaling_rules(production(), stage)) for stage in stages
+    }
+    return simulate(cell, policies, generate(traffic, seed=7), events=scenario.events)

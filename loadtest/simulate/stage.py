@@ -1,11 +1,14 @@
 """A model stage in virtual time: replicas that start, serve, retire or are lost.
 
-Each replica's queue is the service's own Batcher; the engine is a sleep. Replicas are chosen as
-Serve does, the less busy of two random ones: by calls, as Serve counts them, or by tokens. GPU time
-is paid from the moment a replica is asked for. Knows no policy.
+Each replica's queue is the service's own Batcher; its engines are sleeps. Replicas are chosen as
+Serve does, the less busy of two random ones: by calls, as Serve counts them, or by tokens. One with
+`max_ongoing_requests` takes no more. GPU time is paid from the moment a replica is asked for. A
+call to a replica that is lost fails with its batch and is made again; calls are not hedged. Knows
+no policy.
 """
 
 import asyncio
+import math
 import random
 from typing import Literal
 
@@ -20,29 +23,39 @@ from deployments.request.deadline import Clock, Deadline, within
 from deployments.request.origin import Origin
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
+from loadtest.simulate.engine import SimulatedEngine, StepLimits
 from loadtest.simulate.service_times import ServiceTimes
 
 _RETRY_S = 0.05
 
 
 class StageSpec(BaseModel):
-    """A stage's constants; `start_up_s` includes the start of a replica's node."""
+    """A stage's constants, by the names of profiles.
+
+    `start_up_s` includes the start of a replica's node. A replica has `copies` of the engine, each
+    with its part of the slots. What is lost is noticed after `health_check_period_s`.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     times: ServiceTimes
     limits: BatchLimits
+    step: StepLimits
     calls: CallLimits
+    copies: int = Field(default=1, gt=0)
     replicas: int = Field(ge=0)
     lowest: int = Field(default=1, ge=0)
     highest: int = Field(default=1000, gt=0)
     start_up_s: float = Field(default=120, ge=0)
-    gpus: float = Field(default=1.0, gt=0)
+    gpus: float = Field(default=1.0, ge=0)
+    max_ongoing_requests: int = Field(default=1000, gt=0)
+    max_surge_percent: int = Field(default=25, gt=0)
+    health_check_period_s: float = Field(default=0, ge=0)
     busy_by: Literal["calls", "tokens"] = "calls"
 
 
 class Replica:
-    """A replica: a real Batcher over a simulated engine, with its calls and tokens under way."""
+    """A replica: a real Batcher over simulated engines, with its calls and tokens under way."""
 
     def __init__(self, spec: StageSpec, clock: Clock, asked_s: float) -> None:
         self.asked_s = asked_s
@@ -51,9 +64,7 @@ class Replica:
         self.serving = False
         self.lost = False
         self.batcher: Batcher[TokenRows, ModelOutput] = Batcher(self._compute, clock, spec.limits)
-        self._times = spec.times
-        self._clock = clock
-        self._busy_until = 0.0
+        self._engines = [SimulatedEngine(spec.times, spec.step) for _ in range(spec.copies)]
 
     def stats(self) -> Stats:
         batcher = self.batcher
@@ -62,10 +73,7 @@ class Replica:
 
     async def _compute(self, rows: TokenRows) -> ModelOutput:
         if not self.lost:
-            # The batches of several slots take turns on the one engine.
-            begins = max(self._clock(), self._busy_until)
-            self._busy_until = begins + self._times.seconds(rows.lengths)
-            await asyncio.sleep(self._busy_until - self._clock())
+            await min(self._engines, key=lambda one: one.batches).compute(rows.lengths)
         if self.lost:
             raise StageUnavailable("the replica was lost")
         return ModelOutput.uncached(np.zeros(len(rows), np.float32)).with_fingerprint("model")
@@ -80,6 +88,7 @@ class SimulatedStage:
         self.calls = 0
         self.gpu_s = 0.0
         self._surge = 0
+        self._unnoticed = 0
         self._clock = clock
         self._random = random.Random(seed)
         self._replicas: list[Replica] = []
@@ -105,6 +114,9 @@ class SimulatedStage:
             while True:
                 await within(deadline, self._some_serve.wait())
                 replica = self._choose()
+                if replica.calls >= self.spec.max_ongoing_requests:
+                    await within(deadline, asyncio.sleep(_RETRY_S))
+                    continue
                 replica.calls += 1
                 replica.tokens += rows.total_tokens
                 try:
@@ -133,7 +145,7 @@ class SimulatedStage:
         target += self._surge
         wanted = [replica for replica in self._replicas if replica.serving or not replica.calls]
         wanted = [replica for replica in wanted if not replica.lost]
-        for _ in range(target - len(wanted)):
+        for _ in range(target - self._unnoticed - len(wanted)):
             replica = self._ask()
             later = asyncio.get_running_loop().call_later
             later(self.spec.start_up_s, self._begin_serving, replica)
@@ -143,12 +155,21 @@ class SimulatedStage:
 
     def lose(self, count: int) -> None:
         """Lose `count` serving replicas at once, with their work."""
-        for replica in self.serving[:count]:
+        lost = self.serving[:count]
+        for replica in lost:
             replica.lost = True
             self._retire(replica)
+        self._unnoticed += len(lost)
+        later = asyncio.get_running_loop().call_later
+        later(self.spec.health_check_period_s, self._notice, len(lost))
 
-    def upgrade(self, at_once: int) -> None:
-        """Replace all serving replicas: start `at_once` new ones, retire as many, and repeat."""
+    def _notice(self, lost: int) -> None:
+        self._unnoticed -= lost
+
+    def upgrade(self) -> None:
+        """Replace all serving replicas as Serve does: the part `max_surge_percent` of them starts
+        anew, as many are retired, and so on."""
+        at_once = math.ceil(self.spec.max_surge_percent * self.target / 100)
         self._upgrading = asyncio.create_task(self._replace(self.serving, at_once))
 
     async def _replace(self, old: list[Replica], at_once: int) -> None:

@@ -15,6 +15,7 @@ from deployments.request.origin import Origin
 from deployments.rows.token_rows import TokenRows
 from loadtest.simulate import virtual_time
 from loadtest.simulate.cell import CellSpec, Outcome, simulate
+from loadtest.simulate.engine import StepLimits
 from loadtest.simulate.policies import FixedPolicy, Policy, TokenPolicy
 from loadtest.simulate.service_times import Sample, ServiceTimes
 from loadtest.simulate.stage import SimulatedStage, StageSpec
@@ -29,6 +30,7 @@ def _cell(replicas: int = 1, start_up_s: float = 20, **changes: object) -> CellS
     stage = StageSpec(
         times=_TIMES,
         limits=BatchLimits(max_batch_tokens=200),
+        step=StepLimits(max_num_batched_tokens=200, max_num_seqs=200),
         calls=CallLimits(tokens=200, at_once=8),
         replicas=replicas,
         start_up_s=start_up_s,
@@ -111,7 +113,7 @@ def _run_with(event: str, replicas: int) -> Outcome:
         stages["embed"].lose(1)
 
     def upgrade(stages: dict[Stage, SimulatedStage]) -> None:
-        stages["embed"].upgrade(at_once=1)
+        stages["embed"].upgrade()
 
     action = {"lose": lose, "upgrade": upgrade}[event]
     trace = _traffic(12, duration_s=200)
@@ -125,12 +127,55 @@ def test_a_lost_replicas_work_is_done_by_another_and_a_new_one_starts() -> None:
     assert (serving[48], serving[60], serving[80]) == (3, 2, 3)
 
 
+def test_a_loss_is_replaced_once_it_is_noticed() -> None:
+    spec = _cell(3)
+    embed = spec.stages["embed"].model_copy(update={"health_check_period_s": 10})
+    spec = spec.model_copy(update={"stages": spec.stages | {"embed": embed}})
+    trace = _traffic(12, duration_s=200)
+    events = ((50.0, lambda stages: stages["embed"].lose(1)),)
+    serving = [
+        {
+            one.at_s: one.serving
+            for one in simulate(which, _fixed(), trace, 0, events).moments["embed"]
+        }
+        for which in (_cell(3), spec)
+    ]
+    assert [[one[at_s] for at_s in (60, 76, 86)] for one in serving] == [[2, 3, 3], [2, 2, 3]]
+
+
 def test_an_upgrade_replaces_all_and_fails_nothing() -> None:
     outcome = _run_with("upgrade", replicas=2)
     assert outcome.failures() == 0
     assert outcome.percentile_s(99) < 1.0
     # One more GPU for two start-ups of 20 s.
     assert outcome.gpu_hours["embed"] * 3600 == pytest.approx(2 * 200 + 2 * 20, abs=6)
+
+
+def test_an_upgrade_has_as_many_more_as_the_surge_allows() -> None:
+    """Two of six at a time, of 20 s each: three times two more for 20 s."""
+    outcome = _run_with("upgrade", replicas=6)
+    most = max(moment.serving for moment in outcome.moments["embed"])
+    assert most == 6
+    assert outcome.gpu_hours["embed"] * 3600 == pytest.approx(6 * 200 + 6 * 20, abs=12)
+
+
+def test_a_replica_with_all_the_requests_it_may_have_takes_no_more() -> None:
+    async def calls() -> list[int]:
+        clock = asyncio.get_running_loop().time
+        spec = _cell(replicas=2).stages["embed"].model_copy(update={"max_ongoing_requests": 3})
+        stage = SimulatedStage(spec, clock, seed=1)
+        rows = TokenRows(np.zeros(100, np.int32), np.full(10, 10, np.int32))
+        origin = Origin("a", "default")
+        all_calls = [
+            asyncio.create_task(stage.call(rows, Deadline.after(60, clock), origin))
+            for _ in range(10)
+        ]
+        await asyncio.sleep(0.04)
+        under_way = sorted(replica.calls for replica in stage.serving)
+        await asyncio.gather(*all_calls)
+        return under_way
+
+    assert virtual_time.run(calls()) == [3, 3]
 
 
 def test_a_stage_asleep_wakes_for_the_first_request() -> None:

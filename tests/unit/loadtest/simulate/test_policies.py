@@ -8,11 +8,13 @@ from deployments.autoscaling.policy import StageSize
 from loadtest.simulate.compare import (
     REPORTED,
     TUNING,
-    cell,
+    case,
+    foresight,
     keda,
     others,
     ray_default,
     score,
+    surprised,
 )
 from loadtest.simulate.policies import (
     ForesightPolicy,
@@ -21,8 +23,9 @@ from loadtest.simulate.policies import (
     Observation,
     Policy,
     RayDefaultPolicy,
+    SparePolicy,
+    Unforeseen,
 )
-from loadtest.traffic import generate
 
 
 def _follow(policy: Policy, calls: list[int], step_s: float, start: int = 1) -> list[int]:
@@ -55,10 +58,45 @@ def test_kedas_rule_has_a_tolerance_a_pace_and_a_window() -> None:
 
 
 def test_foresight_asks_a_start_up_ahead_and_bridges_short_dips() -> None:
-    work = np.array([100.0] * 6 + [400.0] * 2 + [100.0] + [400.0] + [100.0] * 5)
-    policy = ForesightPolicy(work, 10.0, 10.0, start_up_s=20, utilisation=1.0)
+    need = np.array([1] * 6 + [4] * 2 + [1] + [4] + [1] * 5)
+    policy = ForesightPolicy(need, 10.0, start_up_s=20)
     sizes = _follow(policy, [0] * 15, step_s=10)
     assert sizes == [1, 1, 1, 4, 4, 4, 4, 4, 4, 4, 1, 1, 1, 1, 1]
+
+
+def test_foresight_without_surges_learns_of_one_when_it_begins_and_of_the_rest_ahead() -> None:
+    """Needs 2 from bin 3 on, and 5 in a surge from 6 to 8."""
+    need = np.array([1] * 3 + [2] * 3 + [5] * 3 + [2] * 6)
+    begins = np.array([0] * 6 + [6] * 3 + [0] * 6)
+    unforeseen = Unforeseen(begins, np.array([1] * 3 + [2] * 12))
+    policy = ForesightPolicy(need, 10.0, start_up_s=20, unforeseen=unforeseen)
+    sizes = _follow(policy, [0] * 15, step_s=10)
+    assert sizes == [2, 2, 2, 2, 2, 2, 5, 5, 5, 2, 2, 2, 2, 2, 2]
+
+
+def test_the_case_of_foresight_without_surges_has_all_but_the_surge() -> None:
+    """The noisy tenant's surge begins at 1200 s; what the spares see before is no more."""
+    traffic, seed = REPORTED["noisy tenant"]
+    made = case(traffic.model_copy(update={"duration_s": 1500.0}), seed)
+    knows = foresight(0.7).make(made)["rerank"]
+    does_not = surprised(0).make(made)["rerank"]
+    spare = surprised(2).make(made)["rerank"]
+    size = StageSize(1, 1, 1, 50)
+
+    def at(policy: Policy, now_s: float) -> int:
+        return policy.decide(Observation(now_s, None, size, 0))
+
+    assert at(knows, 1100) > at(does_not, 1100) == at(does_not, 1190)
+    assert at(knows, 1210) == at(does_not, 1210) > at(does_not, 1190)
+    assert at(spare, 1100) == at(does_not, 1100) + 2
+
+
+def test_spares_come_on_top_of_a_size_and_are_not_counted_into_it() -> None:
+    class OneMore:
+        def decide(self, seen: Observation) -> int:
+            return max(3, seen.size.running)
+
+    assert _follow(SparePolicy(OneMore(), 2), [0] * 4, step_s=1) == [5, 5, 5, 5]
 
 
 def test_no_trace_is_both_for_tuning_and_reported() -> None:
@@ -66,9 +104,15 @@ def test_no_trace_is_both_for_tuning_and_reported() -> None:
 
 
 def test_every_policy_has_settings_and_a_right_start() -> None:
-    assert {one.policy for one in others()} == {"Ray default", "KEDA queue", "foresight"}
+    assert {one.policy for one in others()} == {
+        "Ray default",
+        "KEDA queue",
+        "foresight",
+        "foresight without surges + spares",
+    }
     traffic, seed = REPORTED["spike"]
-    spec = cell(generate(traffic.model_copy(update={"duration_s": 200.0}), seed))
+    spec = case(traffic.model_copy(update={"duration_s": 200.0}), seed).spec
+    assert spec.stages["rerank"].limits.slots == 2
     assert 4 <= spec.stages["rerank"].replicas <= 8
 
 
