@@ -59,14 +59,13 @@ def check(
 @app.command(name="scenarios")
 def play(
     names: Annotated[list[str] | None, typer.Argument(help="All, if none is named.")] = None,
-    seconds: Annotated[float, typer.Option(help="Of virtual time.")] = 400,
     output: Annotated[Path, typer.Option()] = _RESULTS / "scenarios.json",
 ) -> None:
     """Simulate fleets that no single machine can hold; also writes OUTPUT.png."""
     console = Console(width=150)
     chosen = names or list(scenarios.SCENARIOS)
     with ProcessPoolExecutor() as pool:
-        played = list(pool.map(scenarios.play, chosen, [seconds] * len(chosen)))
+        played = list(pool.map(scenarios.play, chosen))
     titled = {scenarios.SCENARIOS[n].title: one for n, one in zip(chosen, played, strict=True)}
     console.print(report.outcome_table(titled, scenarios.CELLS))
     report.plot_outcomes(titled, output.with_suffix(".png"))
@@ -89,13 +88,14 @@ def compare(
     calls: Annotated[
         list[float] | None, typer.Option(help="Targets of Ray's and KEDA's rules, calls a replica.")
     ] = None,
+    seconds: Annotated[float, typer.Option(help="Of each trace, from its begin.")] = 3000,
     output: Annotated[Path, typer.Option()] = _RESULTS / "policies.json",
 ) -> None:
     """Compare autoscaling policies on the reported traces; also writes OUTPUT.png."""
     console = Console(width=160)
     contenders = [*policies.ours(), *policies.others(calls or policies.CALLS_A_REPLICA)]
     jobs = [(one, name) for one in contenders for name in policies.REPORTED]
-    scored = _score_all(jobs)
+    scored = _score_all(jobs, seconds)
     console.print(report.scored_table(scored))
     report.plot_scored(scored, output.with_suffix(".png"))
     _write(
@@ -114,9 +114,11 @@ def choice(
     _write(output, {"chosen": [asdict(one) for one in chosen]})
 
 
-def _score_all(jobs: Sequence[tuple[policies.Contender, str]]) -> list[policies.PolicyScore]:
+def _score_all(
+    jobs: Sequence[tuple[policies.Contender, str]], seconds: float
+) -> list[policies.PolicyScore]:
     with ProcessPoolExecutor() as pool:
-        found = [pool.submit(policies.score, one, True, name) for one, name in jobs]
+        found = [pool.submit(policies.score, one, True, name, seconds) for one, name in jobs]
         return [one.result() for one in track(found, "traces")]
 
 

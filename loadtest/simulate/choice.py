@@ -16,13 +16,13 @@ from deployments.config import CallLimits
 from loadtest.simulate.cell import STAGES, CellSpec, Outcome, simulate
 from loadtest.simulate.policies import FixedPolicy
 from loadtest.simulate.profiled import production, stage_spec, with_batches_of
-from loadtest.simulate.service_times import ServiceTimes
+from loadtest.simulate.service_times import ROW_S, ServiceTimes
 from loadtest.traffic import Lengths, RequestKind, Tenant, Trace, Traffic, generate
 
 _REPLICAS = 8
 _BATCH_TOKENS = 4096
 # A large model on one GPU; assumed, because no GPU was available.
-_TIMES = ServiceTimes(source="assumed", batch_s=0.01, token_s=1e-4)
+_TIMES = ServiceTimes(source="assumed", batch_s=0.01, token_s=1e-4, row_s=ROW_S)
 _ROW_TOKENS, _SIGMA = 180, 0.5
 # Most requests are small; most of the work is in the large ones.
 _MIX = (

@@ -8,6 +8,7 @@ seeds. The other policies are shown at several settings each, because the share 
 means nothing without its price.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -30,19 +31,19 @@ from loadtest.simulate.policies import (
     Unforeseen,
 )
 from loadtest.simulate.profiled import production, scaling_rules, stage_spec, with_batches_of
-from loadtest.simulate.service_times import ServiceTimes
+from loadtest.simulate.service_times import ROW_S, ServiceTimes
 from loadtest.simulate.stage import StageSpec
 from loadtest.traffic import Lengths, RequestKind, Surge, Tenant, Trace, Traffic, generate
 
 # A large model on one GPU; assumed, because no GPU was available.
-_TIMES = ServiceTimes(source="assumed", batch_s=0.01, token_s=1e-4)
+_TIMES = ServiceTimes(source="assumed", batch_s=0.01, token_s=1e-4, row_s=ROW_S)
 _BATCH_TOKENS = 4096
 REPLICA_TOKENS_PER_S = _TIMES.tokens_per_s(_BATCH_TOKENS, 200)
 _SLO_S = 2.0
 # Unbounded, a rule on queues asks for hundreds of replicas while its first ones start.
 _MOST_REPLICAS = 24
 _FORESIGHT_BIN_S = 10.0
-SPARES = (1, 2, 3, 4, 6, 8)
+SPARES = (2, 4, 8)
 # To which foresight without surges loads the replicas that are not spare.
 _UTILISATION = 0.7
 
@@ -227,7 +228,7 @@ def ours() -> Iterator[Contender]:
     """Winnow's rules, the same with more headroom or with spare replicas, and production's."""
     ours = rules()
     yield winnow(ours, "rules")
-    for headroom in (2, 3, 5):
+    for headroom in (2, 5):
         yield winnow(ours.model_copy(update={"headroom": headroom}), f"headroom {headroom}")
     for spare in SPARES:
         yield winnow(ours, f"{spare} spare", spare)
@@ -236,25 +237,25 @@ def ours() -> Iterator[Contender]:
     yield winnow(ours.model_copy(update=delays), "production's delays")
 
 
-SPARES = (1, 2, 3, 4, 6, 8)
-CALLS_A_REPLICA = (0.75, 1.0, 1.5, 2.0, 3.0)
+SPARES = (2, 4, 8)
+# A replica that is kept busy has four: two slots of two calls.
+CALLS_A_REPLICA = (1.5, 2.0, 3.0, 4.0, 6.0)
 
 
 def others(calls_a_replica: Sequence[float] = CALLS_A_REPLICA) -> Iterator[Contender]:
     """The other policies; Ray's and KEDA's rules aim at each of `calls_a_replica`."""
     for calls in calls_a_replica:
-        yield ray_default(calls, 120)
         yield ray_default(calls, 300)
         yield keda(calls)
-    for utilisation in (0.6, 0.7, 0.8, 0.9):
+    for utilisation in (0.6, 0.7, 0.8):
         yield foresight(utilisation)
     for spare in (0, *SPARES):
         yield surprised(spare)
 
 
-def case(traffic: Traffic, seed: int) -> Case:
+def case(traffic: Traffic, seed: int, seconds: float = math.inf) -> Case:
     """Draw the trace; make the cell, with the replicas that the start of the trace needs."""
-    trace = generate(traffic, seed)
+    trace = generate(traffic, seed).until(seconds)
     stages: dict[Stage, StageSpec] = {}
     for name in STAGES:
         tokens = trace.tokens()[STAGES.index(name)].astype(np.float64)
@@ -267,13 +268,15 @@ def case(traffic: Traffic, seed: int) -> Case:
 
 
 @cache
-def _case(reported: bool, name: str) -> Case:
-    return case(*(REPORTED if reported else TUNING)[name])
+def _case(reported: bool, name: str, seconds: float) -> Case:
+    return case(*(REPORTED if reported else TUNING)[name], seconds)
 
 
-def score(contender: Contender, reported: bool, name: str) -> PolicyScore:
-    """Simulate a policy on the trace `name` of REPORTED, or else of TUNING."""
-    made = _case(reported, name)
+def score(
+    contender: Contender, reported: bool, name: str, seconds: float = math.inf
+) -> PolicyScore:
+    """Simulate a policy on `seconds` of the trace `name` of REPORTED, or else of TUNING."""
+    made = _case(reported, name, seconds)
     outcome = simulate(made.spec, contender.make(made), made.trace)
     return PolicyScore(
         contender.policy,

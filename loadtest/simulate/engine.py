@@ -49,8 +49,8 @@ class SimulatedEngine:
         """Return when the last row of these lengths, int32 [rows], was computed."""
         self.batches += 1
         try:
-            if self._times.hand_over_s:
-                await asyncio.sleep(self._times.hand_over_s)
+            if hand_over_s := self._times.hand_over_s(len(lengths)):
+                await asyncio.sleep(hand_over_s)
             done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(_Batch(lengths, done))
             if self._steps is None:

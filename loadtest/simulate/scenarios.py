@@ -13,24 +13,26 @@ from deployments.autoscaling.arrivals import Stage
 from loadtest.simulate.cell import CellSpec, Event, Outcome, simulate
 from loadtest.simulate.policies import Policy, TokenPolicy
 from loadtest.simulate.profiled import production, scaling_rules, stage_spec
-from loadtest.simulate.service_times import ServiceTimes
+from loadtest.simulate.service_times import ROW_S, ServiceTimes
 from loadtest.simulate.stage import SimulatedStage, StageSpec
 from loadtest.traffic import Lengths, RequestKind, Surge, Tenant, Traffic, generate
 
 CELLS = 100
 GPUS = 10  # a cell
-_TIMES = ServiceTimes(source="assumed", batch_s=0.004, token_s=6.4e-6)
+_TIMES = ServiceTimes(source="assumed", batch_s=0.004, token_s=6.4e-6, row_s=ROW_S)
 _MIX = (RequestKind(route="search", share=1, items=20, item=Lengths(median=90, sigma=0.4)),)
 _TENANTS = tuple(Tenant(name=name) for name in "abcdefgh")
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One cell's rate, its rerank replicas at the start, and what happens to it."""
+    """One cell's rate, its rerank replicas at the start, and what happens to it in `seconds` of
+    virtual time."""
 
     title: str
     requests_per_s: float
     replicas: int
+    seconds: float = 400
     surges: tuple[Surge, ...] = ()
     events: Sequence[tuple[float, Event]] = ()
 
@@ -58,17 +60,22 @@ SCENARIOS = {
         13,
         events=((100, _lose_a_third),),
     ),
+    # A quarter at a time, three minutes each.
     "upgrade": Scenario(
-        "60,000 requests/s, and every replica is replaced", 600, 13, events=((60, _upgrade),)
+        "60,000 requests/s, and every replica is replaced",
+        600,
+        13,
+        seconds=840,
+        events=((60, _upgrade),),
     ),
 }
 
 
-def play(name: str, seconds: float) -> Outcome:
-    """Simulate the scenario for `seconds` of virtual time."""
+def play(name: str) -> Outcome:
+    """Simulate the scenario."""
     scenario = SCENARIOS[name]
     traffic = Traffic(
-        duration_s=seconds,
+        duration_s=scenario.seconds,
         requests_per_s=scenario.requests_per_s,
         surges=scenario.surges,
         tenants=_TENANTS,
