@@ -88,13 +88,14 @@ def compare(
     calls: Annotated[
         list[float] | None, typer.Option(help="Targets of Ray's and KEDA's rules, calls a replica.")
     ] = None,
-    seconds: Annotated[float, typer.Option(help="Of each trace, from its begin.")] = 3000,
+    trace: Annotated[list[str] | None, typer.Option(help="All, if none is named.")] = None,
+    seconds: Annotated[float, typer.Option(help="Of each trace, from its start.")] = 3000,
     output: Annotated[Path, typer.Option()] = _RESULTS / "policies.json",
 ) -> None:
     """Compare autoscaling policies on the reported traces; also writes OUTPUT.png."""
     console = Console(width=160)
     contenders = [*policies.ours(), *policies.others(calls or policies.CALLS_A_REPLICA)]
-    jobs = [(one, name) for one in contenders for name in policies.REPORTED]
+    jobs = [(one, name) for one in contenders for name in trace or policies.REPORTED]
     scored = _score_all(jobs, seconds)
     console.print(report.scored_table(scored))
     report.plot_scored(scored, output.with_suffix(".png"))
