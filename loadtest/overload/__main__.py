@@ -3,14 +3,18 @@
 First measures its capacity, with as many concurrent requests as fill its batches. Then sends one,
 two and five times that rate. Last measures how one tenant's flood and a bulk ingestion affect other
 tenants. Prints tables and writes them to loadtest/results/. With --paced the engines only sleep, so
-that stages do not compete for cores and what remains is Winnow's own cost.
+that stages do not compete for cores and what remains is Winnow's own cost. Under the profile
+production-local every stage has its two replicas here and does not scale.
 """
 
 import argparse
 import asyncio
 import itertools
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,9 +28,10 @@ from loadtest.markdown import as_table
 from loadtest.overload.figures import Figures, problems
 from loadtest.overload.load import Kind, LoadResult, closed_loop, open_loop
 from loadtest.overload.memory import DEPLOYMENTS, watched
+from loadtest.production.cluster import OPERATOR, PROFILE, ProductionCluster
 from loadtest.run.open_loop import Request
 from loadtest.run.requests import Requests
-from loadtest.run.service import Service, fill, local_service, served_models
+from loadtest.run.service import Service, fill, local_service, served_models, serving
 from loadtest.traffic import Trace
 from loadtest.uncached import uncached_profile
 
@@ -49,6 +54,8 @@ _QUIET_PART = 0.5
 _INGESTED = 100_000
 _UPSERT = Kind("ingest", 64, 30)
 _UPSERTS_AT_ONCE = 4
+# Until the other Router knows the keys that one has made.
+_KEYS_ARE_KNOWN_S = 4.0
 _RESULTS = Path(__file__).parents[1] / "results"
 
 
@@ -168,11 +175,23 @@ async def measure(
     }
 
 
-def _profile(paced: bool) -> dict[str, Any]:
-    profile = uncached_profile()
+@contextmanager
+def _service(profile: str, paced: bool) -> Iterator[Service]:
+    uncached = uncached_profile(profile)
     if paced:
-        application(profile)["import_path"] = "loadtest.overload.apps:paced"
-    return profile
+        application(uncached)["import_path"] = "loadtest.overload.apps:paced"
+    if profile != PROFILE:
+        with local_service(uncached, dict.fromkeys(_TENANTS, "default")) as service:
+            yield service
+        return
+    for deployment in application(uncached)["deployments"]:
+        if scaling := deployment.get("autoscaling_config"):
+            scaling["max_replicas"] = scaling["min_replicas"]
+    with tempfile.TemporaryDirectory(prefix="w-over-", dir="/tmp") as directory:
+        cluster = ProductionCluster(Path(directory), uncached)
+        with serving(cluster, dict.fromkeys(_TENANTS, OPERATOR)) as service:
+            time.sleep(_KEYS_ARE_KNOWN_S)
+            yield service
 
 
 def _say(line: str) -> None:
@@ -185,14 +204,15 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="*", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--neighbours", nargs="*", choices=list(KINDS), default=["embed", "search"])
     parser.add_argument("--paced", action="store_true", help="engines that only keep time")
+    parser.add_argument("--profile", choices=["local", PROFILE], default="local")
     options = parser.parse_args()
-    with local_service(_profile(options.paced), dict.fromkeys(_TENANTS, "default")) as service:
+    with _service(options.profile, options.paced) as service:
         experiment = Experiment(service, options.seconds)
         for client in service.clients():
             fill(client, experiment.requests, [40] * _DOCUMENTS)
         found = asyncio.run(measure(experiment, options.kinds, options.neighbours))
     about = {"machine": machine.processor(), "seconds": options.seconds, "deadline_s": _DEADLINE_S}
-    of = "-paced" if options.paced else ""
+    of = f"-{options.profile}" * (options.profile != "local") + "-paced" * options.paced
     for name, columns in (("overload", _OVERLOAD), ("neighbours", _NEIGHBOURS)):
         if found[name]:
             table = as_table(columns, [row.pop("cells") for row in found[name]])

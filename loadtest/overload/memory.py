@@ -55,5 +55,8 @@ def _resident(pids: dict[str, list[int]]) -> dict[str, float]:
 
 
 def _mib(pid: int) -> float:
-    held: Sequence[int] = psutil.Process(pid).memory_info()
+    try:
+        held: Sequence[int] = psutil.Process(pid).memory_info()
+    except psutil.NoSuchProcess:  # replaced meanwhile
+        return 0.0
     return held[0] / 2**20

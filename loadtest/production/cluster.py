@@ -34,7 +34,9 @@ _LARGE = {
     "max_replicas": 4,
 }
 _ENGINE = "EngineCore"
-_TENANT, _PLAN = "default", "operator"
+# A plan that limits nothing.
+OPERATOR = "operator"
+_TENANT = "default"
 
 
 class ProductionCluster(LocalCluster):
@@ -77,7 +79,7 @@ class ProductionCluster(LocalCluster):
         is_first = self.state.running() is None
         super().up()
         if is_first:  # what measures it is not to be limited by the plan of a tenant
-            winnow(self.state.directory, "tenants", "plan", _TENANT, _PLAN, quiet=True)
+            winnow(self.state.directory, "tenants", "plan", _TENANT, OPERATOR, quiet=True)
 
     def down(self) -> None:
         super().down()

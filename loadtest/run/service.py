@@ -39,13 +39,19 @@ def local_service(profile: dict[str, Any], plans: Mapping[str, str]) -> Iterator
     """Start a cluster here for the block, in a temporary state; `plans` are by tenant."""
     with tempfile.TemporaryDirectory(prefix="w-load-", dir="/tmp") as directory:
         cluster = LocalCluster(Path(directory), profile)
-        try:
-            cluster.up()
-            url = cluster.running.url
-            keys = make_keys(cluster.client(), plans)
-            yield Service(url, keys, cluster)
-        finally:
-            cluster.down()
+        with serving(cluster, plans) as service:
+            yield service
+
+
+@contextmanager
+def serving(cluster: LocalCluster, plans: Mapping[str, str]) -> Iterator[Service]:
+    """Start `cluster` for the block, with tenants on their plans."""
+    try:
+        cluster.up()
+        keys = make_keys(cluster.client(), plans)
+        yield Service(cluster.running.url, keys, cluster)
+    finally:
+        cluster.down()
 
 
 def served_models(client: WinnowClient) -> dict[str, str]:
