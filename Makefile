@@ -121,7 +121,7 @@ gpu: install ## engines and service on this machine's NVIDIA GPU, against what i
 panels: install ## a load test of SCENARIO from all sides: the dashboards' panels as plots, /ui, a trace, the bill (about five minutes)
 	$(BIN)/python -m loadtest.panels --scenario $(SCENARIO) --scale $(SCALE)
 
-ageing: install ## the embedded store after 20,000 single upserts, at SCALE times that (about ten minutes)
+ageing: install ## the embedded store after 20,000 single upserts, at SCALE times that (ten to twenty minutes)
 	$(BIN)/python -m loadtest.ageing --scale $(SCALE)
 
 # In an environment of its own: what audits is no part of what it audits.
