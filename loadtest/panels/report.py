@@ -48,7 +48,7 @@ def _draw(place: Axes, panel: Panel, shown: Shown) -> None:
         for line in lines:
             place.plot(line.at_s, line.values, label=line.name, linewidth=1.2)
     highest = place.get_ylim()[1] if any(any(line.values) for line in lines) else 1
-    place.set_ylim(-0.03 * highest, highest)  # a line at 0 is seen
+    place.set_ylim(-0.03 * highest, 1.03 * highest)  # a line at 0, or at the top, is seen
     place.grid(alpha=0.3)
     place.legend(
         fontsize=7, loc="upper left", bbox_to_anchor=(1, 1), borderaxespad=0, frameon=False
