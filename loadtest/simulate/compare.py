@@ -43,7 +43,7 @@ _SLO_S = 2.0
 # Unbounded, a rule on queues asks for hundreds of replicas while its first ones start.
 _MOST_REPLICAS = 24
 _FORESIGHT_BIN_S = 10.0
-SPARES = (2, 4, 8)
+SPARES = (2, 4, 6, 8)
 # To which foresight without surges loads the replicas that are not spare.
 _UTILISATION = 0.7
 
@@ -237,9 +237,9 @@ def ours() -> Iterator[Contender]:
     yield winnow(ours.model_copy(update=delays), "production's delays")
 
 
-SPARES = (2, 4, 8)
+SPARES = (2, 4, 6, 8)
 # A replica that is kept busy has four: two slots of two calls.
-CALLS_A_REPLICA = (1.5, 2.0, 3.0, 4.0, 6.0)
+CALLS_A_REPLICA = (0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
 
 
 def others(calls_a_replica: Sequence[float] = CALLS_A_REPLICA) -> Iterator[Contender]:
