@@ -1,6 +1,7 @@
 """Winnow with engines that sleep at a set rate instead of computing: two cores can hold several."""
 
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 from ray.serve import Application
@@ -10,6 +11,7 @@ from deployments.config import EmbedderConfig, RerankerConfig
 from deployments.embedder import Embedder
 from deployments.engine.base import PoolingEngine
 from deployments.reranker import Reranker
+from deployments.rows.engine_counts import EngineCounts
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
 from loadtest.overhead.apps import FreeEngine, graph
@@ -28,15 +30,21 @@ class PacedEngine(FreeEngine):
 
     async def embed(self, rows: TokenRows) -> ModelOutput:
         await self._keep_time(rows)
-        return await super().embed(rows)
+        return replace(await super().embed(rows), counts=_one_step(rows))
 
     async def score(self, rows: TokenRows) -> ModelOutput:
         await self._keep_time(rows)
-        return ModelOutput.uncached(np.zeros(len(rows), np.float32))
+        scores = ModelOutput.uncached(np.zeros(len(rows), np.float32))
+        return replace(scores, counts=_one_step(rows))
 
     async def _keep_time(self, rows: TokenRows) -> None:
         async with self._busy:
             await asyncio.sleep(rows.total_tokens / self._tokens_per_s)
+
+
+def _one_step(rows: TokenRows) -> EngineCounts:
+    """What vLLM would have counted."""
+    return EngineCounts(steps=1, prompt_tokens=rows.total_tokens)
 
 
 class PacedEmbedder(Embedder):
