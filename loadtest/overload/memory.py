@@ -40,6 +40,7 @@ async def watched(cluster: LocalCluster, settle_s: float) -> AsyncIterator[Memor
     finally:
         watching.cancel()
         await asyncio.sleep(settle_s)
+        pids = {name: await asyncio.to_thread(cluster.replicas, name) for name in DEPLOYMENTS}
         memory.after = _resident(pids)
 
 

