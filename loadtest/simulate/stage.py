@@ -173,9 +173,9 @@ class SimulatedStage:
         self._upgrading = asyncio.create_task(self._replace(self.serving, at_once))
 
     async def _replace(self, old: list[Replica], at_once: int) -> None:
-        self._surge = at_once
         while old:
             new = [self._ask() for _ in range(min(at_once, len(old)))]
+            self._surge = len(new)
             await asyncio.sleep(self.spec.start_up_s)
             for replica in new:
                 self._begin_serving(replica)

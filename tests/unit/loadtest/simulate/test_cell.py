@@ -151,10 +151,12 @@ def test_an_upgrade_replaces_all_and_fails_nothing() -> None:
     assert outcome.gpu_hours["embed"] * 3600 == pytest.approx(2 * 200 + 2 * 20, abs=6)
 
 
-def test_an_upgrade_has_as_many_more_as_the_surge_allows() -> None:
-    """Two of six at a time, of 20 s each: all is new at 110 s, and was paid for."""
-    outcome = _run_with("upgrade", replicas=6, duration_s=120)
-    assert outcome.gpu_hours["embed"] * 3600 == pytest.approx(6 * 120 + 6 * 20, abs=15)
+@pytest.mark.parametrize("replicas", [6, 5])
+def test_an_upgrade_has_as_many_more_as_the_surge_allows(replicas: int) -> None:
+    """Two at a time, the fifth of five alone, of 20 s each: all is new at 110 s, and paid for."""
+    outcome = _run_with("upgrade", replicas=replicas, duration_s=120)
+    paid_s = replicas * 120 + replicas * 20
+    assert outcome.gpu_hours["embed"] * 3600 == pytest.approx(paid_s, abs=15)
 
 
 def test_a_replica_with_all_the_requests_it_may_have_takes_no_more() -> None:
