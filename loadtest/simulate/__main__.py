@@ -4,6 +4,7 @@ Each verb writes its results to loadtest/results/, with the command that made th
 """
 
 import json
+import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -125,7 +126,7 @@ def _score_all(
 
 def _write(output: Path, results: dict[str, Any]) -> None:
     made_by = {
-        "command": " ".join(["python -m loadtest.simulate", *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", "loadtest.simulate", *sys.argv[1:]]),
         "date": date.today().isoformat(),
         "processor": machine.processor(),
     }
