@@ -1,11 +1,11 @@
 """Winnow's autoscaling policy, Ray Serve's default, a KEDA rule and foresight on the same traces.
 
-Engines share their slots, and stages have the bounds and the start-up time, of the profile
-`production`; its models would need traces that take days to simulate, so a larger model is assumed.
-Scores a policy by the share of requests late or failed, and by the GPU-hours paid for that. Rules
-were tuned on the `TUNING` traces; results are those of the `REPORTED` ones, of other shapes and
-seeds. The other policies are shown at several settings each, because the share of late requests
-means nothing without its price.
+Engines share their slots, and stages have the lower bounds and the start-up time, of the profile
+`production`; its models would need traces that take days to simulate, so a larger model is assumed,
+with batches of its own, on a whole GPU, and another upper bound. Scores a policy by the share of
+requests late or failed, and by the GPU-hours paid for that. Rules were tuned on the `TUNING`
+traces; results are those of the `REPORTED` ones, of other shapes and seeds. The other policies are
+shown at several settings each, because the share of late requests means nothing without its price.
 """
 
 import math
@@ -85,7 +85,10 @@ REPORTED: dict[str, tuple[Traffic, int]] = {
 
 
 def rules() -> ScalingRules:
-    """Winnow's rules; what production's do not say of the assumed model was chosen on TUNING."""
+    """Winnow's rules: chosen on TUNING for a start-up of 120 s, not again since.
+
+    Only the start-up time is read from production's.
+    """
     return ScalingRules(
         objective_s=1.0,
         replica_tokens_per_s=REPLICA_TOKENS_PER_S,
@@ -199,7 +202,10 @@ def _foresee(stage: Stage, case: Case, utilisation: float, sees_surges: bool) ->
 
 def _surges(case: Case) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """By how much surges multiplied the rate when each request came, and when the last of those
-    began, seconds (0: none): two float64 [requests]."""
+    began, seconds (0: none): two float64 [requests].
+
+    Where surges overlap the whole factor is taken to begin with the last; no trace here has such.
+    """
     at_s, tenants = case.trace.at_s, case.trace.tenants
     factor, began_s = np.ones(len(at_s)), np.zeros(len(at_s))
     everyone = [(surge, np.full(len(at_s), True)) for surge in case.traffic.surges]
@@ -225,7 +231,7 @@ def _binned(trace: Trace, tokens: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def ours() -> Iterator[Contender]:
-    """Winnow's rules, the same with more headroom or with spare replicas, and production's."""
+    """Winnow's rules, the same with more headroom or with spare replicas or production's delays."""
     ours = rules()
     yield winnow(ours, "rules")
     for headroom in (2, 5):
@@ -237,7 +243,6 @@ def ours() -> Iterator[Contender]:
     yield winnow(ours.model_copy(update=delays), "production's delays")
 
 
-SPARES = (2, 4, 6, 8)
 # A replica that is kept busy has four: two slots of two calls.
 CALLS_A_REPLICA = (0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
 

@@ -117,12 +117,12 @@ class KedaPolicy:
 
 
 class ForesightPolicy:
-    """A policy that knows the trace: the lower bound of what a policy can cost.
+    """A policy that knows the trace: the price of what is needed at that load of a replica.
 
     Asks for each replica just in time, and keeps it if it is needed again sooner than a new one
     could start. `need` is the replicas needed in each `bin_s`, int64 [bins]. With `unforeseen` it
-    knows nothing of a surge before that begins, and all of it from then on: the lower bound of what
-    is late under any policy that cannot foresee surges.
+    knows nothing of a surge before that begins, and all of it from then on: what is late at that
+    size with full knowledge of all but surges. That bounds no policy that has more replicas.
     """
 
     def __init__(
