@@ -27,8 +27,8 @@ _LIST_PAGE = 1_000
 # The vectors of indexed collections in use: of 100,000 of 384 dimensions, 150 MiB, a search took
 # 10 ms with all of them in it, and 60 ms with a cache of 64 MiB.
 _INDEX_CACHE_BYTES = 256 * 1024 * 1024
-# Each commit adds some 100 kB that nobody reads again, so this fills up whatever its size. What is
-# read again is 7 MiB for a table of 300 fragments.
+# Each commit adds 90 kB or more that nobody reads again, so this fills up whatever its size. What
+# is read again is 7 MiB for a table of 300 fragments.
 _METADATA_CACHE_BYTES = 32 * 1024 * 1024
 
 
