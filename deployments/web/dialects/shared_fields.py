@@ -9,8 +9,9 @@ header TRUNCATED_HEADER, by their index: no vendor's answer has a place for it.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Annotated, Any, ClassVar, Literal
 
 import orjson
@@ -35,6 +36,8 @@ MAX_DOCUMENTS = 1_000
 IGNORED_HEADER = "x-winnow-ignored-fields"
 TRUNCATED_HEADER = "x-winnow-truncated"
 _MAX_HEADER_CHARACTERS = 512
+# With ", " the shortest names have three characters each, so these are longer than the header.
+_MAX_HEADER_NAMES = _MAX_HEADER_CHARACTERS // 3 + 2
 _MAX_NAME_CHARACTERS = 64
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
 # What infinity's client sends for a model where its caller named none.
@@ -84,19 +87,24 @@ def answer(content: Any, body: VendorBody, truncated: Sequence[int]) -> Response
     indices of texts that were cut."""
     written = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
     lists = {
-        IGNORED_HEADER: _header_value(sorted(body.model_extra or {})),
-        TRUNCATED_HEADER: _header_value([str(index) for index in truncated]),
+        IGNORED_HEADER: _header_value(map(_safe, sorted(body.model_extra or {}))),
+        TRUNCATED_HEADER: _header_value(map(str, truncated)),
     }
     headers = {name: value for name, value in lists.items() if value}
     return Response(written, media_type="application/json", headers=headers)
 
 
-def _header_value(names: list[str]) -> str:
-    """The names, with what a header may not hold replaced by "?", as far as there is room."""
-    clean = ", ".join(_UNSAFE.sub("?", name[:_MAX_NAME_CHARACTERS]) for name in names)
-    if len(clean) <= _MAX_HEADER_CHARACTERS:
-        return clean
-    return clean[:_MAX_HEADER_CHARACTERS].rpartition(", ")[0] + ", ..."
+def _safe(name: str) -> str:
+    """The beginning of a name, with what a header may not hold replaced by "?"."""
+    return _UNSAFE.sub("?", name[:_MAX_NAME_CHARACTERS])
+
+
+def _header_value(names: Iterable[str]) -> str:
+    """The names, as far as there is room; no more of them are made than there might be room for."""
+    listed = ", ".join(islice(names, _MAX_HEADER_NAMES))
+    if len(listed) <= _MAX_HEADER_CHARACTERS:
+        return listed
+    return listed[:_MAX_HEADER_CHARACTERS].rpartition(", ")[0] + ", ..."
 
 
 class RelevantDocument(BaseModel):
