@@ -59,19 +59,22 @@ def ingest_file(
         again = len(read) - len(documents)
         console.print(f"{path.name}: of {again} ids that come again the last document is taken")
     stored, truncated = 0, list[str]()
-    with _progress_bar(console) as bar:
-        task = bar.add_task(path.name, total=len(documents))
-        for batch in _batches(documents):
-            fresh = _not_stored(client, collection, batch)
-            truncated += _upsert(client, collection, fresh)
-            stored += len(fresh)
-            bar.advance(task, len(batch))
-    if is_chunked(path) and limit is None:
-        _delete_beyond(client, collection, path, len(documents))
-    same = len(documents) - stored
-    console.print(f"{path.name}: {stored} documents stored, {same} were there already")
-    if truncated:
-        console.print(_truncation(path, truncated), markup=False)
+    try:
+        with _progress_bar(console) as bar:
+            task = bar.add_task(path.name, total=len(documents))
+            for batch in _batches(documents):
+                fresh = _not_stored(client, collection, batch)
+                _upsert(client, collection, fresh, truncated)
+                stored += len(fresh)
+                bar.advance(task, len(batch))
+        if is_chunked(path) and limit is None:
+            _delete_beyond(client, collection, path, len(documents))
+        same = len(documents) - stored
+        console.print(f"{path.name}: {stored} documents stored, {same} were there already")
+    finally:
+        # When an interrupted run is repeated, these are there already, and nothing tells of them.
+        if truncated:
+            console.print(_truncation(path, truncated), markup=False)
 
 
 def _truncation(path: Path, ids: list[str]) -> str:
@@ -82,21 +85,23 @@ def _truncation(path: Path, ids: list[str]) -> str:
     )
 
 
-def _upsert(client: WinnowClient, collection: str, documents: list[Document]) -> list[str]:
-    """Store documents, in halves if they are too large for one request; return the ids of those
-    that were embedded by their beginning alone."""
+def _upsert(
+    client: WinnowClient, collection: str, documents: list[Document], truncated: list[str]
+) -> None:
+    """Store documents, in halves if they are too large for one request; add to `truncated` the ids
+    of those that were embedded by their beginning alone."""
     if not documents:
-        return []
+        return
     try:
-        return list(client.upsert(collection, documents).get("truncated", []))
+        truncated += client.upsert(collection, documents).get("truncated", [])
     except ApiError as error:
         if error.status != _TOO_LARGE:
             raise
         if len(documents) == 1:
             raise CommandError(f"document {documents[0]['id']!r}: {error}") from error
         half = len(documents) // 2
-        first = _upsert(client, collection, documents[:half])
-        return first + _upsert(client, collection, documents[half:])
+        _upsert(client, collection, documents[:half], truncated)
+        _upsert(client, collection, documents[half:], truncated)
 
 
 def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:

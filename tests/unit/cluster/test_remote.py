@@ -156,3 +156,21 @@ def test_documents_that_the_embedder_does_not_read_whole_are_told() -> None:
     assert "4 documents are longer than the embedder reads" in shown[0]
     assert "split them (a, b, c, ...)" in shown[0]
     assert "split them (a)" in shown[1]
+
+
+@pytest.mark.parametrize("status", [413, 503])
+def test_documents_that_were_cut_are_told_when_a_later_one_fails(status: int) -> None:
+    def answer(asked: Asked) -> Answer:
+        if asked.path != "/v1/collections/c/documents":
+            return _answer(asked)
+        ids = [document["id"] for document in asked.json()["documents"]]
+        if ids == ["cut"]:
+            return 200, {"upserted": 1, "tokens": 9, "truncated": ids}
+        return 413 if len(ids) > 1 else status, {"error": {"message": "it is not stored"}}
+
+    Path("f.jsonl").write_text('{"id": "cut", "text": "long"}\n{"id": "b", "text": "c"}\n')
+    with serving(answer) as service:
+        arguments = ["ingest", "c", "f.jsonl", "--url", service.url, "--api-key-file", _key("k")]
+        done = CliRunner().invoke(app, arguments)
+    assert "it is not stored" in str(done.exception)
+    assert "split them (cut)" in " ".join(done.output.split())
