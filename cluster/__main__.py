@@ -27,7 +27,7 @@ from cluster.commands import (
 from cluster.commands.session import CommandError, open_console
 from cluster.fit_check import PlacementError
 from cluster.grafana.errors import GrafanaError
-from cluster.local.serve_api import DeployRefusedError
+from cluster.local.serve_api import DeployRefusedError, DeployUnansweredError
 from cluster.models.errors import ModelError
 from cluster.node_groups import SpecError
 from cluster.profile import ProfileError
@@ -57,6 +57,7 @@ _EXPECTED = (
     ApiError,
     CommandError,
     DeployRefusedError,
+    DeployUnansweredError,
     GrafanaError,
     ModelError,
     PlacementError,

@@ -17,7 +17,7 @@ from cluster.config import AppConfig
 from cluster.fit_check import check_fits, check_fits_machine, this_machine
 from cluster.local.head import is_alive, start_head, stop
 from cluster.local.ports import is_free
-from cluster.local.serve_api import ServeApi
+from cluster.local.serve_api import DeployUnansweredError, ServeApi
 from cluster.local.state import RunningCluster, State
 from cluster.models.pull import default_cache, resolve
 from cluster.node_groups import HEAD, ClusterSpec, load_cluster_spec
@@ -25,6 +25,8 @@ from cluster.preflight import Fault, answers, model_faults, place_faults
 from cluster.profile import ProfileError, application, load_profile, localise
 
 _POLL_S = 0.5
+# The time that is left may be none, and Serve is asked all the same.
+_LEAST_DEPLOY_S = 5.0
 
 
 def up(
@@ -60,12 +62,12 @@ def up(
         serve = open_serve(state, cluster)
         deadline = began + timeout_s
         _wait_for_ray(serve, cluster, deadline, state)
-        serve.deploy(local)
         client = WinnowClient(cluster.url, state.api_key())
         waiting = _Waiting(console, spinner, deadline)
         try:
+            serve.deploy(local, max(deadline - time.monotonic(), _LEAST_DEPLOY_S))
             _wait_until_ready(serve, application(local)["name"], client, waiting)
-        except CommandError:
+        except (CommandError, DeployUnansweredError):
             # What a roll that fails leaves serving is the profile before it.
             state.record(cluster.model_copy(update={"failed_profile": profile}))
             raise

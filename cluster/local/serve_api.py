@@ -77,6 +77,10 @@ class DeployRefusedError(Exception):
     """Serve did not take the configuration; the message has its reason."""
 
 
+class DeployUnansweredError(Exception):
+    """Serve did not say whether it took the configuration; the message says what to do."""
+
+
 class ServeApi:
     """Methods raise httpx.HTTPError, but for `is_up` and `deploy`; while Serve is away that is a
     TransportError."""
@@ -95,13 +99,19 @@ class ServeApi:
         except httpx.TransportError:
             return False
 
-    def deploy(self, config: dict[str, Any]) -> None:
+    def deploy(self, config: dict[str, Any], timeout_s: float = _DEPLOY_TIMEOUT_S) -> None:
         """Declare what should run; Serve makes it so in the background.
 
-        Raises DeployRefusedError, also if Serve does not answer.
+        Raises DeployRefusedError, also if Serve is not there, and DeployUnansweredError if it does
+        not answer in `timeout_s`.
         """
         try:
-            response = self._client.put(_PATH, json=config, timeout=_DEPLOY_TIMEOUT_S)
+            response = self._client.put(_PATH, json=config, timeout=timeout_s)
+        except httpx.ReadTimeout as error:
+            raise DeployUnansweredError(
+                f"Serve did not answer to the configuration within {timeout_s:.0f} s, and may have"
+                " taken it: see 'winnow status'"
+            ) from error
         except httpx.TransportError as error:
             raise DeployRefusedError(
                 f"Serve did not answer to the configuration ({error}): see 'winnow status', and run"

@@ -2,6 +2,7 @@
 
 import os
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 from cluster.__main__ import app
 from cluster.commands.session import CommandError
 from cluster.fit_check import PlacementError
-from cluster.local.serve_api import DeployRefusedError
+from cluster.local.serve_api import DeployRefusedError, DeployUnansweredError
 from cluster.local.state import RunningCluster, State
 from cluster.node_groups import SpecError
 from cluster.profile import ProfileError, load_profile
@@ -110,6 +111,29 @@ def test_a_profile_that_serve_does_not_take_is_not_recorded(
     assert recorded is not None
     assert recorded.profile == "local"
     assert recorded.failed_profile == (str(profile) if deployed == 200 else None)
+
+
+def test_a_profile_that_serve_may_have_taken_is_recorded_as_not_brought_to(
+    running: State, profile: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_answer = threading.Event()
+
+    def answer(asked: Asked) -> Answer:
+        if asked.method == "PUT":
+            may_answer.wait()
+        return 200, {"applications": {}}
+
+    monkeypatch.setattr("cluster.commands.up._LEAST_DEPLOY_S", 0.2)
+    cluster = running.running()
+    assert cluster is not None
+    with serving(answer) as serve:
+        running.record(cluster.model_copy(update={"dashboard_port": serve.port}))
+        done = CliRunner().invoke(app, ["up", "--profile", str(profile), "--timeout-s", "0"])
+        may_answer.set()
+    assert isinstance(done.exception, DeployUnansweredError)
+    recorded = running.running()
+    assert recorded is not None
+    assert (recorded.profile, recorded.failed_profile) == ("local", str(profile))
 
 
 _STARTING = {

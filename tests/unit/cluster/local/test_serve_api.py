@@ -10,9 +10,11 @@ from cluster.local.serve_api import (
     ApplicationState,
     DeploymentState,
     DeployRefusedError,
+    DeployUnansweredError,
     ServeApi,
 )
 from deployments.calls.failure_reasons import reason
+from tests.unit.cluster.servers import Answer, Asked, serving
 
 
 class _Refusing(BaseHTTPRequestHandler):
@@ -46,6 +48,21 @@ def test_a_refused_configuration_is_an_error_with_the_last_line(api: ServeApi) -
 def test_a_serve_that_is_away_is_told_in_a_line() -> None:
     with pytest.raises(DeployRefusedError, match=r"did not answer .*run 'winnow up' again$"):
         ServeApi(9, "token").deploy({})
+
+
+def test_a_serve_that_does_not_answer_in_time_may_have_taken_the_configuration() -> None:
+    may_answer = threading.Event()
+
+    def answer(_: Asked) -> Answer:
+        may_answer.wait()
+        return 200, {}
+
+    with (
+        serving(answer) as serve,
+        pytest.raises(DeployUnansweredError, match=r"may have taken it: see 'winnow status'$"),
+    ):
+        ServeApi(serve.port, "token").deploy({}, timeout_s=0.2)
+    may_answer.set()
 
 
 _TRACEBACK = """Deploying app 'winnow' failed with exception:
