@@ -120,7 +120,7 @@ def test_a_profile_that_serve_may_have_taken_is_recorded_as_not_brought_to(
 
     def answer(asked: Asked) -> Answer:
         if asked.method == "PUT":
-            may_answer.wait()
+            may_answer.wait(10)
         return 200, {"applications": {}}
 
     monkeypatch.setattr("cluster.commands.up._LEAST_DEPLOY_S", 0.2)

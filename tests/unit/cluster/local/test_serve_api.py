@@ -54,7 +54,7 @@ def test_a_serve_that_does_not_answer_in_time_may_have_taken_the_configuration()
     may_answer = threading.Event()
 
     def answer(_: Asked) -> Answer:
-        may_answer.wait()
+        may_answer.wait(10)
         return 200, {}
 
     with (
