@@ -62,7 +62,7 @@ def check(seconds: float, loads: tuple[float, ...]) -> tuple[StageTimes, list[Co
         for route in _ROUTES:
             asyncio.run(_drive(service, requests, _trace(route, 0.3, 2, times)))  # warm-up
         overhead_s = statistics.mean(
-            asyncio.run(_single(service, requests, _trace(route, 0.5, 60, times), times))
+            _beyond_simulated(service, requests, _trace(route, 0.5, 60, times), times)
             for route in _ROUTES
         )
         times = times.model_copy(update={"overhead_s": overhead_s})
@@ -116,21 +116,29 @@ async def _drive(service: Service, requests: Requests, trace: Trace) -> NDArray[
     return np.array([math.nan if one.failed else one.latency_s for one in outcomes])
 
 
-async def _single(service: Service, requests: Requests, trace: Trace, times: StageTimes) -> float:
+def _beyond_simulated(
+    service: Service, requests: Requests, trace: Trace, times: StageTimes
+) -> float:
     """Median latency of single requests less what the simulator says of them, seconds.
 
     Raises RuntimeError if one fails.
     """
     apart = replace(trace, at_s=np.arange(len(trace), dtype=np.float64)).until(_SINGLE)
     predicted_s = _predict(times, apart).latency_s
-    beyond = []
+    seen_s = asyncio.run(_one_by_one(service, requests, apart))
+    return max(0.0, float(np.median(seen_s - predicted_s)))
+
+
+async def _one_by_one(service: Service, requests: Requests, trace: Trace) -> NDArray[np.float64]:
+    """Latencies of requests sent one after the other, seconds. Raises RuntimeError if one fails."""
+    latency_s = []
     async with OpenLoop(service.url, service.keys) as loop:
-        for number, request in enumerate(requests.of(apart)):
+        for request in requests.of(trace):
             outcome = await loop.send(request)
             if outcome.failed:
                 raise RuntimeError(outcome.answer.message)
-            beyond.append(outcome.latency_s - float(predicted_s[number]))
-    return max(0.0, statistics.median(beyond))
+            latency_s.append(outcome.latency_s)
+    return np.array(latency_s)
 
 
 def _stage(route: Route, times: StageTimes) -> ServiceTimes:
