@@ -17,7 +17,7 @@ from typing import Generic
 from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.batching.fair_queue import FairQueue
-from deployments.batching.throughput import Throughput
+from deployments.batching.throughput import Throughput, Work
 from deployments.errors import DeadlineExceeded, Overloaded, StageUnavailable
 from deployments.request.batch_run import BatchRun
 from deployments.request.deadline import Clock, Deadline
@@ -153,8 +153,7 @@ class Batcher(Generic[R, O]):
     def _fill_slots(self) -> None:
         while len(self._running) < self.limits.slots and (batch := self._take_batch()):
             self._running_cost += sum(one.cost for one in batch)
-            self.throughput.begin()
-            task = asyncio.create_task(self._execute(batch))
+            task = asyncio.create_task(self._execute(batch, self.throughput.begin()))
             self._running.add(task)
             task.add_done_callback(self._free_slot)
 
@@ -231,7 +230,7 @@ class Batcher(Generic[R, O]):
             return False
         return True
 
-    async def _execute(self, batch: list[RowSlice[R, O]]) -> None:
+    async def _execute(self, batch: list[RowSlice[R, O]], before: Work) -> None:
         cost = sum(one.cost for one in batch)
         began_s = self._clock()
         try:
@@ -248,7 +247,7 @@ class Batcher(Generic[R, O]):
         self.batches_done += 1
         self.cost_done += cost
         full = self._is_full(len(rows), cost)
-        self.throughput.end(cost, saturated=full, more_waits=bool(self._waiting))
+        self.throughput.end(cost, before, saturated=full, more_waits=bool(self._waiting))
         took_s = self._clock() - began_s
 
         def measure(one: RowSlice[R, O]) -> BatchRun:

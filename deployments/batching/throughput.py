@@ -8,7 +8,7 @@ Knows no engine and no queue: only the cost of batches and a clock.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from deployments.request.deadline import Clock
 
@@ -17,6 +17,17 @@ _MEMORY_S = 1.0
 # An engine that was not kept busy for so long may have become faster: what else ran beside it has
 # ended, say. Nothing is refused by an older measurement.
 _VALID_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Cost of batches that are done, and the busy seconds in which they were."""
+
+    cost: float = 0.0
+    busy_s: float = 0.0
+
+    def since(self, earlier: "Work") -> "Work":
+        return Work(self.cost - earlier.cost, self.busy_s - earlier.busy_s)
 
 
 @dataclass(slots=True)
@@ -30,10 +41,10 @@ class _Window:
     def per_s(self) -> float:
         return self.cost / self.busy_s if self.busy_s else 0.0
 
-    def add(self, cost: float, busy_s: float) -> None:
-        kept = math.exp(-busy_s / _MEMORY_S)
-        self.cost = kept * self.cost + cost
-        self.busy_s = kept * self.busy_s + busy_s
+    def add(self, work: Work) -> None:
+        kept = math.exp(-work.busy_s / _MEMORY_S)
+        self.cost = kept * self.cost + work.cost
+        self.busy_s = kept * self.busy_s + work.busy_s
 
 
 class Throughput:
@@ -45,8 +56,9 @@ class Throughput:
         self._counted_until_s = 0.0
         self._kept_busy_s = -math.inf
         self._is_trusted = False
+        self._done = Work()
+        self._last_ended = Work()
         self._all = _Window()
-        self._since_idle = _Window()
         self._saturated = _Window()
 
     @property
@@ -54,38 +66,45 @@ class Throughput:
         """An engine that is not kept busy shows only what it does at least."""
         return max(self._saturated.per_s, self._all.per_s) if self._saturated.busy_s else 0.0
 
-    def begin(self) -> None:
+    def begin(self) -> Work:
+        """Return what was done before this batch, for its `end`."""
         if not self._running:
             self._counted_until_s = self._clock()
-            self._since_idle = _Window()
             self._is_trusted &= self._is_recent()
+        self._count(0.0)
         self._running += 1
+        return self._done
 
     def fail(self) -> None:
         """Count nothing of a batch that failed: its time says nothing of the engine."""
         self._running -= 1
         self._counted_until_s = self._clock()
 
-    def end(self, cost: float, *, saturated: bool, more_waits: bool) -> None:
-        """Count a batch that is done; `saturated` if the engine had about all it may be given."""
-        now_s = self._clock()
-        busy_s, self._counted_until_s = now_s - self._counted_until_s, now_s
+    def end(self, cost: float, before: Work, *, saturated: bool, more_waits: bool) -> None:
+        """Count a batch that is done, and all that was done beside it since `before` it began;
+        `saturated` if the engine had about all it may be given."""
         self._running -= 1
-        self._all.add(cost, busy_s)
-        self._since_idle.add(cost, busy_s)
-        if saturated and not self._is_trusted:
-            # Not of this batch alone: most of its time was counted with those that ended before.
-            self._saturated = replace(self._since_idle)
+        self._count(cost)
+        self._all.add(self._done.since(self._last_ended))
+        self._last_ended = self._done
+        if saturated:
+            if not self._is_trusted:
+                self._saturated = _Window()
+            self._saturated.add(self._done.since(before))
             self._is_trusted = True
-        elif saturated:
-            self._saturated.add(cost, busy_s)
         if saturated or more_waits:
-            self._kept_busy_s = now_s
+            self._kept_busy_s = self._counted_until_s
 
     def seconds_for(self, cost: float) -> float:
         """0 as long as nothing was measured lately: what is not known to be late is not refused."""
         trusted = self._is_trusted and (self._running or self._is_recent())
         return cost / self.per_s if trusted and self.per_s else 0.0
+
+    def _count(self, cost: float) -> None:
+        """Count what is done, and the time up to now as busy."""
+        now_s = self._clock()
+        busy_s, self._counted_until_s = now_s - self._counted_until_s, now_s
+        self._done = Work(self._done.cost + cost, self._done.busy_s + busy_s)
 
     def _is_recent(self) -> bool:
         return self._clock() - self._kept_busy_s < _VALID_S

@@ -9,13 +9,13 @@ def test_slots_that_end_together_do_not_multiply_it() -> None:
     """A batch of 16,000 from 0 to 100 ms, and one of 300 beside it that ends half a ms later."""
     now = [0.0]
     throughput = Throughput(lambda: now[0])
-    throughput.begin()
+    first = throughput.begin()
     now[0] = 0.02
-    throughput.begin()
+    second = throughput.begin()
     now[0] = 0.1
-    throughput.end(16_000, saturated=True, more_waits=True)
+    throughput.end(16_000, first, saturated=True, more_waits=True)
     now[0] = 0.1005
-    throughput.end(300, saturated=False, more_waits=False)
+    throughput.end(300, second, saturated=False, more_waits=False)
     assert throughput.per_s == pytest.approx(16_300 / 0.1005, rel=0.1)
 
 
@@ -23,11 +23,30 @@ def test_a_saturated_batch_that_ends_just_after_another_is_measured_with_it() ->
     """A batch of 300 from 0 to 100 ms, and one of 16,000 beside it that ends half a ms later."""
     now = [0.0]
     throughput = Throughput(lambda: now[0])
-    throughput.begin()
+    first = throughput.begin()
     now[0] = 0.02
-    throughput.begin()
+    second = throughput.begin()
     now[0] = 0.1
-    throughput.end(300, saturated=False, more_waits=False)
+    throughput.end(300, first, saturated=False, more_waits=False)
     now[0] = 0.1005
-    throughput.end(16_000, saturated=True, more_waits=False)
-    assert throughput.per_s == pytest.approx(16_300 / 0.1005, rel=0.1)
+    throughput.end(16_000, second, saturated=True, more_waits=False)
+    assert throughput.per_s == pytest.approx(16_300 / 0.0805)
+
+
+def test_a_saturated_batch_is_measured_from_its_own_begin() -> None:
+    """Batches of 500 for 600 ms, one begun before another ends, then full ones of 100 ms."""
+    now = [0.0]
+    throughput = Throughput(lambda: now[0])
+    running = throughput.begin()
+    for _ in range(30):
+        now[0] += 0.02
+        following = throughput.begin()
+        throughput.end(500, running, saturated=False, more_waits=False)
+        running = following
+    full = throughput.begin()
+    throughput.end(500, running, saturated=False, more_waits=False)
+    for _ in range(3):
+        now[0] += 0.1
+        throughput.end(16_000, full, saturated=True, more_waits=True)
+        assert throughput.per_s == pytest.approx(160_000, rel=0.05)
+        full = throughput.begin()
