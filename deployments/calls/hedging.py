@@ -65,6 +65,8 @@ class Hedging:
                 if self._pulse and await _is_silent(self._pulse, began_s):
                     raise StageSilent("no replica of a stage answers: try again shortly")
             answer = first.result()
+            if self._pulse:
+                self._pulse.answered()
         finally:
             for one in began_s:
                 one.cancel()

@@ -19,7 +19,7 @@ class Pulse:
     """`running` gives the ids of the replicas that are to answer; a `ping` goes to one of them, and
     raises DeadlineExceeded if that does not answer within so many seconds.
 
-    `was_silent` is what was found last.
+    `was_silent` is what was found last, until a call is `answered`.
     """
 
     def __init__(
@@ -28,6 +28,10 @@ class Pulse:
         self._ping = ping
         self._running = running
         self._asking: asyncio.Task[bool] | None = None
+        self.was_silent = False
+
+    def answered(self) -> None:
+        """Note that a replica answered a call."""
         self.was_silent = False
 
     def is_alone(self) -> bool:
@@ -63,11 +67,17 @@ class Pulse:
 
     async def _pings(self) -> tuple[bool, bool]:
         """Return whether a ping was answered, and whether none ended in time."""
-        pings = [asyncio.ensure_future(self._ping(_ANSWER_S)) for _ in range(_PINGS)]
-        ended, late = await asyncio.wait(pings, return_when=asyncio.FIRST_COMPLETED)
+        late = {asyncio.ensure_future(self._ping(_ANSWER_S)) for _ in range(_PINGS)}
+        outcomes: list[object] = []
+        answered = False
+        while late and not answered:
+            ended, late = await asyncio.wait(late, return_when=asyncio.FIRST_COMPLETED)
+            outcomes += await asyncio.gather(*ended, return_exceptions=True)
+            answered = any(not isinstance(one, BaseException) for one in outcomes)
+            if not self.was_silent:
+                break
+            # One that fails at once went to a replica that has ended; another may have recovered.
         for one in late:
             one.cancel()
         await asyncio.gather(*late, return_exceptions=True)
-        outcomes = await asyncio.gather(*ended, return_exceptions=True)
-        answered = any(not isinstance(one, BaseException) for one in outcomes)
         return answered, all(isinstance(one, DeadlineExceeded) for one in outcomes)

@@ -72,6 +72,39 @@ def test_a_ping_that_fails_is_an_answer() -> None:
     virtual_time.run(main())
 
 
+def test_one_that_recovered_is_heard_beside_one_that_ended() -> None:
+    """The ping to the one that has ended fails before the other is answered."""
+
+    async def main() -> None:
+        stage = Stage(ended=None, recovered=None)
+        asked = 0
+
+        async def ping(within_s: float) -> None:
+            nonlocal asked
+            asked += 1
+            if stage.answers_s["recovered"] is not None and asked % 2:
+                raise StageUnavailable("it has ended")
+            await stage.ping(within_s)
+
+        pulse = Pulse(ping, lambda: frozenset(stage.answers_s))
+        assert await pulse.is_silent()
+        stage.answers_s = {"ended": 0.005, "recovered": 0.005}
+        assert not await pulse.is_silent()
+
+    virtual_time.run(main())
+
+
+def test_one_that_answers_a_call_is_silent_no_more() -> None:
+    async def main() -> None:
+        stage = Stage(one=None, two=None)
+        hedging = Hedging(asyncio.get_running_loop().time, stage.pulse)
+        assert await stage.pulse.is_silent()
+        await hedging.first(lambda: asyncio.sleep(0.01))
+        assert not stage.pulse.was_silent
+
+    virtual_time.run(main())
+
+
 def test_those_who_ask_together_share_the_pings() -> None:
     async def main() -> None:
         stage = Stage(one=None)
