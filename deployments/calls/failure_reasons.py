@@ -6,7 +6,10 @@ import re
 _SCALING = ("UPSCALING", "DOWNSCALING")
 GOOD_STATUSES = ("HEALTHY", "RUNNING", *_SCALING)
 # Serve's words (Ray 2.60) of a replica that does not come, with which no status need go.
-_DOES_NOT_COME = re.compile(r"^A replica failed to start|taken more than \d+s to be scheduled")
+_FAILED_TO_START = re.compile(r"^A replica failed to start")
+_NOT_SCHEDULED = re.compile(r"taken more than \d+s to be scheduled")
+# As every large model does.
+_TAKES_LONG = re.compile(r"taken more than \d+s to initialize")
 _EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*: ", re.MULTILINE)
 _PYDANTICS_LINK = "For further information visit"
 
@@ -15,11 +18,20 @@ def is_problem(status: str, message: str) -> bool:
     """Return whether Serve's message of a deployment says what is wrong with it.
 
     While the deployment scales, it mostly says that it does. One that is healthy keeps the message
-    of what has passed.
+    of what has passed. To take long to start is no problem.
     """
+    if _TAKES_LONG.search(message):
+        return False
     if status in _SCALING:
-        return bool(_DOES_NOT_COME.search(message))
+        return bool(_FAILED_TO_START.search(message) or _NOT_SCHEDULED.search(message))
     return bool(message) and status not in GOOD_STATUSES
+
+
+def hides_failure(status: str, message: str, before: str) -> bool:
+    """Return whether Serve wrote over the failed start, of which it told `before`, that the next
+    one takes long."""
+    is_over = status == "HEALTHY"
+    return not is_over and bool(_TAKES_LONG.search(message) and _FAILED_TO_START.search(before))
 
 
 def reason(message: str) -> str:

@@ -119,6 +119,16 @@ def test_a_replica_that_does_not_come_is_a_problem_while_others_serve(
     assert ApplicationState("RUNNING", "", [healthy]).problems() == [], "it is over"
 
 
+@pytest.mark.parametrize("status", ["UPDATING", "UPSCALING", "HEALTHY"])
+def test_to_take_long_to_start_is_no_problem(status: str) -> None:
+    said = (
+        "Deployment 'Embedder' in application 'winnow' has 1 replicas that have taken more than 30s"
+        " to initialize.\nThis may be caused by a slow __init__ or reconfigure method."
+    )
+    starting = DeploymentState("Embedder", status, said, {"RUNNING": 1, "STARTING": 1}, 2)
+    assert ApplicationState("DEPLOYING", "", [starting]).problems() == []
+
+
 @pytest.mark.parametrize("which", ["Up", "Down"])
 def test_to_scale_is_no_problem(which: str) -> None:
     said = f"{which}scaling from 1 to 2 replicas."
