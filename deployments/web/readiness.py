@@ -1,10 +1,12 @@
 """Readiness of the service: every stage has a replica that passed its golden check and answers.
 
 Anyone may ask, so the stages are asked at most once a second, and those without a replica that
-scaled to zero not at all: that would start one. The cluster is asked what is wrong with each.
+scaled to zero not at all: that would start one. The cluster is asked what is wrong with each, at
+most every ten seconds while all are ready: that takes Serve's controller and the Router some work.
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import Context
 from typing import Protocol
@@ -16,6 +18,7 @@ from deployments.web.schemas import Readiness, StageReadiness
 
 _TIMEOUT_S = 2.0
 _CACHED_S = 1.0
+_PROBLEMS_CACHED_S = 10.0
 _SLEEPS = "scaled to zero: a request starts a replica"
 
 
@@ -40,10 +43,12 @@ class ReadinessProbe:
         clock: Clock,
     ) -> None:
         self._stages = stages
-        self._problems = problems
+        self._ask_problems = problems
         self._clock = clock
         self._asking: asyncio.Task[Readiness] | None = None
         self._asked_s = 0.0
+        self._problems: Mapping[str, str] = {}
+        self._asked_problems_s = -math.inf
 
     async def readiness(self) -> Readiness:
         """Return the readiness, at most a second old; concurrent callers share one question."""
@@ -56,13 +61,21 @@ class ReadinessProbe:
     async def _ask(self) -> Readiness:
         """Ask all stages at once; one that does not answer in time is not ready."""
         deadline = Deadline.after(_TIMEOUT_S, self._clock)
-        asking = asyncio.gather(*(_one(one, deadline) for one in self._stages.values()))
-        problems, answers = await asyncio.gather(self._problems(), asking)
+        answers = await asyncio.gather(*(_one(one, deadline) for one in self._stages.values()))
+        ready = all(stage.ready for stage in answers)
+        await self._keep_problems(ready)
         by_stage = dict(zip(self._stages, answers, strict=True))
-        for name, why in problems.items():
+        for name, why in self._problems.items():
             by_stage[name] = by_stage[name].model_copy(update={"detail": why})
         self._asked_s = self._clock()
-        return Readiness(ready=all(stage.ready for stage in answers), stages=by_stage)
+        return Readiness(ready=ready, stages=by_stage)
+
+    async def _keep_problems(self, ready: bool) -> None:
+        now_s = self._clock()
+        if not ready or now_s - self._asked_problems_s >= _PROBLEMS_CACHED_S:
+            self._problems = await self._ask_problems()
+            # As soon as all are ready again, what was wrong has probably passed.
+            self._asked_problems_s = now_s if ready else -math.inf
 
 
 async def _one(stage: Stage, deadline: Deadline) -> StageReadiness:

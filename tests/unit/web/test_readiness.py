@@ -36,9 +36,11 @@ class Bench:
         self.embed, self.rerank = Stage(), Stage()
         stages = {"embed": self.embed, "rerank": self.rerank}
         self.problems: dict[str, str] = {}
+        self.asked = 0
         self.probe = ReadinessProbe(stages, self._problems, lambda: self.now_s)
 
     async def _problems(self) -> dict[str, str]:
+        self.asked += 1
         return self.problems
 
 
@@ -88,6 +90,22 @@ async def test_a_replica_that_cannot_start_beside_others_is_told_and_its_stage_i
     assert readiness.ready
     assert readiness.stages["rerank"].detail == "ValueError: no such model"
     assert readiness.stages["rerank"].queued_tokens == 2
+
+
+async def test_what_is_wrong_is_asked_at_once_if_a_stage_is_not_ready_and_seldom_else() -> None:
+    bench = Bench()
+
+    async def asked_at(now_s: float) -> int:
+        bench.now_s = now_s
+        await bench.probe.readiness()
+        return bench.asked
+
+    assert [await asked_at(second) for second in (0, 1, 8)] == [1, 1, 1]
+    bench.embed.failure = StageUnavailable("gone")
+    assert [await asked_at(second) for second in (9, 10, 11)] == [2, 3, 4]
+    bench.embed.failure = None
+    assert [await asked_at(second) for second in (12, 13, 21)] == [5, 5, 5]
+    assert await asked_at(22) == 6
 
 
 @pytest.mark.parametrize("ready", [True, False])
