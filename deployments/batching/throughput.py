@@ -58,6 +58,7 @@ class Throughput:
         self._is_trusted = False
         self._done = Work()
         self._last_ended = Work()
+        self._last_saturated = Work()
         self._all = _Window()
         self._saturated = _Window()
 
@@ -81,8 +82,11 @@ class Throughput:
         self._counted_until_s = self._clock()
 
     def end(self, cost: float, before: Work, *, saturated: bool, more_waits: bool) -> None:
-        """Count a batch that is done, and all that was done beside it since `before` it began;
-        `saturated` if the engine had about all it may be given."""
+        """Count a batch that is done; `saturated` if the engine had about all it may be given.
+
+        A saturated one counts with all that was done beside it since `before` it began, or since
+        the last saturated one ended.
+        """
         self._running -= 1
         self._count(cost)
         self._all.add(self._done.since(self._last_ended))
@@ -90,7 +94,10 @@ class Throughput:
         if saturated:
             if not self._is_trusted:
                 self._saturated = _Window()
-            self._saturated.add(self._done.since(before))
+            # Each moment counts once, of batches that end together too.
+            since = max(before, self._last_saturated, key=lambda work: (work.busy_s, work.cost))
+            self._saturated.add(self._done.since(since))
+            self._last_saturated = self._done
             self._is_trusted = True
         if saturated or more_waits:
             self._kept_busy_s = self._counted_until_s

@@ -50,3 +50,21 @@ def test_a_saturated_batch_is_measured_from_its_own_begin() -> None:
         throughput.end(16_000, full, saturated=True, more_waits=True)
         assert throughput.per_s == pytest.approx(160_000, rel=0.05)
         full = throughput.begin()
+
+
+@pytest.mark.parametrize("apart_s", [0.0, 0.04])
+def test_full_batches_beside_one_another_count_each_moment_once(apart_s: float) -> None:
+    """Two slots without a pause, each with batches of 8,000 of 100 ms."""
+    now = [0.0]
+    throughput = Throughput(lambda: now[0])
+    first = throughput.begin()
+    now[0] += apart_s
+    second = throughput.begin()
+    for _ in range(10):
+        now[0] += 0.1 - apart_s
+        throughput.end(8_000, first, saturated=True, more_waits=True)
+        first = throughput.begin()
+        now[0] += apart_s
+        throughput.end(8_000, second, saturated=True, more_waits=True)
+        second = throughput.begin()
+    assert throughput.per_s == pytest.approx(160_000, rel=0.05)
