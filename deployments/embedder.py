@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from deployments.batching.halves import Compute
 from deployments.batching.model_replica import Answers, ModelReplica
 from deployments.config import EmbedderConfig
-from deployments.engine.base import PoolingEngine
 from deployments.engine.golden import bypass_prefix_cache
 from deployments.errors import WinnowError
 from deployments.request.origin import Origin
@@ -23,8 +23,8 @@ from deployments.text.tokenizer_files import load_tokenizer
 
 class Embedder(ModelReplica):
     async def __init__(self, config: EmbedderConfig) -> None:  # type: ignore[misc] # Serve awaits it
-        def golden(engine: PoolingEngine, directory: Path) -> Answers:
-            return _golden(engine, config, directory)
+        def golden(embed: Compute, directory: Path) -> Answers:
+            return _golden(embed, config, directory)
 
         await self.start("embed", config, lambda engine: engine.embed, golden)
 
@@ -35,7 +35,7 @@ class Embedder(ModelReplica):
         return await self.submit(rows, timeout_s, origin, contract)
 
 
-def _golden(engine: PoolingEngine, config: EmbedderConfig, directory: Path) -> Answers:
+def _golden(embed: Compute, config: EmbedderConfig, directory: Path) -> Answers:
     """The cosines of the golden pairs."""
     encoder = EmbedEncoder(load_tokenizer(directory), config.template, config.engine.max_model_len)
     queries = encoder.queries([golden.query for golden in config.golden], Cut()).rows
@@ -43,8 +43,8 @@ def _golden(engine: PoolingEngine, config: EmbedderConfig, directory: Path) -> A
 
     async def answers() -> list[float]:
         asked, found = (
-            await engine.embed(bypass_prefix_cache(queries)),
-            await engine.embed(bypass_prefix_cache(documents)),
+            await embed(bypass_prefix_cache(queries)),
+            await embed(bypass_prefix_cache(documents)),
         )
         width = asked.values.shape[1]
         if width != config.dimensions:

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from deployments.batching.halves import Compute
 from deployments.batching.model_replica import Answers, ModelReplica
 from deployments.config import RerankerConfig
-from deployments.engine.base import PoolingEngine
 from deployments.engine.golden import bypass_prefix_cache
 from deployments.errors import WinnowError
 from deployments.request.origin import Origin
@@ -24,8 +24,8 @@ from deployments.text.tokenizer_files import load_tokenizer
 
 class Reranker(ModelReplica):
     async def __init__(self, config: RerankerConfig) -> None:  # type: ignore[misc] # Serve awaits it
-        def golden(engine: PoolingEngine, directory: Path) -> Answers:
-            return _golden(engine, config, directory)
+        def golden(score: Compute, directory: Path) -> Answers:
+            return _golden(score, config, directory)
 
         await self.start("rerank", config, lambda engine: engine.score, golden)
 
@@ -49,7 +49,7 @@ def relevance(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return (1.0 / (1.0 + np.exp(-np.clip(wide, -80, 80)))).astype(np.float32)
 
 
-def _golden(engine: PoolingEngine, config: RerankerConfig, directory: Path) -> Answers:
+def _golden(score: Compute, config: RerankerConfig, directory: Path) -> Answers:
     """The relevance scores of the golden pairs."""
     encoder = RerankEncoder(load_tokenizer(directory), config.template, config.engine.max_model_len)
     rows = TokenRows.concatenate(
@@ -57,9 +57,7 @@ def _golden(engine: PoolingEngine, config: RerankerConfig, directory: Path) -> A
     )
 
     async def answers() -> list[float]:
-        scores: list[float] = relevance(
-            (await engine.score(bypass_prefix_cache(rows))).values
-        ).tolist()
+        scores: list[float] = relevance((await score(bypass_prefix_cache(rows))).values).tolist()
         return scores
 
     return answers

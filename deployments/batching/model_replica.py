@@ -62,7 +62,7 @@ class ModelReplica:
         stage: str,
         config: ModelConfig,
         method: Callable[[PoolingEngine], Compute],
-        golden: Callable[[PoolingEngine, Path], Answers],
+        golden: Callable[[Compute, Path], Answers],
     ) -> None:
         """Load the engine, check its `golden` answers and put the queue before its `method`."""
         directory = locate(config.engine.model, config.engine.revision, weights=True)
@@ -70,12 +70,12 @@ class ModelReplica:
         fingerprint = config.fingerprint(weights_digest(directory))
 
         async def check_copy(copy: PoolingEngine) -> None:
-            check_golden(config.golden, await golden(copy, directory)())
+            check_golden(config.golden, await golden(method(copy), directory)())
 
         try:
             engine = await build_engine(engine_config, check_copy)
             self.attach(stage, config, fingerprint, engine, method, directory)
-            await self.keep_golden(golden(engine, directory))
+            await self.keep_golden(golden(self._compute_counted, directory))
         except GoldenDrift:
             CanaryMetrics(stage).report(passed=False)
             await asyncio.sleep(EXPORT_S)
@@ -187,6 +187,13 @@ class ModelReplica:
     def _observe_batch(self, rows: TokenRows, output: ModelOutput, took_s: float) -> None:
         self._batch_metrics.observe(rows, output, took_s, self._batcher.full_batch_cost())
         self._engine_metrics.add(output.counts)
+
+    async def _compute_counted(self, rows: TokenRows) -> ModelOutput:
+        """Compute the rows of a check beside the queue. The counts that come with them may be those
+        of batches."""
+        output = await self._compute(rows)
+        self._engine_metrics.add(output.counts)
+        return output
 
     async def _compute_or_end(self, rows: TokenRows) -> ModelOutput:
         try:

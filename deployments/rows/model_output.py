@@ -21,8 +21,8 @@ class ModelOutput:
     `values` is float32 [rows] or [rows, width]; those of a row that failed are NaN or infinite.
     `cached_tokens` is int32 [rows]: the row's tokens that came from a cache. `fingerprint`
     identifies the model; it is empty until the replica has set it, and if parts from different
-    models were concatenated. `runs` are the batches that computed them. `counts` are the engine's,
-    of a whole batch: a part of it has none.
+    models were concatenated. `runs` are the batches that computed them. `counts` are what the
+    engine counted since it last gave some, of batches beside this one too: a part has none.
     """
 
     values: NDArray[np.float32]

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ from deployments.embedder import Embedder
 from deployments.engine.golden import GoldenDrift
 from deployments.metrics.canary import EXPORT_S
 from deployments.reranker import Reranker
+from deployments.rows.engine_counts import EngineCounts
+from deployments.rows.model_output import ModelOutput
+from deployments.rows.token_rows import TokenRows
 from tests.unit.metrics.recorded import Recorded, recorded
 from tests.whole.app import DIMENSIONS, config_in
 from tests.whole.engine import HashingEngine
@@ -40,9 +44,11 @@ async def made(
     config = config_in(tmp_path)
     engine = HashingEngine(DIMENSIONS)
     if request.param == "embed":
-        answers = embedder._golden(engine, config.embedder, Path(config.embedder.engine.model))
+        answers = embedder._golden(
+            engine.embed, config.embedder, Path(config.embedder.engine.model)
+        )
         return await _replica(Embedder, config.embedder, engine, answers), engine
-    answers = reranker._golden(engine, config.reranker, Path(config.reranker.engine.model))
+    answers = reranker._golden(engine.score, config.reranker, Path(config.reranker.engine.model))
     return await _replica(Reranker, config.reranker, engine, answers), engine
 
 
@@ -65,7 +71,7 @@ async def test_vectors_of_another_width_than_the_profile_says_are_not_served(
 ) -> None:
     config = config_in(tmp_path).embedder
     wrong = config.model_copy(update={"dimensions": DIMENSIONS + 1})
-    answers = embedder._golden(HashingEngine(DIMENSIONS), wrong, Path(config.engine.model))
+    answers = embedder._golden(HashingEngine(DIMENSIONS).embed, wrong, Path(config.engine.model))
     with pytest.raises(ValueError, match=f"is {DIMENSIONS + 1}, .* have {DIMENSIONS}: write"):
         await _replica(Embedder, wrong, HashingEngine(DIMENSIONS), answers)
 
@@ -144,3 +150,28 @@ async def test_a_replica_that_drifts_at_its_start_lives_until_it_was_seen(
         await replica.start("embed", config, lambda one: one.embed, embedder._golden)  # type: ignore[arg-type]
     assert recorded.of("winnow_golden_passed", stage="embed") == 0
     assert slept == [EXPORT_S]
+
+
+class _Counting(HashingEngine):
+    """A step a call."""
+
+    async def embed(self, rows: TokenRows) -> ModelOutput:
+        return replace(await super().embed(rows), counts=EngineCounts(steps=1))
+
+
+async def test_counts_that_come_with_a_golden_check_are_not_lost(
+    recorded: Recorded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def build(*_: object) -> _Counting:
+        return _Counting(DIMENSIONS)
+
+    monkeypatch.setattr(model_replica, "build_engine", build)
+    config = config_in(tmp_path).embedder
+    anything = tuple(
+        pair.model_copy(update={"at_least": -1, "at_most": 1}) for pair in config.golden
+    )
+    replica = object.__new__(Embedder)
+    await replica.__init__(config.model_copy(update={"golden": anything}))  # type: ignore[misc]
+    await replica.check_health()
+    steps = recorded.of("vllm_engine_steps", stage="embed")
+    assert steps == pytest.approx(2), "of queries and of documents"
