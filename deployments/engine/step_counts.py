@@ -42,6 +42,12 @@ class StepCounts(PrometheusStatLogger):
             kv_cache_usage=scheduler_stats.kv_cache_usage,
         )
 
+    def record_sleep_state(self, *_: object, **__: object) -> None:
+        return
+
+    def record_admission_rejection(self, *_: object, **__: object) -> None:
+        return
+
     def log_engine_initialized(self) -> None:
         return
 
@@ -58,7 +64,10 @@ class CountingEngine(Protocol):
 
 
 def step_counts(engine: CountingEngine) -> StepCounts:
-    """The one that the engine made."""
-    assert engine.logger_manager is not None
-    [found] = [one for one in engine.logger_manager.stat_loggers if isinstance(one, StepCounts)]
+    """The one that the engine made, and alone in it from now on: where INFO is logged, vLLM adds
+    one that writes to the log."""
+    manager = engine.logger_manager
+    assert manager is not None
+    [found] = [one for one in manager.stat_loggers if isinstance(one, StepCounts)]
+    manager.stat_loggers = [found]
     return found
