@@ -137,10 +137,12 @@ def test_it_looks_again_until_ctrl_c_and_ends_cleanly(served: Served, tmp_path: 
 
 # A cluster whose head is that very process, so that no other has to live.
 _WATCH = """
-import os, sys
+import os, signal, sys
 from pathlib import Path
 import psutil
 from cluster.local.state import RunningCluster, State
+# Ignored in all that a shell has started in its background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 state, port = State(Path(sys.argv[1])), int(sys.argv[2])
 state.record(
     RunningCluster(
