@@ -7,8 +7,15 @@ _PREFIX = 'ray_winnow_tokens_total{source="prefix_cache"}[$__rate_interval]'
 _COMPUTED = 'ray_winnow_tokens_total{source="computed"}[$__rate_interval]'
 _BATCH_S = "sum by (stage, le) (rate(ray_winnow_batch_seconds_bucket[$__rate_interval]))"
 _BATCH_TOKENS = "sum by (stage, le) (rate(ray_winnow_batch_tokens_bucket[$__rate_interval]))"
-_STEPS = "sum by (stage) (rate(ray_vllm_engine_steps_total[$__rate_interval]))"
-_PROMPT_TOKENS = "sum by (stage) (rate(ray_vllm_prompt_tokens_total[$__rate_interval]))"
+
+
+def _rate(counter: str) -> str:
+    """Return the query for what a counter gained a second, by stage."""
+    return f"sum by (stage) (rate({counter}[$__rate_interval]))"
+
+
+_STEPS = _rate("ray_vllm_engine_steps_total")
+_PROMPT_TOKENS = _rate("ray_vllm_prompt_tokens_total")
 
 ENGINES = Dashboard(
     "winnow-engines",
@@ -26,7 +33,7 @@ ENGINES = Dashboard(
             "ops",
             (
                 Query(
-                    "sum by (stage) (rate(ray_winnow_batch_seconds_count[$__rate_interval]))",
+                    _rate("ray_winnow_batch_seconds_count"),
                     "{{stage}}",
                 ),
             ),
@@ -61,7 +68,12 @@ ENGINES = Dashboard(
         Panel(
             "vLLM: prompt tokens of a step",
             "short",
-            (Query(f"{_PROMPT_TOKENS} / {_STEPS}", "{{stage}}"),),
+            (
+                Query(
+                    f"{_PROMPT_TOKENS} / {_STEPS}",
+                    "{{stage}}",
+                ),
+            ),
             note="With those found in the prefix cache; fewer where a batch takes several steps.",
         ),
         Panel(
@@ -69,11 +81,11 @@ ENGINES = Dashboard(
             "short",
             (
                 Query(
-                    "sum by (stage) (rate(ray_vllm_prefix_cache_queries_total[$__rate_interval]))",
+                    _rate("ray_vllm_prefix_cache_queries_total"),
                     "{{stage}} looked up",
                 ),
                 Query(
-                    "sum by (stage) (rate(ray_vllm_prefix_cache_hits_total[$__rate_interval]))",
+                    _rate("ray_vllm_prefix_cache_hits_total"),
                     "{{stage}} found",
                 ),
             ),
@@ -99,7 +111,7 @@ ENGINES = Dashboard(
             "ops",
             (
                 Query(
-                    "sum by (stage) (rate(ray_vllm_num_preemptions_total[$__rate_interval]))",
+                    _rate("ray_vllm_num_preemptions_total"),
                     "{{stage}}",
                 ),
             ),

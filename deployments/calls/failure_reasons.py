@@ -1,4 +1,4 @@
-"""What Serve says of a failure: whether it is one, and the reason in one line. Knows no Ray."""
+"""Serve's words of a failure: whether it is one, and the reason in one line. Knows no Ray."""
 
 import re
 
@@ -30,8 +30,8 @@ def is_problem(status: str, message: str) -> bool:
 def hides_failure(status: str, message: str, before: str) -> bool:
     """Return whether Serve wrote over the failed start, of which it told `before`, that the next
     one takes long."""
-    is_over = status == "HEALTHY"
-    return not is_over and bool(_TAKES_LONG.search(message) and _FAILED_TO_START.search(before))
+    hidden = _TAKES_LONG.search(message) and _FAILED_TO_START.search(before)
+    return status != "HEALTHY" and bool(hidden)
 
 
 def reason(message: str) -> str:

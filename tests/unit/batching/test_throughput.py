@@ -5,32 +5,28 @@ import pytest
 from deployments.batching.throughput import Throughput
 
 
-def test_slots_that_end_together_do_not_multiply_it() -> None:
-    """A batch of 16,000 from 0 to 100 ms, and one of 300 beside it that ends half a ms later."""
+def _beside_one_another(first_cost: float, second_cost: float) -> float:
+    """Measured of a batch from 0 to 100 ms and one beside it from 20 to 100.5 ms; the larger is
+    saturated."""
     now = [0.0]
     throughput = Throughput(lambda: now[0])
     first = throughput.begin()
     now[0] = 0.02
     second = throughput.begin()
     now[0] = 0.1
-    throughput.end(16_000, first, saturated=True, more_waits=True)
+    is_first_full = first_cost > second_cost
+    throughput.end(first_cost, first, saturated=is_first_full, more_waits=is_first_full)
     now[0] = 0.1005
-    throughput.end(300, second, saturated=False, more_waits=False)
-    assert throughput.per_s == pytest.approx(16_300 / 0.1005, rel=0.1)
+    throughput.end(second_cost, second, saturated=not is_first_full, more_waits=False)
+    return throughput.per_s
+
+
+def test_slots_that_end_together_do_not_multiply_it() -> None:
+    assert _beside_one_another(16_000, 300) == pytest.approx(16_300 / 0.1005, rel=0.1)
 
 
 def test_a_saturated_batch_that_ends_just_after_another_is_measured_with_it() -> None:
-    """A batch of 300 from 0 to 100 ms, and one of 16,000 beside it that ends half a ms later."""
-    now = [0.0]
-    throughput = Throughput(lambda: now[0])
-    first = throughput.begin()
-    now[0] = 0.02
-    second = throughput.begin()
-    now[0] = 0.1
-    throughput.end(300, first, saturated=False, more_waits=False)
-    now[0] = 0.1005
-    throughput.end(16_000, second, saturated=True, more_waits=False)
-    assert throughput.per_s == pytest.approx(16_300 / 0.0805)
+    assert _beside_one_another(300, 16_000) == pytest.approx(16_300 / 0.0805)
 
 
 def test_a_saturated_batch_is_measured_from_its_own_begin() -> None:

@@ -117,6 +117,17 @@ def test_those_who_ask_together_share_the_pings() -> None:
     virtual_time.run(main())
 
 
+class Stuck:
+    """A call that nobody answers, and how often it was made."""
+
+    def __init__(self) -> None:
+        self.made = 0
+
+    async def __call__(self) -> None:
+        self.made += 1
+        await asyncio.sleep(1_000)
+
+
 @pytest.mark.parametrize(("running", "calls", "ends_s"), [(1, 1, 3), (2, 2, 4)])
 def test_a_call_that_nobody_answers_ends_within_five_seconds(
     running: int, calls: int, ends_s: float
@@ -125,17 +136,11 @@ def test_a_call_that_nobody_answers_ends_within_five_seconds(
         clock = asyncio.get_running_loop().time
         stage = Stage(**{str(number): None for number in range(running)})
         hedging = Hedging(clock, stage.pulse)
-        made = 0
-
-        async def call() -> None:
-            nonlocal made
-            made += 1
-            await asyncio.sleep(1_000)
-
+        call = Stuck()
         with pytest.raises(StageSilent):
             await hedging.first(call)
         assert clock() == pytest.approx(ends_s)
-        assert made == calls, "again only where there is another replica"
+        assert call.made == calls, "again only where there is another replica"
 
     virtual_time.run(main())
 
@@ -166,16 +171,10 @@ def test_a_call_that_may_not_be_made_again_ends_where_nobody_answers() -> None:
     async def main() -> None:
         clock = asyncio.get_running_loop().time
         hedging = Hedging(clock, Stage(one=None, two=None).pulse, most_tries=1)
-        made = 0
-
-        async def call() -> None:
-            nonlocal made
-            made += 1
-            await asyncio.sleep(1_000)
-
+        call = Stuck()
         with pytest.raises(StageSilent):
             await hedging.first(call)
-        assert made == 1
+        assert call.made == 1
         assert clock() == pytest.approx(4)
 
     virtual_time.run(main())
