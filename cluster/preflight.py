@@ -1,4 +1,4 @@
-"""What can be known of a profile on this machine before a cluster starts, checked before it starts.
+"""Checks of a profile on this machine before a cluster starts.
 
 Directories, files with secrets, addresses, the models' own files. Each mistake is a line: the
 field, what is wrong with it, and what to write. Changes nothing. Knows no running cluster.

@@ -43,7 +43,7 @@ class PacedEngine(FreeEngine):
 
 
 def _one_step(rows: TokenRows) -> EngineCounts:
-    """What vLLM would have counted."""
+    """Counts that vLLM would have made."""
     return EngineCounts(steps=1, prompt_tokens=rows.total_tokens)
 
 

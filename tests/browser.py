@@ -24,7 +24,7 @@ def browser() -> Iterator[Browser]:
 
 
 class Complaints:
-    """What the browser complained of on a page: errors in its console, violations of the content
+    """Complaints of the browser about a page: errors in its console, violations of the content
     security policy among them, exceptions, dialogs that a script opened, other origins."""
 
     def __init__(self, page: Page, origin: str) -> None:

@@ -1,5 +1,8 @@
-"""What may differ from production on one machine without a GPU: the models and the size of their
-engines, where files lie, and how many replicas there may be. All else there is production's."""
+"""Fields that may differ from production on one machine without a GPU.
+
+The models and the size of their engines, where files lie, and how many replicas there may be. All
+else there is production's.
+"""
 
 import re
 from typing import Any

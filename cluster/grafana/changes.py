@@ -1,4 +1,4 @@
-"""What has to change in a Grafana for it to have the folder, data source, dashboards and alerts.
+"""Changes that give a Grafana the folder, data source, dashboards and alerts.
 
 Reads first and changes only what differs, so that it may be run again at any time.
 """

@@ -145,7 +145,7 @@ class StageClient:
         return frozenset(map(str, router._request_router.curr_replicas))
 
     def _serves_router(self) -> Any:
-        """What the handle's router knows; Serve has no public word for it (Ray 2.60)."""
+        """The router inside the handle; Serve has no public word for it (Ray 2.60)."""
         return getattr(getattr(self._handle, "_router", None), "_asyncio_router", None)
 
     def lost(self) -> StageUnavailable:

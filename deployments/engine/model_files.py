@@ -1,4 +1,4 @@
-"""What a model's own files say of it: the width of its vectors, the longest text that it reads.
+"""Facts in a model's own files: the width of its vectors, the longest text that it reads.
 
 Reads files alone: a configuration is compared with them before a model is loaded.
 """

@@ -1,4 +1,4 @@
-"""What the autoscaling policy was told and what it decided. Serve's controller runs the policy.
+"""Metrics of the autoscaling policy: its inputs and decisions. Serve's controller runs it.
 
 Ray exports the targets themselves.
 """

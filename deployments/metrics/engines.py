@@ -1,4 +1,4 @@
-"""What vLLM counts in the engines of a replica.
+"""Metrics of what vLLM counts in the engines of a replica.
 
 The names are those that vLLM exports from a server of its own (its steps have none), and Ray
 Serve's LLM deployments from theirs. Engines run where Ray's metrics cannot be reached: their counts

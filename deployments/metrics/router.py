@@ -1,4 +1,4 @@
-"""What a Router sees: its answers by route and status, the time in each stage, their readiness."""
+"""Metrics of a Router: its answers by route and status, the time in each stage, their readiness."""
 
 from collections.abc import Mapping
 

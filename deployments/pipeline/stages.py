@@ -1,4 +1,4 @@
-"""What the pipeline asks of a request's stages: a tokenizer, two models and an index.
+"""Protocols of the stages that the pipeline asks: a tokenizer, two models and an index.
 
 Knows no implementation: `router` gives handles, the tests and the simulator something else.
 """

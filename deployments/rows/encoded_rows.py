@@ -1,4 +1,4 @@
-"""What a tokenizer makes of texts: rows, and which of them lack a part of their text.
+"""Rows that a tokenizer made of texts, and which of them lack a part of their text.
 
 Knows neither the texts nor the tokenizer.
 """

@@ -1,4 +1,4 @@
-"""What an engine counted while it computed, by vLLM's own statistics. Knows no vLLM."""
+"""Counts of an engine while it computed, by vLLM's own statistics. Knows no vLLM."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

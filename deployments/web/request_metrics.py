@@ -1,4 +1,4 @@
-"""What every answer is counted by: its route and status, its tenant and outcome.
+"""Labels by which every answer is counted: its route and status, its tenant and outcome.
 
 Knows no metrics system and no dialect.
 """

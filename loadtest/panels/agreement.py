@@ -1,4 +1,4 @@
-"""What the client, the dashboards, the traces and the bill say of one load test, side by side.
+"""One load test as the client, the dashboards, the traces and the bill have it, side by side.
 
 The dashboards' figures come from their own queries, over the time of the test.
 """

@@ -1,4 +1,4 @@
-"""What is rolled out: each a change of the profile that Serve then brings about.
+"""Changes to roll out, each of the profile that Serve then brings about.
 
 Knows no load.
 """

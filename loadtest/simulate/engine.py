@@ -19,7 +19,7 @@ from loadtest.simulate.service_times import ServiceTimes
 
 
 class StepLimits(BaseModel):
-    """What a step holds at most, by vLLM's names; a longer row is computed alone."""
+    """Limits of a step, by vLLM's names; a longer row is computed alone."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

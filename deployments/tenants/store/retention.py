@@ -1,4 +1,4 @@
-"""What the control store forgets with time, so that it does not grow for ever."""
+"""Deletes what the control store need not keep, so that it does not grow for ever."""
 
 from dataclasses import dataclass
 

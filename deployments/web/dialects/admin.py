@@ -129,7 +129,7 @@ class AuditPage(BaseModel):
 
 
 class Registered(Protocol):
-    """What the routes of tenants and keys need of a service."""
+    """A service, as the routes of tenants and keys need it."""
 
     @property
     def control(self) -> TenantStore: ...
