@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, ViewportSize, expect
+from playwright.sync_api import Browser, Page, Route, ViewportSize, expect
 
 from deployments.errors import Overloaded
 from deployments.reranker import Reranker
@@ -161,6 +161,37 @@ def test_what_the_api_refuses_is_shown_in_its_own_words(
     page.keyboard.press("Enter")
     expect(page.get_by_role("alert")).to_contain_text("The request must change.")
     expect(page.get_by_role("alert")).to_contain_text("$near")
+
+
+def _search_before_the_collections(page: Page, url: str, key: str) -> Route:
+    """The request for the collections, held back, after a search was asked for."""
+    held: list[Route] = []
+    page.route("**/v1/collections", lambda route: held.append(route))
+    with page.expect_request("**/v1/collections"):
+        sign_in(page, url, key)
+    page.get_by_role("searchbox", name="Query").fill("sea")
+    page.keyboard.press("Enter")
+    return held[0]
+
+
+def test_a_search_before_the_collections_are_there_waits_for_them(
+    page: Page, whole: WholeApp, url: str
+) -> None:
+    held = _search_before_the_collections(page, url, whole.keys["bob"])
+    expect(page.get_by_role("status")).to_contain_text("Searching")
+    expect(page.get_by_role("alert")).to_be_hidden()
+    held.continue_()
+    expect(page.locator("#after .row").first).to_be_visible()
+
+
+def test_a_search_of_a_tenant_without_collections_says_how_to_make_one(
+    page: Page, whole: WholeApp, url: str
+) -> None:
+    held = _search_before_the_collections(page, url, whole.keys["bob"])
+    held.fulfill(json={"collections": []})
+    expect(page.get_by_role("heading", name="No collections yet")).to_be_visible()
+    expect(page.get_by_role("status")).not_to_contain_text("Searching")
+    expect(page.get_by_role("alert")).to_be_hidden()
 
 
 def test_a_degraded_answer_is_marked(signed_in: Page, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,9 +5,14 @@ import { comparison, verdict } from "./compare.js";
 import { byId, h, showError } from "./dom.js";
 
 let asking = null;
+let filling = Promise.resolve();
 
 /** Fill the choice of collections. Raises ApiError. */
-export async function open() {
+export function open() {
+  return (filling = fill());
+}
+
+async function fill() {
   const chosen = byId("collection").value;
   const found = await api.collections();
   byId("collection").replaceChildren(...found.map(({ name }) => h("option", { value: name, selected: name === chosen }, name)));
@@ -39,6 +44,11 @@ async function search() {
   byId("ask").classList.add("busy");
   if (!answer.querySelector(".compare")) answer.replaceChildren(skeleton());
   try {
+    await filling; // who types fast searches before there is a collection to choose
+    if (!byId("collection").value) {
+      byId("verdict").textContent = "";
+      return;
+    }
     const request = readRequest();
     // One after the other, so that neither waits for the other. The first is the one with the reranker: the
     // second finds the query's vector in the cache, which its count of cached tokens says.
