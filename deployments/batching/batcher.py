@@ -30,7 +30,7 @@ TIME_TO_USE = 0.9
 _CREDIT_S = 1.0
 # The least part of a full batch that is worth a slot of its own: less costs more to hand over than
 # the slot saves.
-_LEAST_SPREAD = 0.25
+_LEAST_SPREAD = 1 / 3
 
 
 class BatchLimits(BaseModel):
@@ -195,12 +195,15 @@ class Batcher(Generic[R, O]):
         return most if in_time is None else max(1, min(most, int(in_time)))
 
     def _share_of_slot(self) -> int:
-        """The cost of the next batch: what waits is spread over the slots that are free."""
+        """The cost of the next batch: an equal part of what waits for each slot.
+
+        Slots that are busy get theirs too. A slot that took all would leave the others the few rows
+        that come meanwhile, at the cost of a batch for each.
+        """
         full = self.full_batch_cost()
         if self._cost_in_time() is None:
             return full
-        free = self.limits.slots - len(self._running)
-        parts = min(free, max(1, int(self.queued_cost / (_LEAST_SPREAD * full))))
+        parts = min(self.limits.slots, max(1, int(self.queued_cost / (_LEAST_SPREAD * full))))
         return min(full, ceil(self.queued_cost / parts))
 
     def _take(self, work: PendingRows[R, O], count: int) -> RowSlice[R, O]:

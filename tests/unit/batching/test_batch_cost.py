@@ -69,10 +69,11 @@ def test_a_batch_takes_about_its_time(
     [
         pytest.param(40, [200, 200], id="both-slots-take-half"),
         pytest.param(12, [120], id="too-little-to-share"),
-        pytest.param(120, [480, 480, 240], id="full-batches-first"),
+        pytest.param(24, [240], id="less-than-two-thirds-of-a-batch"),
+        pytest.param(180, [470, 470, 430, 430], id="full-batches-first"),
     ],
 )
-def test_what_waits_is_spread_over_free_slots(rows: int, sizes: list[int]) -> None:
+def test_what_waits_is_spread_over_the_slots(rows: int, sizes: list[int]) -> None:
     async def main() -> list[int]:
         engines = Engines(5_000, 0.005)
         batcher = await saturated(engines, _LIMITS.model_copy(update={"slots": 2}))
@@ -80,6 +81,18 @@ def test_what_waits_is_spread_over_free_slots(rows: int, sizes: list[int]) -> No
         return engines.batches
 
     assert virtual_time.run(main()) == pytest.approx(sizes, rel=0.1)
+
+
+def test_a_busy_slot_gets_its_part_of_what_waits() -> None:
+    async def main() -> list[int]:
+        engines = Engines(5_000, 0.005)
+        batcher = await saturated(engines, _LIMITS.model_copy(update={"slots": 2}))
+        first = asyncio.create_task(batcher.submit(rows_of(1, 10), 600, _ME))
+        await asyncio.sleep(0.001)
+        await asyncio.gather(first, batcher.submit(rows_of(40, 10), 600, _ME))
+        return engines.batches
+
+    assert virtual_time.run(main()) == [10, 200, 200]
 
 
 def test_without_a_time_batches_are_as_large_as_they_may_be() -> None:
