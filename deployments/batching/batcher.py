@@ -151,7 +151,9 @@ class Batcher(Generic[R, O]):
             )
 
     def _fill_slots(self) -> None:
-        while len(self._running) < self.limits.slots and (batch := self._take_batch()):
+        takers = self.limits.slots  # the busy ones too, which will be free soon
+        while len(self._running) < self.limits.slots and (batch := self._take_batch(takers)):
+            takers -= 1
             self._running_cost += sum(one.cost for one in batch)
             task = asyncio.create_task(self._execute(batch, self.throughput.begin()))
             self._running.add(task)
@@ -161,9 +163,9 @@ class Batcher(Generic[R, O]):
         self._running.discard(task)
         self._fill_slots()
 
-    def _take_batch(self) -> list[RowSlice[R, O]]:
+    def _take_batch(self, takers: int) -> list[RowSlice[R, O]]:
         batch: list[RowSlice[R, O]] = []
-        rows, cost = self.limits.max_batch_rows, self._share_of_slot()
+        rows, cost = self.limits.max_batch_rows, self._share_of_slot(takers)
         while rows and cost > 0 and self._waiting:
             work = self._waiting.head()
             if not self._is_wanted(work):
@@ -194,16 +196,16 @@ class Batcher(Generic[R, O]):
         in_time, most = self._cost_in_time(), self.limits.max_batch_tokens
         return most if in_time is None else max(1, min(most, int(in_time)))
 
-    def _share_of_slot(self) -> int:
-        """The cost of the next batch: an equal part of what waits for each slot.
+    def _share_of_slot(self, takers: int) -> int:
+        """The cost of the next batch: an equal part of what waits for each of the `takers`.
 
-        Slots that are busy get theirs too. A slot that took all would leave the others the few rows
-        that come meanwhile, at the cost of a batch for each.
+        A slot that took all while another is busy would leave that one the few rows that come
+        meanwhile, each at the cost of a batch.
         """
         full = self.full_batch_cost()
         if self._cost_in_time() is None:
             return full
-        parts = min(self.limits.slots, max(1, int(self.queued_cost / (_LEAST_SPREAD * full))))
+        parts = min(takers, max(1, int(self.queued_cost / (_LEAST_SPREAD * full))))
         return min(full, ceil(self.queued_cost / parts))
 
     def _take(self, work: PendingRows[R, O], count: int) -> RowSlice[R, O]:

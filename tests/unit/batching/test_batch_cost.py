@@ -70,7 +70,8 @@ def test_a_batch_takes_about_its_time(
         pytest.param(40, [200, 200], id="both-slots-take-half"),
         pytest.param(12, [120], id="too-little-to-share"),
         pytest.param(24, [240], id="less-than-two-thirds-of-a-batch"),
-        pytest.param(180, [470, 470, 430, 430], id="full-batches-first"),
+        pytest.param(80, [400, 400], id="both-slots-take-half-of-much"),
+        pytest.param(120, [460, 460, 280], id="full-batches-first"),
     ],
 )
 def test_what_waits_is_spread_over_the_slots(rows: int, sizes: list[int]) -> None:
