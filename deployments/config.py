@@ -17,14 +17,14 @@ from deployments.text.prompts import EmbedTemplate, RerankTemplate, Truncation
 class CallLimits(BaseModel):
     """Micro-batching of a Router's requests into calls to a stage.
 
-    A call carries about `tokens`. A smaller one waits for more while its tenant and lane have
-    `at_once` calls under way.
+    A call carries about `tokens`. A smaller one waits for more, 5 ms at most, while its tenant and
+    lane have `at_once` calls under way.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     tokens: int = Field(default=8192, gt=0)
-    at_once: int = Field(default=4, gt=0)
+    at_once: int = Field(default=1, gt=0)
 
 
 class EmbedCacheConfig(BaseModel):

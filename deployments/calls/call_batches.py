@@ -23,7 +23,7 @@ from deployments.request.deadline import Deadline
 from deployments.request.origin import Origin
 from deployments.rows.row_slices import O, PendingRows, R, RowSlice, concatenate, fail, hand_out
 
-_LONGEST_WAIT_S = 0.02
+_LONGEST_WAIT_S = 0.005
 
 
 @dataclass(slots=True)

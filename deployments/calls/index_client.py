@@ -29,7 +29,7 @@ from deployments.rows.searches import Retrieved, SearchAnswers, Searches
 from deployments.stores.base import Collection, Filter, IndexSearch, Namespace, Page, Record
 from deployments.stores.breaker import StoreBreaker
 
-_CALLS_AT_ONCE = 4
+_CALLS_AT_ONCE = 1
 _SEARCHES_A_CALL = 64
 _ONCE = ("drop", "delete")
 
