@@ -180,8 +180,11 @@ def test_a_search_before_the_collections_are_there_waits_for_them(
     held = _search_before_the_collections(page, url, whole.keys["bob"])
     expect(page.get_by_role("status")).to_contain_text("Searching")
     expect(page.get_by_role("alert")).to_be_hidden()
-    held.continue_()
-    expect(page.locator("#after .row").first).to_be_visible()
+    with page.expect_response("**/v1/search") as answer:
+        held.continue_()
+    assert answer.value.status == 200
+    expect(page.get_by_role("status")).not_to_contain_text("Searching")
+    expect(page.get_by_role("alert")).to_be_hidden()
 
 
 def test_a_search_of_a_tenant_without_collections_says_how_to_make_one(

@@ -33,6 +33,8 @@ _FOREVER = timedelta(days=36_500)
 # The number of partitions depends on the rows at training; past this growth they are retrained.
 _RETRAIN_GROWTH = 4
 _INDEX_NAME = "vector_{rows}"
+# What the engine's errors say when a write came between: at once, or in each of its tries for 30 s.
+_WRITE_CAME_BETWEEN = re.compile("conflict|too many concurrent writers", re.IGNORECASE)
 _OWN_INDEX = re.compile(r"vector_(\d+)")
 _ID_INDEX_NAME = "id"
 
@@ -131,7 +133,7 @@ def main() -> None:
     try:
         notes = asyncio.run(maintain(uri, name, retention, alone=bool(alone)))
     except (RuntimeError, OSError) as error:
-        if is_out_of_space(error) or "conflict" not in str(error).lower():
+        if is_out_of_space(error) or not _WRITE_CAME_BETWEEN.search(str(error)):
             raise
         sys.exit(BUSY)
     sys.stdout.writelines(f"{note}\n" for note in notes)
