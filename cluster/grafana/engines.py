@@ -31,12 +31,7 @@ ENGINES = Dashboard(
         Panel(
             "Batches",
             "ops",
-            (
-                Query(
-                    _rate("ray_winnow_batch_seconds_count"),
-                    "{{stage}}",
-                ),
-            ),
+            (Query(_rate("ray_winnow_batch_seconds_count"), "{{stage}}"),),
         ),
         Panel(
             "Time of a batch",
@@ -68,26 +63,15 @@ ENGINES = Dashboard(
         Panel(
             "vLLM: prompt tokens of a step",
             "short",
-            (
-                Query(
-                    f"{_PROMPT_TOKENS} / {_STEPS}",
-                    "{{stage}}",
-                ),
-            ),
+            (Query(f"{_PROMPT_TOKENS} / {_STEPS}", "{{stage}}"),),
             note="With those found in the prefix cache; fewer where a batch takes several steps.",
         ),
         Panel(
             "vLLM: tokens in the prefix cache",
             "short",
             (
-                Query(
-                    _rate("ray_vllm_prefix_cache_queries_total"),
-                    "{{stage}} looked up",
-                ),
-                Query(
-                    _rate("ray_vllm_prefix_cache_hits_total"),
-                    "{{stage}} found",
-                ),
+                Query(_rate("ray_vllm_prefix_cache_queries_total"), "{{stage}} looked up"),
+                Query(_rate("ray_vllm_prefix_cache_hits_total"), "{{stage}} found"),
             ),
             note="A second. None where the model has no prefix cache, as BERT has not.",
         ),
@@ -109,12 +93,7 @@ ENGINES = Dashboard(
         Panel(
             "vLLM: preemptions",
             "ops",
-            (
-                Query(
-                    _rate("ray_vllm_num_preemptions_total"),
-                    "{{stage}}",
-                ),
-            ),
+            (Query(_rate("ray_vllm_num_preemptions_total"), "{{stage}}"),),
             note="Work begun again for want of KV cache: give the engine more, or smaller batches.",
         ),
         Panel(

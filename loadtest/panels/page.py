@@ -55,7 +55,7 @@ def _signed_in(browser: Browser, url: str, key: str) -> Page:
 
 
 def _is_reranked(answer: Response) -> bool:
-    """Of the page's two searches the one that the trace shall show."""
+    """Whether it answers the reranked one of two searches, which the trace shall show."""
     if not answer.url.endswith("/v1/search"):
         return False
     asked = answer.request.post_data_json

@@ -203,13 +203,7 @@ class Registry:
         if before is not None:
             query = query.where(audit.c.id < before)
         async with self._database.read() as connection:
-            rows = await connection.execute(query)
-            return [
-                AuditRecord(
-                    row.id, row.at, row.actor, row.action, row.subject, json.loads(row.detail)
-                )
-                for row in rows
-            ]
+            return [_audit_record(row) for row in await connection.execute(query)]
 
     async def _insert_tenant(
         self, connection: AsyncConnection, id: str, plan: str, number: int
@@ -300,3 +294,7 @@ def _key(row: Row[Any]) -> KeyRecord:
 
 def _tenant(row: Row[Any]) -> TenantRecord:
     return TenantRecord(row.id, row.plan, row.created, row.disabled)
+
+
+def _audit_record(row: Row[Any]) -> AuditRecord:
+    return AuditRecord(row.id, row.at, row.actor, row.action, row.subject, json.loads(row.detail))

@@ -228,7 +228,7 @@ def _add_audit(router: APIRouter, service: Registered) -> None:
 def _add_replicas(router: APIRouter, service: Service) -> None:
     @router.get("/replicas")
     async def replicas() -> ReplicaList:
-        """What every replica of every stage has waiting and has done: each is asked."""
+        """The waiting and the finished work of every replica of every stage: each is asked."""
         return await service.replicas()
 
 
