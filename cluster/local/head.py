@@ -60,6 +60,8 @@ def start_head(
     if nodes is not None:
         command += _autoscaled(session_directory, nodes, gcs_port=ports[4])
         environment |= autoscaler_environment() | packing_environment(nodes.packed)
+    else:
+        command.append("--no-monitor")  # there are no nodes to add
     if redis is None:
         command.append("--block")
     else:
