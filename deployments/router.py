@@ -85,23 +85,17 @@ class Router:
         arrivals = self._arrivals = Arrivals(time.monotonic)
         embed_files, rerank_files = _files(embedder_config), _files(reranker_config)
         contract = embedder_config.contract(tokenizer_digest(embed_files))
-        embed = ModelStageClient("embed", embedder, "embed", contract, config.embed_calls, arrivals)
-        retrieve = IndexClient("retrieve", index)
+        embed = ModelStageClient("embed", embedder, contract, config.embed_calls, arrivals)
         contract = reranker_config.contract(tokenizer_digest(rerank_files))
-        rerank = ModelStageClient(
-            "rerank", reranker, "rerank", contract, config.rerank_calls, arrivals
+        rerank = ModelStageClient("rerank", reranker, contract, config.rerank_calls, arrivals)
+        retrieve = IndexClient("retrieve", index)
+        encoder = Encoder(
+            _embed_encoder(embedder_config, embed_files),
+            _rerank_encoder(reranker_config, rerank_files),
+            config.tokenizer_threads,
         )
-        pipeline = Pipeline(
-            Encoder(
-                _embed_encoder(embedder_config, embed_files),
-                _rerank_encoder(reranker_config, rerank_files),
-                config.tokenizer_threads,
-            ),
-            _remembering(embed, config.embed_cache),
-            retrieve,
-            rerank,
-            arrivals,
-        )
+        cached = _remembering(embed, config.embed_cache)
+        pipeline = Pipeline(encoder, cached, retrieve, rerank, arrivals)
         handles = {"embed": embedder, "retrieve": index, "rerank": reranker}
         stages: dict[str, ModelStageClient | IndexClient] = {
             "embed": embed,

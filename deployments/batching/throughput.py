@@ -77,9 +77,12 @@ class Throughput:
         return self._done
 
     def fail(self) -> None:
-        """Count nothing of a batch that failed: its time says nothing of the engine."""
+        """Count nothing of a batch that failed; the time is that of others beside it."""
         self._running -= 1
-        self._counted_until_s = self._clock()
+        if self._running:
+            self._count(0.0)
+        else:
+            self._counted_until_s = self._clock()
 
     def end(self, cost: float, before: Work, *, saturated: bool, more_waits: bool) -> None:
         """Count a batch that is done; `saturated` if the engine had about all it may be given.

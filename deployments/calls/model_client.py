@@ -27,7 +27,7 @@ class _TwoModels(StageUnavailable):
 
 
 class ModelStageClient(StageClient):
-    """Calls the `method` of a deployment that computes rows with a model.
+    """Calls the method of a model's deployment that is named as its stage.
 
     `contract` names the model whose tokens are sent. All that the stage is asked for is counted in
     `arrivals`, whose clock is that of the calls too.
@@ -37,14 +37,12 @@ class ModelStageClient(StageClient):
         self,
         stage: Stage,
         handle: DeploymentHandle[Any],
-        method: str,
         contract: str,
         calls: CallLimits,
         arrivals: Arrivals,
     ) -> None:
         super().__init__(stage, handle)
         self._name: Stage = stage
-        self._method = method
         self._contract = contract
         self._arrivals = arrivals
         self._batches = CallBatches(self._call_stage, calls.at_once, calls.tokens)
@@ -101,7 +99,7 @@ class ModelStageClient(StageClient):
             left_s = deadline.left_s()
             called_s = self._arrivals.clock()
             answer: ModelOutput = await self.call_once(
-                self._method, rows, left_s, origin, self._contract, deadline=deadline
+                self._name, rows, left_s, origin, self._contract, deadline=deadline
             )
             return answer.placed(called_s, self._arrivals.clock())
 

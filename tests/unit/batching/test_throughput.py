@@ -64,3 +64,27 @@ def test_full_batches_beside_one_another_count_each_moment_once(apart_s: float) 
         throughput.end(8_000, second, saturated=True, more_waits=True)
         second = throughput.begin()
     assert throughput.per_s == pytest.approx(160_000, rel=0.05)
+
+
+def test_the_time_beside_a_batch_that_fails_is_of_the_other() -> None:
+    now = [0.0]
+    throughput = Throughput(lambda: now[0])
+    before = throughput.begin()
+    throughput.begin()
+    now[0] = 1.0
+    throughput.fail()
+    now[0] = 2.0
+    throughput.end(10, before, saturated=True, more_waits=True)
+    assert throughput.per_s == pytest.approx(5)
+
+
+def test_the_time_of_a_batch_that_fails_alone_is_of_none() -> None:
+    now = [0.0]
+    throughput = Throughput(lambda: now[0])
+    throughput.begin()
+    now[0] = 1.0
+    throughput.fail()
+    before = throughput.begin()
+    now[0] = 2.0
+    throughput.end(10, before, saturated=True, more_waits=True)
+    assert throughput.per_s == pytest.approx(10)

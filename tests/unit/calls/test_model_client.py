@@ -37,7 +37,7 @@ class Replica:
         self.refusals: list[WinnowError] = []
         self.errors: list[Exception] = []
 
-    async def compute(self, rows: TokenRows, *_: object) -> ModelOutput | WinnowError:
+    async def embed(self, rows: TokenRows, *_: object) -> ModelOutput | WinnowError:
         self.calls += 1
         if self.refusals:
             return self.refusals.pop(0)
@@ -52,7 +52,7 @@ class Replica:
 
 def client(replica: Replica, arrivals: Arrivals) -> ModelStageClient:
     limits = CallLimits(tokens=4, at_once=4)
-    return ModelStageClient("embed", handle(replica), "compute", "", limits, arrivals)
+    return ModelStageClient("embed", handle(replica), "", limits, arrivals)
 
 
 def rows(count: int) -> TokenRows:

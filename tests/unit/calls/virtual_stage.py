@@ -77,7 +77,7 @@ class Replica:
         self.most_queued = 0.0
         self._engine = engine
 
-    async def compute(
+    async def embed(
         self, rows: TokenRows, left_s: float, origin: Origin, _: str
     ) -> ModelOutput | WinnowError:
         self.calls += 1
@@ -103,7 +103,7 @@ class Service:
         self.engine = Engine(pace, seed)
         self.replica = Replica(limits, self.engine)
         self._client = ModelStageClient(
-            "embed", handle(self.replica), "compute", "", CALL_LIMITS, Arrivals(self.clock)
+            "embed", handle(self.replica), "", CALL_LIMITS, Arrivals(self.clock)
         )
 
     async def ask(
