@@ -43,7 +43,7 @@ class CpuTimes:
             if times is not None:  # it has not ended meanwhile
                 title = " ".join(seen["cmdline"] or [seen["name"] or ""])
                 used = times.user + times.system
-                found[seen["pid"], seen["create_time"]] = (_part(title), used)
+                found[seen["pid"], seen["create_time"]] = (part_of(title), used)
         return cls(found)
 
     def since(self, earlier: Self) -> dict[str, float]:
@@ -54,5 +54,6 @@ class CpuTimes:
         return used
 
 
-def _part(title: str) -> str:
+def part_of(title: str) -> str:
+    """Return what a process with this command line is called in the tables."""
     return next((part for sign, part in _PARTS.items() if sign in title), "others")
