@@ -38,7 +38,7 @@ DEV := --extra dev --extra loadtest --extra docs
 
 .PHONY: demo test dashboards k8s-check obs-check check install up down smoke lock loadtest locust bench overhead \
   chaos overload clean simulate compare-policies check-simulator nodes postgres gpu ageing panels production-local \
-  rollouts docs audit screenshots
+  rollouts docs audit screenshots idle
 
 demo: $(RUNS) ## start Winnow, ingest a corpus, run three searches
 	$(BIN)/winnow up --profile $(PROFILE)
@@ -87,6 +87,9 @@ bench: install $(BENCH_PEERS) ## Winnow against its peers, in one run (needs wrk
 
 overhead: install ## what the pipeline costs: search with engines that cost nothing (needs wrk)
 	$(BIN)/python -m loadtest.overhead
+
+idle: install ## what a cluster that nobody calls costs, by process
+	$(BIN)/python -m loadtest.idle
 
 simulate: install ## in virtual time: 1,000 GPUs, a region lost, an upgrade under load
 	$(BIN)/python -m loadtest.simulate scenarios

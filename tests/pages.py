@@ -61,7 +61,7 @@ class Page:
         ]
 
     def anchors(self) -> set[str]:
-        """What `#...` may name, made of headings as GitHub makes it."""
+        """Anchors that `#...` may name, made of headings as GitHub makes them."""
         headings = re.findall(r"^#+ (.*)$", self.prose, re.MULTILINE)
         plain = [re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings]
         return {heading.replace(" ", "-") for heading in plain}
@@ -70,7 +70,7 @@ class Page:
         return re.findall(r"\]\(([^)\s]+)\)", self.prose)
 
     def names(self) -> set[str]:
-        """What stands in `code` marks."""
+        """Texts in `code` marks."""
         return set(re.findall(r"`([^`\n]+)`", self.prose))
 
     def _block(self, at: int, found: list[re.Match[str]]) -> Block:

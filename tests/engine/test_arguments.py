@@ -1,4 +1,4 @@
-"""What vLLM is given of an engine's settings."""
+"""Arguments that vLLM is given, made of an engine's settings."""
 
 from pathlib import Path
 

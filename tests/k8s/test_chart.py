@@ -245,7 +245,7 @@ def test_ray_is_told_no_more_cpus_than_the_pod_has(objects: list[Object]) -> Non
 
 
 def test_rules_and_dashboards_of_the_chart_are_made_objects(helm: Helm, tmp_path: Path) -> None:
-    """What stands in them in double braces is Prometheus' and Grafana's, and not Helm's."""
+    """Text in double braces is Prometheus' and Grafana's, and not Helm's."""
     chart = tmp_path / "chart"
     shutil.copytree(CHART, chart)
     alert = {"alert": "A", "expr": "up == 0", "annotations": {"is": "{{ $labels.pod }} is down"}}

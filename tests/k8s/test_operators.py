@@ -1,4 +1,4 @@
-"""What the chart makes for operators: the Prometheus operator's, External Secrets', Gateways'."""
+"""Objects of the chart for operators: the Prometheus operator's, External Secrets', Gateways'."""
 
 import copy
 from pathlib import Path

@@ -160,7 +160,7 @@ class TestService:
 
     @property
     def parts(self) -> Service:
-        """What the application is built of, for one that is built otherwise."""
+        """Parts of the application, for one that is built otherwise."""
         return _application(*self._profile).parts
 
     @classmethod
@@ -194,7 +194,7 @@ class TestService:
         return [orjson.loads(line) for line in logged.splitlines()]
 
     def plan(self, **limits: Any) -> None:
-        """What everyone's plan allows from now on."""
+        """Set the limits of the plan that every tenant has."""
         self.admission.configure(Plans(plans={"default": Plan.model_validate(limits)}))
 
     async def new_key(self, tenant: str, *scopes: Scope) -> str:

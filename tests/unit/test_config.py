@@ -1,4 +1,4 @@
-"""What a profile says of a model: what of it decides answers, and what does not."""
+"""Fields of a model in a profile: those that decide answers, and those that do not."""
 
 from cluster.config import AppConfig
 from cluster.profile import application, load_profile

@@ -116,7 +116,7 @@ class _Broadcast:
 
 
 def handle(target: Any) -> DeploymentHandle[Any]:
-    """What calls `target` in place of a deployment."""
+    """Handle that calls `target` in place of a deployment."""
     return cast(DeploymentHandle[Any], _Handle(target))
 
 

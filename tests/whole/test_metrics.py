@@ -1,4 +1,4 @@
-"""What a Router counts of real requests, in the whole application."""
+"""Counts that a Router makes of real requests, in the whole application."""
 
 import time
 

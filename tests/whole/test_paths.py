@@ -105,7 +105,7 @@ def client(stored: tuple[WholeApp, str]) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def documents(client: httpx.Client) -> Documents:
-    """What is accepted is there again, and what no test has yet deleted of the rest."""
+    """Documents with accepted ids, put back, and those of the rest that no test has deleted yet."""
     texts = [{"id": id, "text": "again"} for id in ACCEPTED]
     for name in _COLLECTIONS:
         path = f"/v1/collections/{name}/documents"
@@ -184,7 +184,7 @@ def test_no_path_of_a_document_deletes_a_collection(
     send: Send,
     safe: str,
 ) -> None:
-    """What a client makes of an id that it does not encode may name another document."""
+    """A path that a client makes of an id without encoding it may name another document."""
     for id in [*REFUSED, "../../other?x-confirm-delete=other", "../../other#x"]:
         send("DELETE", stored[1] + _path(quote(id, safe=safe)), headers)
         held = client.get("/v1/collections").json()["collections"]

@@ -1,4 +1,4 @@
-"""What a Router knows of a stage without a replica: it has scaled to zero, or cannot start. With a
+"""A stage without a replica, as a Router knows it: it has scaled to zero, or cannot start. With a
 Serve of its own."""
 
 import time

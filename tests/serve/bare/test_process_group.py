@@ -1,4 +1,4 @@
-"""What a replica has started ends with it, by the variables that every Ray process of ours has."""
+"""Processes of a replica end with it, by the variables that every Ray process of ours has."""
 
 import os
 import signal

@@ -43,7 +43,7 @@ class Network:
         return f"{_PREFIX}.{number + 2}"
 
     def command(self, number: int) -> list[str]:
-        """What runs the command behind it on that host."""
+        """Prefix of a command line: the command behind it runs on that host."""
         return ["ip", "netns", "exec", self._hosts[number]]
 
     def cut(self, number: int) -> None:

@@ -155,7 +155,7 @@ def test_a_text_that_comes_again_is_not_computed_again(local: Cluster, api: http
 
 
 def _figures(cluster: Cluster) -> str:
-    """What Prometheus would read from every process that answers already."""
+    """Metrics that Prometheus would read from every process that answers already."""
     running = cluster.state.running()
     assert running is not None
     targets = Path(running.session_directory, "prom_metrics_service_discovery.json")

@@ -41,7 +41,7 @@ def _lives_on(api: httpx.Client) -> Iterator[None]:
 
 
 def _raw(api: httpx.Client, *pieces: bytes, pause_s: float = 0.0) -> bytes:
-    """What comes back, up to 64 KiB, until the connection is closed or silent for a while."""
+    """Answer to `pieces`, up to 64 KiB, until the connection is closed or silent for a while."""
     answer = b""
     with socket.create_connection((api.base_url.host, api.base_url.port or 80), 10) as connection:
         try:

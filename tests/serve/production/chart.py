@@ -1,4 +1,4 @@
-"""What the chart makes of its values, on this machine: its groups as nodes of a local cluster, and
+"""A cluster of what the chart renders, on this machine: its groups as nodes of a local cluster, and
 its Serve configuration with nothing but the overlay of `production-local` over it."""
 
 import time

@@ -1,4 +1,4 @@
-"""What was acknowledged survives `kill -9` of every process."""
+"""Acknowledged documents survive `kill -9` of every process."""
 
 import threading
 

@@ -71,7 +71,7 @@ def _has_one_limit(cluster: Cluster, tenant: str) -> bool:
 
 
 def _models(cluster: Cluster, key: str) -> set[int]:
-    """What both Routers say to a key, whatever its limits."""
+    """Statuses that both Routers give a key; 404 and 429 count as 200."""
     found = set()
     for _ in range(6):
         with cluster.client(key) as client:

@@ -1,4 +1,4 @@
-"""What keeps a stage from being ready, as a controller has it that may be away."""
+"""Reasons why a stage is not ready, asked of a controller that may be away."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""What is remembered of a refusal, for whom and for how long, and what others are told."""
+"""Refusals that are remembered: for which tenant, for how long, and when others may retry."""
 
 import pytest
 

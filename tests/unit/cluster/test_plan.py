@@ -109,7 +109,7 @@ def test_what_was_measured_and_what_was_assumed_is_said(tmp_path: Path) -> None:
 
 
 def _whole_gpu(tmp_path: Path) -> str:
-    """What `python -m loadtest.gpu` writes."""
+    """File of measurements, in the form that `python -m loadtest.gpu` writes."""
     figure = {"model": "Qwen3-Reranker-0.6B", "gpu": "H100", "tokens_per_s": 9_000}
     (tmp_path / "gpu.json").write_text(json.dumps({"steps": [], "plan": {"rerank": figure}}))
     return str(tmp_path / "gpu.json")

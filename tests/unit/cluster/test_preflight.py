@@ -1,4 +1,4 @@
-"""What would keep the stages from starting is a line with the field and what to write."""
+"""A fault that would keep a stage from starting is a line: the field, and what to write."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What the documentation points at is there: pages, headings, files, modules, make targets."""
+"""Pages, headings, files, modules and make targets that the documentation names are there."""
 
 import importlib.util
 import re
@@ -67,6 +67,6 @@ def test_links_to_source_are_the_ones_that_the_site_leaves_out() -> None:
 
 
 def _commands(source: Page) -> str:
-    """What stands in code marks and in shell blocks."""
+    """Texts in code marks and in shell blocks."""
     shell = [block.code for block in source.blocks() if block.language == "sh"]
     return "\n".join([*source.names(), *shell])

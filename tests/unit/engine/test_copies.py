@@ -47,7 +47,7 @@ async def engine(tmp_path: Path) -> AsyncIterator[EngineCopies]:
 
 
 async def ask(engine: PoolingEngine, kind: int, number: int = 0) -> float:
-    """What comes back less what should: 0."""
+    """Difference between the value that comes back and the right one: 0."""
     answer = await engine.embed(TokenRows.pack([[kind, number]]))
     return float(answer.values[0]) - kind - number
 

@@ -1,4 +1,4 @@
-"""What client, dashboards, traces and bill say of a load test, as one table."""
+"""A load test in the figures of client, dashboards, traces and bill, as one table."""
 
 from typing import Any, cast
 

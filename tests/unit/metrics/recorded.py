@@ -1,4 +1,4 @@
-"""What the metrics of a test hand to Ray."""
+"""Values that the metrics of a test hand to Ray."""
 
 from collections import defaultdict
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What replicas, Routers and the policy report."""
+"""Metrics that replicas, Routers and the policy report."""
 
 from pathlib import Path
 

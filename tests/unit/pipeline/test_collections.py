@@ -7,7 +7,7 @@ from deployments.batching.stage_status import StageStatus
 from deployments.pipeline.collections import Collections
 from deployments.request.deadline import Deadline
 from deployments.stores.base import Namespace, Record
-from tests.unit.pipeline.test_pipeline import LONGEST, Stage, Stand, context
+from tests.unit.pipeline.stand_ins import LONGEST, Stage, Stand, context
 
 
 class Embedder(Stage):

@@ -1,11 +1,11 @@
-"""What was cut is told: neither a text that just fits, nor silence about one that does not."""
+"""Texts that were cut are named: each that does not fit, and none that just fits."""
 
 from typing import Literal
 
 import pytest
 
 from deployments.text.prompts import Cut
-from tests.unit.text.test_tokenizer import embed_encoder, rerank_encoder
+from tests.unit.text.encoders import embed_encoder, rerank_encoder
 
 _PROFILES = ("local", "tiny-qwen3")
 _WORD = "word "

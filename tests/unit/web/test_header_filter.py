@@ -1,4 +1,4 @@
-"""What passes the edge to Serve, and what does not."""
+"""Headers that pass the edge to Serve, and those that do not."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a plan lets in, what it refuses, and what the caller is told of it."""
+"""Requests that a plan lets in or refuses, and the headers that tell the caller."""
 
 import asyncio
 from typing import Any

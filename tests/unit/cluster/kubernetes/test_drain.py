@@ -1,4 +1,4 @@
-"""What a pod waits for before its node is drained; the draining itself is in tests/serve."""
+"""Requests that a pod waits for before its node is drained; draining itself is in tests/serve."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What follows from measurements together."""
+"""Figures derived from several measurements, and the report of them."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What PostgreSQL alone has: its checks at the start, its errors, replicas, the count, writes."""
+"""PostgreSQL's own behaviour: its checks at the start, its errors, replicas, the count, writes."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -1,4 +1,4 @@
-"""What is older than it is to be kept goes, and nothing else."""
+"""Records that are older than their retention are deleted, and no others."""
 
 from sqlalchemy import select
 

@@ -1,4 +1,4 @@
-"""What is embedded (blank texts, token ids) and in what form the vectors leave."""
+"""Inputs of an embeddings request (blank texts, token ids), and the form of its vectors."""
 
 import base64
 from pathlib import Path
