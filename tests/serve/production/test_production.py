@@ -70,8 +70,9 @@ def test_there_are_two_of_each_and_their_engines_are_processes(
 ) -> None:
     counts = {one.name: len(one.pids) for one in production.deployed().deployments}
     assert counts == dict.fromkeys(_STAGES, REPLICAS)
-    engines = {name: production.engines(name) for name in ("Embedder", "Reranker")}
-    assert {len(pids) for pids in engines.values()} == {REPLICAS}
+    # On a busy machine a replica may just have been replaced, and its engine is on its way.
+    assert _eventually(lambda: len(production.engines("Embedder")) == REPLICAS)
+    assert _eventually(lambda: len(production.engines("Reranker")) == REPLICAS)
 
 
 def test_what_one_index_stores_both_find_at_once(production: ProductionCluster) -> None:
