@@ -49,6 +49,7 @@ from deployments.tenants.rate_limits.local import FileLimiter, MemoryLimiter
 from deployments.tenants.rate_limits.redis import RedisLimiter
 from deployments.tenants.store.retention import Retention
 from deployments.tenants.tenant_store import TenantStore
+from deployments.text.piece_tokenizer import tokenize_in_calling_thread
 from deployments.text.token_ids import TokenVocabulary
 from deployments.text.tokenizer import EmbedEncoder, Encoder, RerankEncoder
 from deployments.text.tokenizer_files import load_tokenizer
@@ -82,6 +83,7 @@ class Router:
         reranker: DeploymentHandle[Any],
     ) -> None:
         gc.set_threshold(_GC_THRESHOLD)
+        tokenize_in_calling_thread()
         arrivals = self._arrivals = Arrivals(time.monotonic)
         embed_files, rerank_files = _files(embedder_config), _files(reranker_config)
         contract = embedder_config.contract(tokenizer_digest(embed_files))

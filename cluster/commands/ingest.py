@@ -111,7 +111,18 @@ def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
 
 
 def _not_stored(client: WinnowClient, collection: str, batch: list[Document]) -> list[Document]:
-    there = client.get_documents(collection, [document["id"] for document in batch])
+    """The documents that are not stored as they are, asked for in halves if those that are there
+    are too large for one answer."""
+    try:
+        there = client.get_documents(collection, [document["id"] for document in batch])
+    except ApiError as error:
+        if error.status != _TOO_LARGE or len(batch) == 1:
+            raise
+        half = len(batch) // 2
+        return [
+            *_not_stored(client, collection, batch[:half]),
+            *_not_stored(client, collection, batch[half:]),
+        ]
     return [new for new, old in zip(batch, there, strict=True) if new != old]
 
 

@@ -2,9 +2,10 @@
 
 Exact match: a vector is kept under the digest of its model's fingerprint, its tenant and its token
 ids. The tenant is part of it so that no one can tell by the time it takes what another has asked.
-Equal texts that arrive while the first is being embedded wait for its vector. New vectors are
-written behind, many at a time: a transaction a request costs a Router a sixth of its time. Bulk
-work passes by: its texts hardly ever come twice, and would push out those that do.
+Equal texts that arrive while the first is being embedded wait for its vector, unless that is in a
+later lane than theirs. New vectors are written behind, many at a time: a transaction a request
+costs a Router a sixth of its time. Bulk work passes by: its texts hardly ever come twice, and would
+push out those that do.
 
 Knows no Ray and no store: the stage and the cache are given.
 """
@@ -23,13 +24,26 @@ from deployments.errors import RowFailed
 from deployments.pipeline.stages import ModelStage
 from deployments.request.batch_run import BatchRun
 from deployments.request.deadline import Deadline, within
-from deployments.request.origin import Origin
+from deployments.request.origin import LANES, Lane, Origin
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
 
 Vector = NDArray[np.float32]
-# Vectors that are being computed; None when that failed.
-_Flights = dict[bytes, asyncio.Future[Vector | None]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Flight:
+    """A vector that is being computed in a lane; None when that failed."""
+
+    lane: Lane
+    vector: asyncio.Future[Vector | None]
+
+    def is_as_soon_as(self, lane: Lane) -> bool:
+        """Work of a later lane may have to wait for all else of its own."""
+        return LANES.index(self.lane) <= LANES.index(lane)
+
+
+_Flights = dict[bytes, _Flight]
 
 _WRITE_EVERY_S = 0.25
 
@@ -79,17 +93,21 @@ class CachedEmbedStage:
         request = _Request(rows, keys, first, self._fingerprint, deadline, origin)
         vectors = self._find(keys)
         missing = [key for key, vector in vectors.items() if vector is None]
-        awaited = {key: self._under_way[key] for key in missing if key in self._under_way}
+        awaited = {key: flight for key in missing if (flight := self._flight(key, origin.lane))}
         mine = [key for key in missing if key not in awaited]
         vectors.update(await self._lead(mine, request))
         for key, flight in awaited.items():
-            vectors[key] = await within(deadline, asyncio.shield(flight))
+            vectors[key] = await within(deadline, asyncio.shield(flight.vector))
         # Whoever embedded them for all failed, perhaps for want of time that this request has.
         lost = [key for key in awaited if vectors[key] is None]
         vectors.update(await self._lead(lost, request))
         return self._whole(request, vectors, {*mine, *lost}) or await self._embed(
             rows, deadline, origin
         )
+
+    def _flight(self, key: bytes, lane: Lane) -> _Flight | None:
+        flight = self._under_way.get(key)
+        return flight if flight is not None and flight.is_as_soon_as(lane) else None
 
     def _whole(
         self, request: _Request, vectors: Mapping[bytes, Vector | None], computed: set[bytes]
@@ -110,7 +128,8 @@ class CachedEmbedStage:
         if not mine:
             return {}
         loop = asyncio.get_running_loop()
-        flights: _Flights = {key: loop.create_future() for key in mine}
+        lane = request.origin.lane
+        flights: _Flights = {key: _Flight(lane, loop.create_future()) for key in mine}
         self._under_way.update(flights)
         vectors: dict[bytes, Vector] = {}
         try:
@@ -120,7 +139,7 @@ class CachedEmbedStage:
                 vectors = dict(zip(mine, computed.values, strict=True))
         finally:
             for key, flight in flights.items():
-                flight.set_result(vectors.get(key))
+                flight.vector.set_result(vectors.get(key))
                 if self._under_way.get(key) is flight:
                     del self._under_way[key]
             self._keep(vectors)

@@ -4,8 +4,10 @@ Knows neither Ray nor HTTP nor a store: the stages are given as protocols, the c
 deadline. `router` puts handles behind the protocols, the tests and the simulator something else.
 """
 
-from collections.abc import Awaitable, Sequence
+import asyncio
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +17,15 @@ from deployments.errors import (
     DeadlineExceeded,
     InternalError,
     Overloaded,
+    PayloadTooLarge,
     RowFailed,
     StageUnavailable,
 )
 from deployments.pipeline.stages import ModelStage, RetrieveStage, TextEncoder
+from deployments.pipeline.turns import Turns
 from deployments.request.context import Context
 from deployments.request.deadline import within
+from deployments.request.origin import Origin
 from deployments.rows.encoded_rows import EncodedRows
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
@@ -32,7 +37,10 @@ from deployments.text.prompts import Cut
 _DEGRADING = (DeadlineExceeded, Overloaded, RowFailed, StageUnavailable)
 _TIME_TO_DEGRADE_S = 0.02
 # Errors of a stage for whose work a tenant does not pay.
-_NOT_DONE = (DeadlineExceeded, InternalError, Overloaded, StageUnavailable)
+_NOT_DONE = (DeadlineExceeded, InternalError, Overloaded, PayloadTooLarge, StageUnavailable)
+
+T = TypeVar("T")
+Encoding = Coroutine[Any, Any, EncodedRows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +127,7 @@ class Pipeline:
         self._retrieve = retrieve_stage
         self._rerank = rerank_stage
         self._arrivals = arrivals
+        self._turns = Turns()
 
     async def embed_queries(
         self, texts: Sequence[str], cut: Cut | None, context: Context
@@ -151,8 +160,7 @@ class Pipeline:
 
     async def keep(self, documents: Sequence[str], context: Context) -> list[bytes]:
         """The tokens of each document that a search will need, to be stored beside it."""
-        with context.timings.stage("tokenize"):
-            return await within(context.deadline, self._encoder.keep(documents))
+        return await self._tokenize(self._encoder.keep(documents), context)
 
     async def search(self, plan: SearchPlan, context: Context) -> Found:
         if plan.rerank:
@@ -196,7 +204,8 @@ class Pipeline:
             rerank=self._arrivals.rerank_tokens(plan.top_k) if must_rerank else None,
         )
         if plan.rerank:
-            await self._encoder.refuse_long(plan.query, plan.instruction)
+            long = self._encoder.refuse_long(plan.query, plan.instruction)
+            await self._tokenize(long, context)
         queries = self._encoder.queries([plan.query], Cut(), plan.instruction)
         asked = await self._embed_rows(queries, context)
         k = plan.top_k if plan.rerank else plan.top_n
@@ -238,7 +247,7 @@ class Pipeline:
         if embed is not None:
             self._embed.admit(embed, deadline, origin)
 
-    async def _embed_rows(self, encoding: Awaitable[EncodedRows], context: Context) -> Embedded:
+    async def _embed_rows(self, encoding: Encoding, context: Context) -> Embedded:
         encoded = await self._tokenize(encoding, context)
         with context.timings.stage("embed"):
             output = await _compute(self._embed, encoded.rows, context)
@@ -253,9 +262,16 @@ class Pipeline:
         usage = _usage("rerank", encoded.rows, output, context)
         return Ranked(list(zip(order.tolist(), scores, strict=True)), usage, encoded.truncated)
 
-    async def _tokenize(self, encoding: Awaitable[EncodedRows], context: Context) -> EncodedRows:
+    async def _tokenize(self, encoding: Coroutine[Any, Any, T], context: Context) -> T:
         with context.timings.stage("tokenize"):
-            return await within(context.deadline, encoding)
+            try:
+                return await within(context.deadline, self._in_turn(encoding, context.origin))
+            finally:
+                encoding.close()  # if its turn did not come, it was never awaited
+
+    async def _in_turn(self, encoding: Coroutine[Any, Any, T], origin: Origin) -> T:
+        async with self._turns.of(origin):
+            return await encoding
 
 
 async def _compute(stage: ModelStage, rows: TokenRows, context: Context) -> ModelOutput:
@@ -265,6 +281,11 @@ async def _compute(stage: ModelStage, rows: TokenRows, context: Context) -> Mode
         output = await stage.compute(rows, context.deadline, context.origin)
     except _NOT_DONE:
         await context.account.give_back(rows.total_tokens)
+        raise
+    except asyncio.CancelledError:
+        # An outer deadline ends at the same moment as this one, and may be first.
+        if context.deadline.is_over():
+            await asyncio.shield(context.account.give_back(rows.total_tokens))
         raise
     context.timings.ran(output.runs)
     return output

@@ -35,6 +35,9 @@ class Deadline:
             raise DeadlineExceeded(_TOO_LATE)
         return left
 
+    def is_over(self) -> bool:
+        return self.clock() >= self.at_s
+
     def earlier(self, by_s: float) -> "Deadline":
         return Deadline(self.at_s - by_s, self.clock)
 

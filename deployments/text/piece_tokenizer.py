@@ -1,11 +1,20 @@
 """The pieces of a prompt as token ids: those of the template, and those of the user."""
 
+import os
 from collections.abc import Sequence
 
 from tokenizers import Tokenizer
 
 # Characters read for each token of a text that will be truncated: few texts have more a token.
 _MAX_CHARACTERS_PER_TOKEN = 16
+
+
+def tokenize_in_calling_thread() -> None:
+    """Keep batches out of the library's pool of threads, of which a process has one.
+
+    A short text on the event loop would wait there behind another request's long ones.
+    """
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 
 class PieceTokenizer:

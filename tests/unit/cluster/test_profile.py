@@ -10,6 +10,8 @@ import yaml
 
 from cluster.overlay import differences
 from cluster.profile import ProfileError, application, load_profile, models, profile_names
+from deployments.batching.batcher import BatchLimits
+from deployments.config import RouterConfig
 from deployments.web.schemas import MAX_DEADLINE_MS
 from tests.one_machine import may_not_differ
 
@@ -252,3 +254,16 @@ def test_an_index_with_the_embedded_store_has_few_arenas(name: str) -> None:
     variables = index["ray_actor_options"].get("runtime_env", {}).get("env_vars", {})
     embedded = app["args"]["index"]["engine"] == "lancedb"
     assert variables.get("MALLOC_ARENA_MAX") == ("2" if embedded else None)
+
+
+@pytest.mark.parametrize("name", profile_names())
+@pytest.mark.parametrize(("stage", "calls"), [("Embedder", "embed"), ("Reranker", "rerank")])
+def test_the_fair_queue_of_a_stage_holds_what_waits_and_not_serve(
+    name: str, stage: str, calls: str
+) -> None:
+    """Serve's own queue is in order of arrival: a tenant's bulk work would keep others out."""
+    app = application(load_profile(name))
+    [deployment] = [one for one in app["deployments"] if one["name"] == stage]
+    limits = BatchLimits(**deployment["user_config"])
+    of_a_call = RouterConfig(**app["args"]["router"]).model_dump()[f"{calls}_calls"]["tokens"]
+    assert deployment["max_ongoing_requests"] > 2 * limits.max_queued_tokens / of_a_call

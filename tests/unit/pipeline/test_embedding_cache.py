@@ -163,3 +163,18 @@ async def test_another_model_answers_with_its_own_vectors(bench: Bench) -> None:
     bench.stage.model = 1
     await bench.ask([100])
     assert (await bench.ask([7])).values.tolist() == [[7, 1]]
+
+
+async def test_a_search_waits_for_no_vector_of_a_later_lane(bench: Bench) -> None:
+    """The other request may have thousands of texts to wait for, and a later deadline."""
+    in_default = asyncio.create_task(bench.ask([1], [2], origin=Origin("me", "default")))
+    await asyncio.sleep(0)
+    await asyncio.gather(bench.ask([1]), in_default)
+    assert bench.stage.seen == [[[1], [2]], [[1]]]
+
+
+async def test_a_request_waits_for_the_vector_of_an_earlier_lane(bench: Bench) -> None:
+    search = asyncio.create_task(bench.ask([1]))
+    await asyncio.sleep(0)
+    await asyncio.gather(bench.ask([1], [2], origin=Origin("me", "default")), search)
+    assert bench.stage.seen == [[[1]], [[2]]]

@@ -1,5 +1,8 @@
 """A search through stages that are given: what reaches them, what is left out for want of time."""
 
+import asyncio
+import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -13,8 +16,14 @@ from deployments.errors import (
     StageUnavailable,
 )
 from deployments.pipeline.pipeline import SearchPlan
+from deployments.request.deadline import Deadline, within
+from deployments.request.origin import Origin
+from deployments.rows.encoded_rows import EncodedRows
+from deployments.rows.model_output import ModelOutput
+from deployments.rows.token_rows import TokenRows
 from deployments.stores.base import Namespace
-from tests.unit.pipeline.stand_ins import DEADLINE_S, Stage, Stand, Unmetered, context
+from deployments.text.prompts import Cut
+from tests.unit.pipeline.stand_ins import DEADLINE_S, Letters, Stage, Stand, Unmetered, context
 
 NS = Namespace("acme", "notes")
 
@@ -165,3 +174,61 @@ async def test_a_searchs_instruction_reaches_both_models() -> None:
     with pytest.raises(InvalidRequest, match="reads none"):
         await stand.pipeline().rerank("q", ["a"], None, context(), "i")
     assert stand.encoder.read == 4
+
+
+class Slow(Stage):
+    """Its answer never comes."""
+
+    async def compute(self, rows: TokenRows, deadline: Deadline, origin: Origin) -> ModelOutput:  # noqa: ARG002
+        await within(deadline, asyncio.Event().wait())
+        raise AssertionError("it was told to")
+
+
+@pytest.mark.parametrize("is_outer", [True, False])
+async def test_nothing_is_paid_for_what_was_late_whichever_deadline_ends_first(
+    is_outer: bool,
+) -> None:
+    account = Metered()
+    deadline = Deadline.after(0.02, time.monotonic)
+    asked = replace(context(account), deadline=deadline)
+    embedding = Stand(embed=Slow()).pipeline().embed_documents(["abc"], None, asked)
+    with pytest.raises(DeadlineExceeded):
+        await (within(deadline, embedding) if is_outer else embedding)
+    await asyncio.sleep(0)
+    assert account.charged == 0
+
+
+async def test_a_request_that_is_given_up_before_its_deadline_is_paid_for() -> None:
+    account = Metered()
+    pipeline = Stand(embed=Slow()).pipeline()
+    asked = replace(context(account), deadline=Deadline.after(10, time.monotonic))
+    embedding = asyncio.create_task(pipeline.embed_documents(["abc"], None, asked))
+    await asyncio.sleep(0.01)
+    embedding.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await embedding
+    assert account.charged == 3
+
+
+class SlowLetters(Letters):
+    """Counts the texts that are tokenised at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at_once = self.most_at_once = 0
+
+    async def documents(self, texts: Sequence[str], cut: Cut | None) -> EncodedRows:
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await asyncio.sleep(0.01)
+        self.at_once -= 1
+        return await super().documents(texts, cut)
+
+
+@pytest.mark.parametrize(("tenants", "at_once"), [("aaa", 1), ("aab", 2)])
+async def test_one_request_of_a_tenant_is_tokenised_at_a_time(tenants: str, at_once: int) -> None:
+    encoder = SlowLetters()
+    pipeline = Stand(encoder=encoder).pipeline()
+    of_each = [replace(context(), origin=Origin(tenant)) for tenant in tenants]
+    await asyncio.gather(*(pipeline.embed_documents(["abc"], None, one) for one in of_each))
+    assert encoder.most_at_once == at_once
