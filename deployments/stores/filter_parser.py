@@ -8,7 +8,10 @@ from typing import Any, get_args
 
 from deployments.errors import InvalidRequest
 from deployments.stores.base import And, Compare, Filter, Not, Or, Scalar
-from deployments.stores.filters import check_depth, check_filter
+from deployments.stores.filters import MAX_DEPTH, MAX_VALUES, check_depth, check_filter
+
+# A value has an object and a list around it at each level, at most.
+_MAX_PARTS = 2 * MAX_VALUES * MAX_DEPTH
 
 _OPERATORS = {
     "$eq": "eq",
@@ -24,9 +27,25 @@ _OPERATORS = {
 
 def parse_filter(raw: dict[str, Any]) -> Filter:
     """Parse a filter. Raises InvalidRequest, naming the malformed part or the limit exceeded."""
+    _check_parts(raw)
     where = _parse(raw, depth=1)
     check_filter(where)
     return where
+
+
+def _check_parts(raw: dict[str, Any]) -> None:
+    """Refuse at once what is sure to be too large: to parse megabytes takes seconds."""
+    waiting: list[Any] = [raw]
+    seen = 0
+    while waiting:
+        seen += 1
+        if seen > _MAX_PARTS:
+            raise InvalidRequest(f"a filter may name at most {MAX_VALUES} values", param="filter")
+        part = waiting.pop()
+        if isinstance(part, dict):
+            waiting += part.values()
+        elif isinstance(part, list):
+            waiting += part
 
 
 def _parse(raw: dict[str, Any], depth: int) -> Filter:

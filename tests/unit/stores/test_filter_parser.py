@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from deployments.errors import InvalidRequest
+from deployments.stores import filter_parser
 from deployments.stores.base import And, Compare, Filter, Not, Or
 from deployments.stores.filter_parser import parse_filter
 
@@ -45,6 +46,7 @@ def test_parses(raw: dict[str, Any], parsed: Filter) -> None:
         ({"$or": [1]}, "takes filters"),
         ({"$or": [{}]}, "at least one field"),
         ({"a": {"$in": list(range(1_001))}}, "at most 1000 values"),
+        ({"$or": [{"a": 1}] * 100_000}, "at most 1000 values"),
         ({"a": {"$gt": True}}, "no order"),
         ({"a": None}, "compares with a string"),
         ({"a": {"$in": "x"}}, "takes a list"),
@@ -69,3 +71,18 @@ def test_refuses_a_filter_that_nests_too_deep() -> None:
         raw = {"$not": raw}
     with pytest.raises(InvalidRequest, match="at most 16 deep"):
         parse_filter(raw)
+
+
+def test_what_is_far_too_large_is_refused_before_it_is_parsed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(filter_parser, "_parse", None)
+    with pytest.raises(InvalidRequest, match="at most 1000 values"):
+        parse_filter({"$or": [{"a": 1}] * 100_000})
+
+
+def test_a_filter_of_the_largest_size_is_taken() -> None:
+    raw: dict[str, Any] = {"$or": [{"a": {"$eq": value}} for value in range(1_000)]}
+    for _ in range(13):
+        raw = {"$and": [raw]}
+    parse_filter(raw)
