@@ -50,8 +50,10 @@ k8s-check: install ## the chart and the image: Helm, schemas, linters; what it r
 test: install ## run the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-obs-check: install ## dashboards, rules and alerts: files, promtool, Grafana's API, a real Prometheus
-	$(BIN)/python -m pytest tests/unit/cluster/grafana tests/unit/metrics tests/serve/shared/test_panels.py
+obs-check: install ## metrics, dashboards, alerts, traces, request log and page, on real parts
+	$(BIN)/python -m pytest tests/unit/cluster/grafana tests/unit/metrics tests/serve/shared/test_panels.py \
+	  tests/unit/web/test_tracing.py tests/unit/web/test_ui_page.py tests/unit/cluster/test_status.py \
+	  tests/whole/test_metrics.py tests/whole/test_request_log.py tests/whole/test_tracing.py tests/whole/test_ui.py
 
 dashboards: install ## write the chart's dashboards and rules from cluster/grafana
 	$(BIN)/python -m cluster.grafana.files

@@ -73,25 +73,33 @@ def wait_for_requests(admin: Path, within_s: float, heard_s: float = _HEARD_S) -
 
 
 def drain(raylet: Raylet, within_s: float) -> None:
-    """Tell Ray that the node ends in `within_s`, and wait until its raylet has ended.
+    """Tell Ray that the node ends in `within_s`, and wait so long at most for its raylet to end.
 
-    Raises CalledProcessError if Ray does not take it.
+    Tells it again while Ray's GCS does not answer: it may be on the node that was lost.
     """
     ends = time.monotonic() + within_s
-    subprocess.run(
-        [
-            *("ray", "drain-node", "--address", raylet.gcs_address, "--node-id", raylet.node_id),
-            # The reason that is never refused, whatever runs on the node.
-            *("--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "the pod ends"),
-            *("--deadline-remaining-seconds", str(max(1, int(within_s)))),
-        ],
-        check=True,
-        timeout=within_s,
-    )
-    while raylet.process.is_running() and time.monotonic() < ends:
-        if raylet.process.status() == psutil.STATUS_ZOMBIE:
-            return
+    is_told = False
+    while time.monotonic() < ends and _is_alive(raylet.process):
+        is_told = is_told or _tell(raylet, ends - time.monotonic())
         time.sleep(_POLL_S)
+
+
+def _tell(raylet: Raylet, left_s: float) -> bool:
+    """Return whether Ray has taken it, in the seconds that are left."""
+    command = [
+        *("ray", "drain-node", "--address", raylet.gcs_address, "--node-id", raylet.node_id),
+        # The reason that is never refused, whatever runs on the node.
+        *("--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "the pod ends"),
+        *("--deadline-remaining-seconds", str(max(1, int(left_s)))),
+    ]
+    try:
+        return subprocess.run(command, check=False, timeout=left_s).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
 def run(

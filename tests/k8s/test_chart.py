@@ -204,6 +204,14 @@ def test_values_are_merged_over_the_profile(helm: Helm) -> None:
         ({"ingress": {"type": "ingress", "host": "a.b"}}, "ingress.tlsSecret is needed"),
         ({"ingress": {"type": "httproute", "host": "a.b"}}, "ingress.gateway.name is needed"),
         ({"upgrade.strategy": "NewClusterWithIncrementalUpgrade"}, "className is needed"),
+        (
+            {
+                "upgrade.strategy": "NewClusterWithIncrementalUpgrade",
+                "upgrade.gateway.className": "istio",
+                "secrets.smoke": "smoke",
+            },
+            "ingress.backend.name is needed",
+        ),
         ({"networkPolicy.operator": []}, "/networkPolicy/operator"),
     ],
 )

@@ -156,6 +156,23 @@ def test_a_route_belongs_to_a_gateways_listener_with_tls(helm: Helm) -> None:
     assert parent == {"name": "public", "namespace": "gateways", "sectionName": "https"}
 
 
+_PATHS = ["/v1/search", "/readyz"]
+
+
+def test_an_ingress_may_let_through_some_paths_alone(helm: Helm) -> None:
+    [ingress] = of_kind(helm.template({"ingress.paths": _PATHS}, size="small"), "Ingress")
+    [rule] = ingress["spec"]["rules"]
+    assert [path["path"] for path in rule["http"]["paths"]] == _PATHS
+
+
+def test_a_route_may_let_through_some_paths_alone(helm: Helm) -> None:
+    [route] = of_kind(helm.template({"ingress.paths": _PATHS}, size="large"), "HTTPRoute")
+    [rule] = route["spec"]["rules"]
+    assert [match["path"] for match in rule["matches"]] == [
+        {"type": "PathPrefix", "value": path} for path in _PATHS
+    ]
+
+
 def test_secrets_may_come_from_an_external_store(helm: Helm) -> None:
     made = of_kind(helm.template(size="large"), "ExternalSecret")
     assert {one["spec"]["target"]["name"] for one in made} == {

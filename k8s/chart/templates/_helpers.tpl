@@ -33,6 +33,14 @@ app.kubernetes.io/part-of: winnow
 {{ include "winnow.name" . }}-serve-svc
 {{- end -}}
 
+{{/* The service that requests go through. */}}
+{{- define "winnow.backend" -}}
+{{- if and (eq .Values.upgrade.strategy "NewClusterWithIncrementalUpgrade") (not .Values.ingress.backend.name) }}
+{{- fail "ingress.backend.name is needed: an incremental upgrade sends requests through the service of the Gateway that KubeRay makes" }}
+{{- end }}
+{{- .Values.ingress.backend.name | default (include "winnow.service" .) }}
+{{- end -}}
+
 {{/* Pod Security "restricted", in full. */}}
 {{- define "winnow.podSecurity" -}}
 runAsNonRoot: true
