@@ -1,7 +1,7 @@
 """The Index deployment: collections of documents and the search for their nearest.
 
-Owns the vector store; the only writer of an embedded one. Knows no model: it compares the
-fingerprint a vector comes with to that of the collection, and refuses what does not match.
+Owns the vector store; the only writer of an embedded one. Knows no model: the
+fingerprint a vector comes with is compared to that of the collection, and refused if another.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +103,7 @@ class Index:
 
     async def upsert(self, ns: Namespace, records: Sequence[Record], fingerprint: str) -> None:
         """Returns once the records are durable."""
-        await self.check(ns, fingerprint)
-        await self._store.upsert(ns, records)
+        await self._store.upsert(ns, records, fingerprint)
 
     async def delete(self, ns: Namespace, ids: Sequence[str] | None, where: Filter | None) -> int:
         return await self._store.delete(ns, ids, where)
@@ -141,7 +141,12 @@ class Index:
 
     async def _ask_store(self, searches: Sequence[IndexSearch]) -> SearchAnswers:
         refused = await asyncio.gather(*map(self._refusal, searches))
-        good = [search.query for search, why in zip(searches, refused, strict=True) if not why]
+        # The store compares again: a collection may have been made anew since it was checked.
+        good = [
+            replace(search.query, fingerprint=search.fingerprint)
+            for search, why in zip(searches, refused, strict=True)
+            if not why
+        ]
         answers = iter(await self._search_together(good))
         return SearchAnswers(tuple(why or next(answers) for why in refused))
 

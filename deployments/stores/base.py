@@ -105,12 +105,17 @@ Filter = Compare | And | Or | Not
 
 @dataclass(frozen=True, slots=True)
 class VectorQuery:
-    """A nearest-neighbour query: the `k` records of `ns` most similar to `vector`."""
+    """A nearest-neighbour query: the `k` records of `ns` most similar to `vector`.
+
+    `fingerprint`, if given, identifies the model that made the vector: only a collection of the
+    same is searched.
+    """
 
     ns: Namespace
     vector: Vector
     k: int
     where: Filter | None = None
+    fingerprint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +177,14 @@ class VectorStore(Protocol):
 
     async def collections(self, tenant: str) -> list[Collection]: ...
 
-    async def upsert(self, ns: Namespace, records: Sequence[Record]) -> None:
+    async def upsert(
+        self, ns: Namespace, records: Sequence[Record], fingerprint: str | None = None
+    ) -> None:
         """Insert records, replacing those with the same ids; durable on return.
 
-        Of two records with one id in one call, the last wins.
+        Of two records with one id in one call, the last wins. Raises FingerprintMismatch if
+        `fingerprint`, of the model that made the vectors, is given and not the collection's: a
+        check before the call says nothing of a collection that is made anew after it.
         """
         ...
 
@@ -190,7 +199,10 @@ class VectorStore(Protocol):
         ...
 
     async def search(self, queries: Sequence[VectorQuery]) -> list[list[Hit]]:
-        """Return each query's hits, best first. Queries may be for different collections."""
+        """Return each query's hits, best first. Queries may be for different collections.
+
+        Raises FingerprintMismatch if a query's is not its collection's.
+        """
         ...
 
     async def scan(self, ns: Namespace, cursor: str | None, limit: int) -> Page:

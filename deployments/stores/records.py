@@ -11,8 +11,8 @@ from typing import cast
 
 import numpy as np
 
-from deployments.errors import InvalidRequest
-from deployments.stores.base import Filter, Metadata, Page, Record, Vector, VectorQuery
+from deployments.errors import FingerprintMismatch, InvalidRequest
+from deployments.stores.base import Filter, Metadata, Namespace, Page, Record, Vector, VectorQuery
 from deployments.stores.filters import check_filter, check_scalar, check_text
 
 # A message between replicas is at most 64 MiB, a document 4 MB.
@@ -41,6 +41,12 @@ def checked_vector(vector: Vector | None, dimensions: int) -> Vector:
     if not np.isfinite(array).all() or not array.any():
         raise InvalidRequest("a vector must be finite and not zero", param="vector")
     return array
+
+
+def check_fingerprint(ns: Namespace, stored: str, given: str | None) -> None:
+    """Raise FingerprintMismatch if one is given and it is not that of the collection."""
+    if given is not None and given != stored:
+        raise FingerprintMismatch.between(ns.collection, stored, given)
 
 
 def check_records(records: Sequence[Record], dimensions: int) -> None:

@@ -28,12 +28,15 @@ class GroupCommit:
         self._commit = commit
         self._max_records = max_records
         self._turn = asyncio.Lock()
+        # Counted here because the lock counts as free while it passes from one to the next.
+        self._turns_due = 0
         self._waiting: deque[tuple[Sequence[Record], asyncio.Future[None]]] = deque()
         self._worker: asyncio.Task[None] | None = None
 
     @property
     def idle(self) -> bool:
-        return self._worker is None and not self._turn.locked()
+        """Whether no write is under way and none waits."""
+        return self._worker is None and self._turns_due == 0
 
     async def upsert(self, records: Sequence[Record]) -> None:
         """Wait until a commit with these records is durable. Raises what that commit raised."""
@@ -53,13 +56,20 @@ class GroupCommit:
             async with self._turn:
                 return await work()
 
-        return await asyncio.shield(asyncio.create_task(take_turn()))
+        turn = asyncio.create_task(take_turn())
+        self._turns_due += 1  # from now on, and not from when the task begins
+        turn.add_done_callback(self._turn_taken)
+        return await asyncio.shield(turn)
 
     @contextlib.asynccontextmanager
     async def held(self) -> AsyncIterator[None]:
         """Let no write run inside the context."""
-        async with self._turn:
-            yield
+        self._turns_due += 1
+        try:
+            async with self._turn:
+                yield
+        finally:
+            self._turns_due -= 1
 
     async def settle(self) -> None:
         """Wait until no write is under way."""
@@ -67,6 +77,9 @@ class GroupCommit:
             await asyncio.wait({self._worker})
         async with self._turn:
             return
+
+    def _turn_taken(self, _: asyncio.Task[Any]) -> None:
+        self._turns_due -= 1
 
     async def _drain(self) -> None:
         try:

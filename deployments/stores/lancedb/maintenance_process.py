@@ -95,11 +95,10 @@ class MaintenanceProcess:
     def opened(self, name: str, files: int, hold_writes: HoldWrites) -> None:
         """Begin to schedule the table; `files` of data may each be a fragment of an earlier run.
 
-        `hold_writes` is a context in which no write to the table is under way.
+        `hold_writes` is a context in which no write to the table is under way, however often the
+        table is closed and opened meanwhile.
         """
-        if name in self._tables:
-            self._tables[name].hold_writes = hold_writes
-        else:
+        if name not in self._tables:
             self._tables[name] = TableState(name, hold_writes, fragments=files)
             self._schedule(self._tables[name])
 

@@ -92,9 +92,8 @@ class OpenTables:
                 if ns not in self._open:
                     self._open[ns] = await self._opened(ns)
         self._open.move_to_end(ns)
-        table = self._open[ns]
-        self._close_idle()
-        return table
+        self._close_idle(but=ns)
+        return self._open[ns]
 
     def forget(self, ns: Namespace) -> None:
         self._open.pop(ns, None)
@@ -114,10 +113,11 @@ class OpenTables:
         await self._prepare(ns, table)
         return table
 
-    def _close_idle(self) -> None:
+    def _close_idle(self, but: Namespace) -> None:
+        """Close the tables least recently used, and not that which the caller is about to use."""
         excess = len(self._open) - _MAX_OPEN
         if excess > 0:
             # A table with writes under way stays: a second write queue would conflict with its own.
-            idle = [ns for ns, table in self._open.items() if table.writes.idle]
+            idle = [ns for ns, table in self._open.items() if ns != but and table.writes.idle]
             for ns in idle[:excess]:
                 del self._open[ns]

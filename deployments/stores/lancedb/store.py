@@ -8,7 +8,7 @@ and `open_tables` know the directory, `filters` the filters, `maintenance` compa
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -49,6 +49,7 @@ from deployments.stores.lancedb.tables import LanceTables, table_name
 from deployments.stores.records import (
     SCAN_RECORDS,
     check_delete_target,
+    check_fingerprint,
     check_limit,
     check_query,
     check_records,
@@ -107,8 +108,11 @@ class LanceDBStore(VectorStore):
                 found.append(await self.describe(ns))
         return sorted(found, key=lambda collection: collection.name)
 
-    async def upsert(self, ns: Namespace, records: Sequence[Record]) -> None:
+    async def upsert(
+        self, ns: Namespace, records: Sequence[Record], fingerprint: str | None = None
+    ) -> None:
         async with self._open.using(ns) as table:
+            check_fingerprint(ns, table.collection.fingerprint, fingerprint)
             check_records(records, table.collection.dimensions)
             if records:
                 await table.writes.upsert(records)
@@ -129,11 +133,12 @@ class LanceDBStore(VectorStore):
         return [found.get(id_) for id_ in ids]
 
     async def search(self, queries: Sequence[VectorQuery]) -> list[list[Hit]]:
-        groups: dict[tuple[Namespace, str, int], list[int]] = {}
+        groups: dict[tuple[Namespace, str | None, str, int], list[int]] = {}
         for position, query in enumerate(queries):
             check_query(query)
             # Filters are compared as text, because 1, 1.0 and True are equal by `==`.
-            groups.setdefault((query.ns, repr(query.where), query.k), []).append(position)
+            key = (query.ns, query.fingerprint, repr(query.where), query.k)
+            groups.setdefault(key, []).append(position)
         answers = await asyncio.gather(
             *(self._search_group([queries[at] for at in group]) for group in groups.values())
         )
@@ -184,6 +189,7 @@ class LanceDBStore(VectorStore):
         first = queries[0]
 
         async def nearest(table: OpenTable) -> list[list[Hit]]:
+            check_fingerprint(first.ns, table.collection.fingerprint, first.fingerprint)
             vectors = [checked_vector(q.vector, table.collection.dimensions) for q in queries]
             search = table.engine.query().nearest_to(vectors).distance_type("cosine")
             # Search 20 partitions of an index, and then more without limit (0) until k are found:
@@ -260,4 +266,13 @@ class LanceDBStore(VectorStore):
     async def _prepare(self, ns: Namespace, table: OpenTable) -> None:
         table.writes = GroupCommit(partial(self._commit, ns, table), _MAX_COMMIT_RECORDS)
         files = await self._tables.data_files(ns)
-        self._maintenance.opened(table_name(ns), files, table.writes.held)
+        self._maintenance.opened(table_name(ns), files, partial(self._held, ns))
+
+    @contextlib.asynccontextmanager
+    async def _held(self, ns: Namespace) -> AsyncIterator[None]:
+        """Let no write to the collection run inside the context. Raises NotFound.
+
+        By the table that is open then: its schedule outlives it, and must not keep it in memory.
+        """
+        async with self._open.using(ns) as table, table.writes.held():
+            yield

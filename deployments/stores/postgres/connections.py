@@ -1,4 +1,7 @@
-"""The connections to the database: a pool, whose connections are set up for searches."""
+"""The connections to the database: a pool, whose connections are set up for searches.
+
+Knows whether the database is away or merely busy, and nothing of collections.
+"""
 
 import asyncio
 import re
@@ -8,8 +11,9 @@ from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from deployments.errors import Overloaded
 from deployments.stores.postgres.failures import postgres_errors
 from deployments.stores.postgres.schema import prepare
 from deployments.stores.postgres.vectors import register_vectors
@@ -17,6 +21,7 @@ from deployments.stores.postgres.vectors import register_vectors
 Connection = AsyncConnection[TupleRow]
 
 _WAIT_S = 5.0
+_PROBE_TIMEOUT_S = 2  # the least that libpq takes
 _ARGUMENTS: dict[str, Any] = {
     "autocommit": True,
     # Every query is planned for its parameters: a generic plan knows neither filter nor k.
@@ -51,15 +56,53 @@ class Connections:
         self._size = size
         self._pool: AsyncConnectionPool[Connection] | None = None
         self._opening = asyncio.Lock()
+        self._lent = 0
+        self._probing: asyncio.Task[None] | None = None
         self._writes = asyncio.Semaphore(max(1, size // 2))
 
     @asynccontextmanager
     async def lend(self) -> AsyncIterator[Connection]:
-        """Lend a connection, outside a transaction. Raises our errors for psycopg's."""
+        """Lend a connection, outside a transaction. Raises our errors for psycopg's.
+
+        Raises Overloaded if the others have all of them for too long.
+        """
         async with postgres_errors():
             pool = await self._opened()
-            async with pool.connection() as connection:
-                yield connection
+            try:
+                async with pool.connection() as connection, self._counted():
+                    yield connection
+            except PoolTimeout as error:
+                if self._lent == 0:  # there is none that could be busy
+                    raise
+                await self._probe()
+                raise Overloaded(
+                    "the index has more requests than it can take", retry_after_s=_WAIT_S
+                ) from error
+
+    @asynccontextmanager
+    async def _counted(self) -> AsyncIterator[None]:
+        self._lent += 1
+        try:
+            yield
+        finally:
+            self._lent -= 1
+
+    async def _probe(self) -> None:
+        """Raise OperationalError if the server is away: lent connections to it seem busy for as
+        long as the network loses what they send. All that wait share one probe."""
+        if self._probing is None:
+            self._probing = asyncio.create_task(self._connect_once())
+            self._probing.add_done_callback(self._probed)
+        await asyncio.shield(self._probing)
+
+    async def _connect_once(self) -> None:
+        async with await self._connect(connect_timeout=_PROBE_TIMEOUT_S):
+            return
+
+    def _probed(self, probe: asyncio.Task[None]) -> None:
+        self._probing = None
+        if not probe.cancelled():
+            probe.exception()  # known to whoever still waits; asyncio need not complain
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -103,8 +146,8 @@ class Connections:
                 self._pool = pool
             return self._pool
 
-    async def _connect(self) -> Connection:
-        return await AsyncConnection.connect(self._url, **_ARGUMENTS)
+    async def _connect(self, **other: int) -> Connection:
+        return await AsyncConnection.connect(self._url, **_ARGUMENTS | other)
 
 
 async def _configure(connection: Connection) -> None:

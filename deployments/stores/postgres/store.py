@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from psycopg import sql
 
-from deployments.errors import FingerprintMismatch, StoreUnavailable
+from deployments.errors import FingerprintMismatch, Overloaded, StoreUnavailable
 from deployments.stores.base import (
     Collection,
     Durability,
@@ -34,6 +34,7 @@ from deployments.stores.postgres.searches import INDEXED_FLOATS, Search
 from deployments.stores.records import (
     SCAN_RECORDS,
     check_delete_target,
+    check_fingerprint,
     check_limit,
     check_query,
     check_records,
@@ -82,7 +83,9 @@ class PostgresStore(VectorStore):
     async def collections(self, tenant: str) -> list[Collection]:
         return [row.described() for row in await self._catalog.of_tenant(tenant)]
 
-    async def upsert(self, ns: Namespace, records: Sequence[Record]) -> None:
+    async def upsert(
+        self, ns: Namespace, records: Sequence[Record], fingerprint: str | None = None
+    ) -> None:
         """Write all records in one transaction: all of them or none."""
 
         async def write(row: CollectionRow) -> None:
@@ -98,7 +101,7 @@ class PostgresStore(VectorStore):
                 await self._catalog.count(connection, row, inserted.count((True,)))
 
         self.maintenance.start()
-        await self._with_collection(ns, write)
+        await self._with_collection(ns, write, fingerprint)
 
     async def delete(
         self, ns: Namespace, ids: Sequence[str] | None = None, where: Filter | None = None
@@ -145,7 +148,7 @@ class PostgresStore(VectorStore):
         """Drop the collection; its table goes at once, or once no search uses it."""
         generation = await self._catalog.remove(ns)
         self.maintenance.start()
-        with suppress(StoreUnavailable):  # in use, or the server went: a later round
+        with suppress(StoreUnavailable, Overloaded):  # in use, away or busy: a later round
             async with self._connections.lend() as connection:
                 await empty_trash(connection, generation)
 
@@ -175,7 +178,7 @@ class PostgresStore(VectorStore):
             async with self._connections.lend() as connection:
                 return await search.run(connection)
 
-        return await self._with_collection(query.ns, run)
+        return await self._with_collection(query.ns, run, query.fingerprint)
 
     async def _read(
         self, row: CollectionRow, cursor: str | None, limit: int
@@ -196,17 +199,19 @@ class PostgresStore(VectorStore):
             left = 0 if cursor is None else left - size
 
     async def _with_collection(
-        self, ns: Namespace, use: Callable[[CollectionRow], Awaitable[_T]]
+        self,
+        ns: Namespace,
+        use: Callable[[CollectionRow], Awaitable[_T]],
+        fingerprint: str | None = None,
     ) -> _T:
         """Run `use` on the collection, again if it was dropped and created since it was read.
 
-        Raises NotFound.
+        Raises NotFound, and FingerprintMismatch if it was created for another model than that of
+        `fingerprint`.
         """
-        try:
-            return await use(await self._catalog.get(ns))
-        except CollectionGone:
-            pass
-        try:
-            return await use(await self._catalog.read(ns))
-        except CollectionGone:
-            raise ns.not_found() from None
+        for read in (self._catalog.get, self._catalog.read):
+            row = await read(ns)
+            check_fingerprint(ns, row.fingerprint, fingerprint)
+            with suppress(CollectionGone):
+                return await use(row)
+        raise ns.not_found()

@@ -42,6 +42,7 @@ from deployments.stores.qdrant.writes import delete, delete_all, delete_matching
 from deployments.stores.records import (
     SCAN_RECORDS,
     check_delete_target,
+    check_fingerprint,
     check_limit,
     check_query,
     fill_page,
@@ -113,13 +114,16 @@ class QdrantStore(VectorStore):
             found = await asyncio.gather(*(self._describe(marker) for marker in markers))
         return sorted(found, key=lambda collection: collection.name)
 
-    async def upsert(self, ns: Namespace, records: Sequence[Record]) -> None:
+    async def upsert(
+        self, ns: Namespace, records: Sequence[Record], fingerprint: str | None = None
+    ) -> None:
         """Write 256 records at a time; a failure may leave the first ones written.
 
         Raises FingerprintMismatch if the collection is made anew meanwhile, for another model.
         """
         async with qdrant_errors():
             marker = await self._registry.get(ns)
+            check_fingerprint(ns, marker.fingerprint, fingerprint)
             await write(self._client, marker, records)
             # The marker is a second old at most. If the collection was dropped and made anew since,
             # nobody would ever see what was written.
@@ -165,6 +169,7 @@ class QdrantStore(VectorStore):
             markers = dict(zip(spaces, found, strict=True))
             groups: dict[str, list[int]] = {}
             for position, query in enumerate(queries):
+                check_fingerprint(query.ns, markers[query.ns].fingerprint, query.fingerprint)
                 name = markers[query.ns].engine_collection
                 groups.setdefault(name, []).append(position)
             answers = await asyncio.gather(

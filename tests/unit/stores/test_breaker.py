@@ -2,7 +2,7 @@
 
 import pytest
 
-from deployments.errors import DeadlineExceeded, NotFound, StoreUnavailable
+from deployments.errors import DeadlineExceeded, NotFound, Overloaded, StoreUnavailable
 from deployments.stores.breaker import StoreBreaker
 
 
@@ -72,3 +72,12 @@ def test_failures_between_answers_open_nothing() -> None:
         with pytest.raises(NotFound):
             bench.call(NotFound("no such collection"))
     assert bench.calls == 120
+
+
+def test_a_busy_store_is_not_away() -> None:
+    bench = Bench()
+    for _ in range(20):
+        with pytest.raises(Overloaded):
+            bench.call(Overloaded("busy"))
+    bench.call()
+    assert bench.calls == 21
