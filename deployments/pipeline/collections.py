@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from deployments.calls.index_client import IndexClient
 from deployments.calls.model_client import ModelStageClient
-from deployments.errors import NotFound
+from deployments.errors import NotFound, RowFailed
 from deployments.pipeline.pipeline import Pipeline
 from deployments.request.context import Context
 from deployments.request.deadline import Deadline
@@ -64,13 +64,17 @@ class Collections:
         A text longer than the model reads is embedded by its beginning and stored whole.
         """
         # Of two documents with one id the store keeps the last: the others cost nothing either.
+        places = {record.id: place for place, record in enumerate(records)}
         records = last_wins(records)
         ns = Namespace(tenant, name)
         # First, because the embedder is the expensive part of an upsert that is refused.
         running = await self.embedder.status(context.deadline)
         await self.index.check(ns, running.fingerprint, context.deadline)
         texts = [record.text for record in records]
-        embedded = await self.pipeline.embed_documents(texts, Cut(), context)
+        try:
+            embedded = await self.pipeline.embed_documents(texts, Cut(), context)
+        except RowFailed as failure:  # it counts the rows that are left, the caller those it sent
+            raise RowFailed.at(places[records[failure.row].id], "embed") from None
         kept = await self.pipeline.keep(texts, context)
         stored = [
             replace(record, vector=vector, tokens=tokens)

@@ -101,22 +101,37 @@ def _name_lone_surrogate(body: bytes) -> None:
         parsed = json.loads(body)
     except (ValueError, RecursionError):
         return
-    for field, text in _texts(parsed, ""):
-        if _SURROGATE.search(text):
-            raise InvalidRequest(
-                f"'{field}' holds a lone surrogate, half of a character that was cut in two: remove"
-                " it, or put U+FFFD in its place",
-                param=field,
-            )
+    field = _field_with_surrogate(parsed)
+    if field is not None:
+        raise InvalidRequest(
+            f"'{field}' holds a lone surrogate, half of a character that was cut in two: remove"
+            " it, or put U+FFFD in its place",
+            param=field,
+        )
 
 
-def _texts(value: Any, field: str) -> Iterator[tuple[str, str]]:
-    """Every text below `value` with the path to it, dots between the steps; a key is a text too."""
-    if isinstance(value, str):
-        yield field, value
-    elif isinstance(value, list | dict):
-        for step, item in value.items() if isinstance(value, dict) else enumerate(value):
-            below = f"{field}.{_SURROGATE.sub('?', str(step))}".removeprefix(".")
-            if isinstance(step, str):
-                yield below, step
-            yield from _texts(item, below)
+def _field_with_surrogate(parsed: Any) -> str | None:
+    """The path to the first text with half of a pair, dots between the steps; a key is a text too.
+
+    Takes as long as there are items, however deep they lie: a body may have a million of them at a
+    depth of a thousand.
+    """
+    path: list[object] = []
+    levels: list[Iterator[tuple[object, Any]]] = [iter([("", parsed)])]
+    while levels:
+        for step, value in levels[-1]:
+            if _has_surrogate(step) or _has_surrogate(value):
+                below = [*path, step][1:]  # the first step leads to the whole
+                return ".".join(_SURROGATE.sub("?", str(one)) for one in below)
+            if value and isinstance(value, list | dict):
+                path.append(step)
+                levels.append(iter(value.items() if isinstance(value, dict) else enumerate(value)))
+                break
+        else:
+            levels.pop()
+            del path[-1:]
+    return None
+
+
+def _has_surrogate(value: object) -> bool:
+    return isinstance(value, str) and _SURROGATE.search(value) is not None

@@ -1,7 +1,8 @@
 """The class of all routes that need a key.
 
 Before the handler: the key, its scope, the path, the plan's limits, the query, the body; after it:
-usage and rate-limit headers. The deadline of the query covers all of that. Knows no dialect."""
+usage and rate-limit headers. The deadline of the query covers all of that; without one, the handler
+has the default time. Knows no dialect."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -22,6 +23,7 @@ from deployments.web.exact_path import require_exact_path
 from deployments.web.plain_handler import Handle, plain_handler
 from deployments.web.rate_limit_headers import limit_headers
 from deployments.web.schemas import MAX_DEADLINE_MS, DeadlineMs
+from deployments.web.service import DEFAULT_DEADLINE_S
 
 Guard = Callable[[Scope], type[APIRoute]]
 
@@ -55,6 +57,8 @@ def guard(keys: KeyRing, admission: Admission, clock: Clock) -> Guard:
                 self.dependant = _without(DOCUMENTED, documented)
                 handle = plain_handler(self.dependant, super().get_route_handler())
                 self.dependant = documented
+                if not _asks_in_body(documented):
+                    handle = _in_default_time(handle, clock)
                 template = self.path_format
 
                 async def guarded(request: Request) -> Response:
@@ -70,6 +74,26 @@ def guard(keys: KeyRing, admission: Admission, clock: Clock) -> Guard:
         return GuardedRoute
 
     return of
+
+
+def _asks_in_body(dependant: Dependant) -> bool:
+    """True for a route whose body may say the deadline, which its handler keeps itself."""
+    bodies = (one.field_info.annotation for one in dependant.body_params)
+    return any(_DEADLINE in getattr(body, "model_fields", {}) for body in bodies)
+
+
+def _in_default_time(handle: Handle, clock: Clock) -> Handle:
+    """`handle`, which ends by the default deadline unless the query has said another. It counts
+    from here, not from the request's arrival: the body has a time limit of its own."""
+
+    async def limited(request: Request) -> Response:
+        call: Admitted = request.state.call
+        if call.deadline is not None:
+            return await handle(request)
+        call.deadline = Deadline.after(DEFAULT_DEADLINE_S, clock)
+        return await within(call.deadline, handle(request))
+
+    return limited
 
 
 def _without(calls: Sequence[object], dependant: Dependant) -> Dependant:

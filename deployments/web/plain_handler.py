@@ -13,7 +13,6 @@ from fastapi import Request, Response
 from fastapi.dependencies.models import Dependant
 from pydantic import BaseModel, ValidationError
 
-from deployments.errors import InvalidRequest
 from deployments.web.auth import call_of
 
 Handle = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -38,7 +37,7 @@ def plain_handler(dependant: Dependant, otherwise: Handle) -> Handle:
             return await otherwise(request)
         try:
             body = model.model_validate(await request.json())
-        except (json.JSONDecodeError, ValidationError, InvalidRequest):
+        except (json.JSONDecodeError, ValidationError):
             return await otherwise(request)
         response: Response = await endpoint(body=body, caller=await call_of(request))
         return response

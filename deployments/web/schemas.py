@@ -6,7 +6,7 @@ routes; the bodies of other vendors' routes stand beside those in `dialects`.
 
 import json
 import re
-from collections.abc import Iterator
+from itertools import islice
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -19,11 +19,17 @@ from pydantic import (
 )
 
 from deployments.web.document_ids import DocumentId, StoredDocumentId
+from deployments.web.metadata import Metadata, metadata_texts
 
 MAX_TEXT_CHARACTERS = 1_000_000
 MAX_DOCUMENTS_PER_CALL = 1_000
 MAX_METADATA_BYTES = 16_384
 MAX_TOP_K = 1_000
+# A list of one or more of a handful of choices; some clients name one twice.
+MAX_CHOICES = 16
+# pydantic describes each fault of a body, for some microseconds and hundreds of bytes: of a body
+# of megabytes that is seconds, and the answer names three.
+_MAX_UNKNOWN = 10
 MAX_DEADLINE_MS = 120_000
 
 DeadlineMs = Annotated[int, Field(ge=1, le=MAX_DEADLINE_MS)]
@@ -33,6 +39,16 @@ class Wire(BaseModel):
     """Base of request bodies: no value is coerced, and an undeclared field is an error."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_few_unknown(cls, body: Any) -> Any:
+        """The body with the first of its undeclared fields alone, for these are errors."""
+        if not isinstance(body, dict) or len(body) <= len(cls.model_fields) + _MAX_UNKNOWN:
+            return body
+        unknown = (name for name in body if name not in cls.model_fields)
+        shown = {*cls.model_fields, *islice(unknown, _MAX_UNKNOWN)}
+        return {name: value for name, value in body.items() if name in shown}
 
 
 class WireQuery(BaseModel):
@@ -83,23 +99,15 @@ class Document(Wire):
 
     id: DocumentId
     text: Text
-    metadata: dict[str, str | int | float | bool | list[str] | None] = {}
+    metadata: Metadata = {}
 
     @model_validator(mode="after")
     def _metadata_is_storable(self) -> "Document":
         if len(json.dumps(self.metadata)) > MAX_METADATA_BYTES:
             raise ValueError(f"metadata is larger than {MAX_METADATA_BYTES} bytes as JSON")
-        if any("\x00" in text for text in self._metadata_texts()):
+        if any("\x00" in text for text in metadata_texts(self.metadata)):
             raise ValueError("metadata holds a NUL character (\\u0000): remove it")
         return self
-
-    def _metadata_texts(self) -> Iterator[str]:
-        for key, value in self.metadata.items():
-            yield key
-            if isinstance(value, str):
-                yield value
-            elif isinstance(value, list):
-                yield from value
 
 
 class UpsertRequest(Wire):
@@ -188,7 +196,9 @@ class SearchRequest(Wire):
     rerank: bool = True
     on_timeout: Literal["error", "retrieval_order"] = "error"
     instruction: Instruction | None = None
-    include: list[Literal["text", "metadata"]] = ["text", "metadata"]
+    include: list[Literal["text", "metadata"]] = Field(
+        default=["text", "metadata"], max_length=MAX_CHOICES
+    )
     deadline_ms: DeadlineMs | None = None
 
     @model_validator(mode="after")

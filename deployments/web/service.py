@@ -99,13 +99,12 @@ class Service:
             )
         return self.token_vocabulary.text(ids)
 
-    def shorten(self, vectors: NDArray[np.float32], dimensions: int | None) -> NDArray[np.float32]:
-        """Cut each vector to its first `dimensions` and scale it to unit length (Matryoshka, arXiv
-        2205.13147): float32 [rows, dimensions]. Raises InvalidRequest for a width that the model
-        was not trained for."""
+    def require_dimensions(self, dimensions: int | None) -> None:
+        """Raises InvalidRequest for a width of vectors that the model was not trained for. Ask
+        before anything is embedded: what is refused afterwards has cost the caller its tokens."""
         model = self.embed_model
         if dimensions is None or dimensions == model.dimensions:
-            return vectors
+            return
         lowest = model.min_dimensions or model.dimensions
         if not lowest <= dimensions <= model.dimensions:
             offer = (
@@ -117,6 +116,12 @@ class Service:
                 f"model '{model.name}' has no vectors of {dimensions} dimensions: it gives {offer}",
                 param="dimensions",
             )
+
+    def shorten(self, vectors: NDArray[np.float32], dimensions: int | None) -> NDArray[np.float32]:
+        """Cut each vector to its first `dimensions`, which `require_dimensions` has let pass, and
+        scale it to unit length (Matryoshka, arXiv 2205.13147): float32 [rows, dimensions]."""
+        if dimensions is None or dimensions == self.embed_model.dimensions:
+            return vectors
         cut = vectors[:, :dimensions]
         shortened: NDArray[np.float32] = cut / np.linalg.norm(cut, axis=1, keepdims=True)
         return shortened

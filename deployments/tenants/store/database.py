@@ -5,22 +5,34 @@ that runs Alembic.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, event
-from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import (
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from deployments.errors import StageUnavailable
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 # An advisory lock of our own: the letters 'winnow'.
 _MIGRATION_LOCK = 0x77696E6E6F77
 _BUSY_MS = 10_000
 _PAUSE_MS = 50
+# What a database that is away, full, busy or read-only raises. The others (a statement that is
+# wrong, a constraint) are defects of ours: a retry does not help, and their traceback is wanted.
+_AWAY = (OperationalError, InterfaceError, InternalError, PoolTimeout, OSError)
 
 
 def sqlite_url(path: Path) -> str:
@@ -28,7 +40,8 @@ def sqlite_url(path: Path) -> str:
 
 
 class Database:
-    """Create it with `open`. `read` and `write` are transactions; `write` commits when it exits."""
+    """Create it with `open`. `read` and `write` are transactions; `write` commits when it exits.
+    Both raise StageUnavailable while the database is away or refuses."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -49,16 +62,28 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        async with self._engine.connect() as connection:
-            yield connection
+        with _as_unavailable():
+            async with self._engine.connect() as connection:
+                yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
-        async with self._engine.begin() as connection:
-            yield connection
+        with _as_unavailable():
+            async with self._engine.begin() as connection:
+                yield connection
 
     async def close(self) -> None:
         await self._engine.dispose()
+
+
+@contextmanager
+def _as_unavailable() -> Iterator[None]:
+    try:
+        yield
+    except _AWAY as error:
+        raise StageUnavailable(
+            "the database of tenants, keys and usage does not answer: try again shortly"
+        ) from error
 
 
 async def connection_fault(url: str, timeout_s: float = 5.0) -> str | None:

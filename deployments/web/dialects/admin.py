@@ -17,7 +17,7 @@ from deployments.tenants.store.registry import AuditRecord, TenantRecord
 from deployments.tenants.tenant_store import TenantStore
 from deployments.web.auth import Caller
 from deployments.web.guarded_route import Guard
-from deployments.web.schemas import ReplicaList, Wire, WireQuery
+from deployments.web.schemas import MAX_CHOICES, ReplicaList, Wire, WireQuery
 from deployments.web.service import Service
 
 _DAY_S = 24 * 3600
@@ -66,7 +66,7 @@ class TenantList(BaseModel):
 
 class KeyRequest(Wire):
     tenant: TenantId
-    scopes: list[Scope] = Field(default=["read", "write"], min_length=1)
+    scopes: list[Scope] = Field(default=["read", "write"], min_length=1, max_length=MAX_CHOICES)
     expires_in_s: int | None = Field(default=None, gt=0, le=_MAX_S)
 
 

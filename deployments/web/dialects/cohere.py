@@ -38,12 +38,13 @@ from deployments.web.dialects.shared_fields import (
 )
 from deployments.web.dialects.vector_encodings import Encoding, encode_as
 from deployments.web.guarded_route import Guard
-from deployments.web.schemas import Text
+from deployments.web.schemas import MAX_CHOICES, Text
 from deployments.web.service import Service
 
 MAX_TEXTS = 96
 
 InputType = Literal["search_document", "search_query", "classification", "clustering"]
+EmbeddingTypes = Annotated[list[Encoding], Field(min_length=1, max_length=MAX_CHOICES)]
 
 
 class TextContent(VendorObject):
@@ -72,7 +73,7 @@ class EmbedV1Request(EmbedBody):
 
     texts: list[EmbedText] = Field(min_length=1, max_length=MAX_TEXTS)
     input_type: InputType = "search_document"
-    embedding_types: list[Encoding] | None = Field(default=None, min_length=1)
+    embedding_types: EmbeddingTypes | None = None
 
 
 class EmbedRequest(EmbedBody):
@@ -81,7 +82,7 @@ class EmbedRequest(EmbedBody):
     texts: list[EmbedText] | None = Field(default=None, min_length=1, max_length=MAX_TEXTS)
     inputs: list[EmbedInput] | None = Field(default=None, min_length=1, max_length=MAX_TEXTS)
     input_type: InputType
-    embedding_types: list[Encoding] = Field(default=["float"], min_length=1)
+    embedding_types: EmbeddingTypes = Field(default=["float"])
     output_dimension: int | None = Field(default=None, ge=1)
     max_tokens: int | None = Field(default=None, ge=1)
 
@@ -173,6 +174,7 @@ def _add_embed(router: APIRouter, service: Service) -> None:
     async def embed(body: EmbedRequest, caller: Caller) -> Response:
         """Vectors of texts in the types asked for."""
         service.require_embed_model(body.model)
+        service.require_dimensions(body.output_dimension)
         texts = _texts(body)
         context = service.context(caller, body.deadline_ms)
         how = cut(body.truncate, body.max_tokens)

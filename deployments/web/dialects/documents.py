@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import orjson
 from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag
 
-from deployments.errors import InvalidRequest
+from deployments.errors import InvalidRequest, RowFailed
 from deployments.pipeline.pipeline import Pipeline, Ranked
 from deployments.request.context import Context
 from deployments.web.dialects.shared_fields import MAX_DOCUMENTS, VendorObject
@@ -18,6 +18,7 @@ from deployments.web.schemas import MAX_TEXT_CHARACTERS, is_blank, without_nul
 
 _TEXT = "text"
 _DOCUMENTS_PER_UNIT = 100
+_MAX_RANK_FIELDS = 100  # they are looked for in every document
 
 DocumentText = Annotated[
     str, StringConstraints(max_length=MAX_TEXT_CHARACTERS), AfterValidator(without_nul)
@@ -39,15 +40,17 @@ Document = Annotated[
     Discriminator(_form),
 ]
 Documents = Annotated[list[Document], Field(min_length=1, max_length=MAX_DOCUMENTS)]
-RankFields = Annotated[list[str], Field(min_length=1)]
+RankFields = Annotated[list[str], Field(min_length=1, max_length=_MAX_RANK_FIELDS)]
 
 
 def document_texts(documents: Sequence[Document], rank_fields: Sequence[str] | None) -> list[str]:
     """The text that is ranked of each document: a text itself; of an object the fields of
     `rank_fields` in their order, one a line. Raises InvalidRequest for an object that has none of
     them."""
+    # Each once: a field named a hundred times would make a text of a hundred times its length.
+    names = tuple(dict.fromkeys(rank_fields or (_TEXT,)))
     return [
-        document if isinstance(document, str) else _object_text(index, document, rank_fields)
+        document if isinstance(document, str) else _object_text(index, document, names)
         for index, document in enumerate(documents)
     ]
 
@@ -75,24 +78,27 @@ async def rank(
         raise InvalidRequest(
             "all documents are empty: send at least one that holds text", param="documents"
         )
-    ranked = await pipeline.rerank(
-        query, [texts[index] for index in visible], max_tokens_per_doc, context, instruction
-    )
+    try:
+        ranked = await pipeline.rerank(
+            query, [texts[index] for index in visible], max_tokens_per_doc, context, instruction
+        )
+    except RowFailed as failure:  # it counts the rows that are ranked, the caller those it sent
+        raise RowFailed.at(visible[failure.row], "rerank") from None
     order = [(visible[index], score) for index, score in ranked.order]
     blank = sorted(set(range(len(texts))) - set(visible))
     truncated = tuple(visible[index] for index in ranked.truncated)
     return Ranked([*order, *((index, 0.0) for index in blank)], ranked.usage, truncated)
 
 
-def _object_text(index: int, document: ObjectDocument, rank_fields: Sequence[str] | None) -> str:
+def _object_text(index: int, document: ObjectDocument, names: Sequence[str]) -> str:
     held = document.model_dump(exclude_none=True)
-    found = [_line(held[name]) for name in rank_fields or (_TEXT,) if name in held]
+    found = [_line(held[name]) for name in names if name in held]
     if not found:
-        wanted = " or ".join(rank_fields or (_TEXT,))
+        wanted = " or ".join(names)
         raise InvalidRequest(
             f"'documents.{index}' has no field {wanted}: give it, or name in rank_fields those by"
             " which documents are ranked",
-            param=f"documents.{index}.{(rank_fields or (_TEXT,))[0]}",
+            param=f"documents.{index}.{names[0]}",
         )
     text = "\n".join(found)
     if "\x00" in text or len(text) > MAX_TEXT_CHARACTERS:

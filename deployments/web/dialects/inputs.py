@@ -41,7 +41,8 @@ Item = Annotated[
 ]
 TokenIds = Annotated[
     list[Annotated[int, Field(ge=0, strict=True)]],
-    Field(min_length=1, max_length=MAX_TEXT_CHARACTERS),
+    # There may be a million, and pydantic would describe each that is wrong.
+    Field(min_length=1, max_length=MAX_TEXT_CHARACTERS, fail_fast=True),
 ]
 _SEVERAL = Field(min_length=1, max_length=MAX_INPUTS)
 Inputs = Annotated[

@@ -167,6 +167,7 @@ def routes(service: Service, guarded: Guard) -> APIRouter:
 def _add_embeddings(router: APIRouter, service: Service) -> None:
     async def embed(body: EmbeddingsRequest, caller: Caller, asked: str | None) -> Response:
         service.require_embed_model(asked)
+        service.require_dimensions(_dimensions(body))
         query = body.input_type == "query" or body.task == "retrieval.query"
         pipeline = service.pipeline
         embedded = await (pipeline.embed_queries if query else pipeline.embed_documents)(
@@ -233,9 +234,13 @@ def _cut(body: EmbeddingsRequest, otherwise: Truncation) -> Cut | None:
     return cut(body.truncate or otherwise)
 
 
+def _dimensions(body: EmbeddingsRequest) -> int | None:
+    return body.dimensions or body.output_dimension
+
+
 def _embeddings(embedded: Embedded, body: EmbeddingsRequest, service: Service) -> dict[str, Any]:
     """An EmbeddingsResponse for orjson to write, which takes the vectors without a copy."""
-    vectors = service.shorten(embedded.vectors, body.dimensions or body.output_dimension)
+    vectors = service.shorten(embedded.vectors, _dimensions(body))
     kind = body.output_dtype or body.embedding_type or body.encoding_type or "float"
     as_base64 = "base64" in (body.encoding_format, kind)
     rows = encode(vectors, "float" if kind == "base64" else kind, as_base64=as_base64)

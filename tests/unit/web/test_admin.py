@@ -1,11 +1,14 @@
 """The operator's routes, and what each scope opens."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.ext.asyncio import create_async_engine
 from starlette.routing import Route
 
 from deployments.tenants.api_keys import Scope
+from deployments.tenants.store.database import sqlite_url
 from tests.unit.service import TestService
 
 READS = {
@@ -112,6 +115,39 @@ async def test_a_disabled_tenant_and_an_unknown_plan(service: TestService) -> No
         ("acme", "default"),
         ("tenant", "default"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/v1/usage", None),
+        ("GET", "/v1/admin/tenants", None),
+        ("GET", "/v1/admin/keys", None),
+        ("GET", "/v1/admin/audit", None),
+        ("POST", "/v1/admin/tenants", {"id": "acme"}),
+        ("PATCH", "/v1/admin/tenants/tenant", {"plan": "default"}),
+        ("POST", "/v1/admin/keys", {"tenant": "tenant"}),
+        ("DELETE", "/v1/admin/keys/none", None),
+    ],
+)
+async def test_while_the_database_is_away_what_needs_it_is_a_503(
+    service: TestService,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    method: str,
+    path: str,
+    body: Any,
+) -> None:
+    away = create_async_engine(sqlite_url(Path("/no such folder/control.db")))
+    with monkeypatch.context() as patched:
+        patched.setattr(service.control.database, "_engine", away)
+        answer = await service.send(method, path, json=body)
+    await away.dispose()
+    assert answer.status_code == 503, answer.text
+    assert answer.json()["error"]["code"] == "stage_unavailable"
+    assert answer.headers["retry-after"] == "2"
+    assert answer.headers["x-should-retry"] == "true"
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(

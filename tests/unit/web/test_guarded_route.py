@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from deployments.tenants.plans import Plans
-from deployments.web import body
+from deployments.web import body, guarded_route
 from tests.unit.service import TestService
 
 _EMBED = {"model": "embedder", "input": "x"}
@@ -114,6 +114,31 @@ async def test_a_route_that_takes_longer_than_it_may_is_a_504(
         assert (answer.status_code, stopped) == (504, number)
         assert answer.json()["error"]["code"] == "deadline_exceeded"
         assert not service.admission.slots.held("tenant")
+
+
+@pytest.mark.parametrize("path", ["/v1/admin/tenants", "/v1/usage"])
+async def test_a_route_without_a_deadline_has_the_default(
+    service: TestService, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    async def for_ever(*_: Any) -> None:
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(guarded_route, "DEFAULT_DEADLINE_S", 0.02)
+    monkeypatch.setattr(service.control.registry, "list_tenants", for_ever)
+    monkeypatch.setattr(service.control.meter, "flush", for_ever)
+    answer = await asyncio.wait_for(service.send("GET", path), 10)
+    assert answer.status_code == 504
+    assert answer.json()["error"]["code"] == "deadline_exceeded"
+    assert not service.admission.slots.held("tenant")
+
+
+async def test_the_default_ends_no_request_whose_body_asks_for_more(
+    service: TestService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guarded_route, "DEFAULT_DEADLINE_S", 0.0)
+    body = _EMBED | {"deadline_ms": 60_000}
+    assert (await service.post("/v1/embeddings", json=body)).status_code == 200
+    assert (await service.send("GET", "/v1/models")).status_code == 504
 
 
 async def test_the_time_the_body_takes_counts(service: TestService) -> None:

@@ -1,10 +1,16 @@
 """The database: migrations create exactly the tables of `tables`, and run once."""
 
+from pathlib import Path
+
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, make_url, text
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.ext.asyncio import create_async_engine
 
-from deployments.tenants.store.database import Database, connection_fault
+from deployments.errors import StageUnavailable
+from deployments.tenants.store.database import Database, connection_fault, sqlite_url
 from deployments.tenants.store.tables import metadata
 
 
@@ -43,6 +49,32 @@ async def test_a_failed_transaction_changes_nothing(database: Database) -> None:
         pass
     async with database.read() as connection:
         assert await connection.scalar(text("SELECT number FROM revision")) == 0
+
+
+async def test_a_database_that_is_away_is_a_503(database: Database) -> None:
+    engine = database._engine
+    database._engine = create_async_engine(sqlite_url(Path("/no such folder/control.db")))
+    for transaction in (database.read, database.write):
+        with pytest.raises(StageUnavailable, match="does not answer") as away:
+            async with transaction() as connection:
+                await connection.execute(text("SELECT number FROM revision"))
+        assert away.value.retry_after_s
+        assert isinstance(away.value.__cause__, OperationalError)
+    await database.close()
+    database._engine = engine
+
+
+async def test_a_connection_that_is_lost_within_a_transaction_is_a_503(database: Database) -> None:
+    for transaction in (database.read, database.write):
+        with pytest.raises(StageUnavailable):
+            async with transaction():
+                raise ConnectionResetError
+
+
+async def test_what_is_wrong_in_a_statement_is_no_503(database: Database) -> None:
+    with pytest.raises(IntegrityError):
+        async with database.write() as connection:
+            await connection.execute(text("INSERT INTO revision SELECT * FROM revision"))
 
 
 async def test_a_database_that_can_be_opened_has_no_fault(url: str) -> None:

@@ -2,11 +2,15 @@
 the sender's own names."""
 
 import gzip
+import sys
 from typing import Any
 
 import orjson
 import pytest
 
+from deployments.errors import InvalidRequest
+from deployments.web import body, error_handlers
+from deployments.web.error_handlers import invalid_request
 from tests.unit.service import TestService
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -67,6 +71,89 @@ async def test_a_lone_surrogate_is_named_with_its_field(
     error = await refusal(service, path, body)
     assert f"'{field}' holds a lone surrogate" in error["message"]
     assert error["param"] == field
+
+
+async def test_a_lone_surrogate_is_looked_for_once(
+    service: TestService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[bytes] = []
+
+    def look(content: bytes) -> None:
+        looked.append(content)
+        look_for(content)
+
+    look_for = body._name_lone_surrogate
+    monkeypatch.setattr(body, "_name_lone_surrogate", look)
+    await refusal(service, "/v1/embeddings", rb'{"input":"broken \ud83d"}')
+    assert len(looked) == 1
+
+
+def test_a_lone_surrogate_is_found_in_a_step_a_text_however_deep() -> None:
+    steps = 0
+
+    def count(_: object, event: str, __: object) -> None:
+        nonlocal steps
+        steps += event == "call"
+
+    deep, texts = 300, 1_000
+    content = b"[" * deep + b'"a",' * texts + rb'"\ud800"' + b"]" * deep
+    sys.setprofile(count)
+    try:
+        with pytest.raises(InvalidRequest) as refused:
+            body._name_lone_surrogate(content)
+    finally:
+        sys.setprofile(None)
+    assert refused.value.param == ".".join(["0"] * (deep - 1) + [str(texts)])
+    assert steps < 10 * (deep + texts)
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "param", "most"),
+    [
+        ("/v1/search", b'{"collection":"c","query":"x",%s}', "k0", 10),
+        (_UPSERT, b'{"documents":[{"id":"1","text":"x",%s}]}', "documents.0.k0", 10),
+        (
+            _UPSERT,
+            b'{"documents":[{"id":"1","text":"x","metadata":{%s}}]}',
+            "documents.0.metadata.k0",
+            6,
+        ),
+        (
+            _UPSERT,
+            b'{"documents":[{"id":"1","text":"x","metadata":{"a":[%s]}}]}',
+            "documents.0.metadata.a",
+            6,
+        ),
+        ("/v2/embed", b'{"texts":["x"],"input_type":"clustering","embedding_types":[%s]}', "", 17),
+        ("/v1/embed", b'{"texts":["x"],"embedding_types":[%s]}', "", 17),
+        ("/v1/search", b'{"collection":"c","query":"x","include":[%s]}', "include", 17),
+        ("/v1/rerank", b'{"query":"q","documents":["x"],"rank_fields":[%s]}', "rank_fields", 101),
+        ("/v1/embeddings", b'{"input":[1,%s]}', "input.1", 1),
+        ("/v1/embeddings", b'{"input":[[%s]]}', "input.0.0", 1),
+        ("/v1/admin/keys", b'{"tenant":"t","scopes":[%s]}', "scopes", 17),
+    ],
+)
+async def test_of_a_body_full_of_faults_few_are_described(
+    service: TestService,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    content: bytes,
+    param: str,
+    most: int,
+) -> None:
+    described: list[int] = []
+
+    def note(problems: Any, sent: Any) -> InvalidRequest:
+        described.append(len(problems))
+        return invalid_request(problems, sent)
+
+    monkeypatch.setattr(error_handlers, "invalid_request", note)
+    item = b"[]" if b"[%s" in content or b",%s]" in content else b'"k%d":[[]]'
+    items = [item.replace(b"%d", b"%d" % number) for number in range(1_000)]
+    answer = await service.post(path, content=content % b",".join(items), headers=_JSON)
+    assert answer.status_code == 400, answer.text
+    assert answer.json().get("error", {}).get("param", "") == param
+    assert 1 <= described[0] <= most
 
 
 @pytest.mark.parametrize(

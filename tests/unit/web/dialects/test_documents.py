@@ -54,6 +54,12 @@ async def test_objects_are_ranked_by_the_fields_named(
     assert service.pipeline.asked[1] == texts
 
 
+async def test_a_field_that_is_named_twice_is_ranked_once(service: TestService) -> None:
+    names = ["title", "text", "title"]
+    await rerank(service, "/v1/rerank", documents=_OBJECTS, rank_fields=names)
+    assert service.pipeline.asked[1] == ["A\na", "B\nb"]
+
+
 async def test_documents_come_back_as_they_were_sent_with_a_text(service: TestService) -> None:
     documents = [_OBJECTS[0], {"title": "B"}, "c"]
     asked = {"documents": documents, "rank_fields": ["title", "text"], "return_documents": True}

@@ -60,6 +60,24 @@ async def test_components_are_of_the_type_asked_for(
     assert item["embedding"] == expected
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/embeddings", {"input": "x", "dimensions": 7}),
+        ("/v1/embeddings", {"input": "x", "output_dimension": 7}),
+        ("/v2/embed", {"texts": ["x"], "input_type": "clustering", "output_dimension": 7}),
+    ],
+)
+async def test_a_width_that_the_model_has_not_is_refused_before_anything_is_embedded(
+    service: TestService, path: str, body: dict[str, Any]
+) -> None:
+    service.pipeline.asked = ()
+    answer = await service.post(path, json=body)
+    assert answer.status_code == 400
+    assert "no vectors of 7 dimensions: it gives 2 only" in answer.text
+    assert service.pipeline.asked == ()
+
+
 async def test_coheres_first_version_gets_floats_or_types(service: TestService) -> None:
     body = {"model": "embedder", "texts": ["a", "b"]}
     floats = (await service.post("/v1/embed", json=body)).json()
