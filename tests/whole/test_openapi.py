@@ -101,7 +101,7 @@ def _reads_anything(operation: Operation) -> bool:
 
 
 def _is_one_or_none(value: object) -> bool:
-    return value == {} or isinstance(value, list) and len(value) < 2
+    return value == {} or (isinstance(value, list) and len(value) < 2)
 
 
 def _is_text_of_digits(value: object) -> bool:
