@@ -3,11 +3,21 @@
 One takes `chaos` and all that share a cluster; the other the quick tests. The clusters whose
 engines only keep time come last, each on the side that is free, so that they stand beside tests
 that wait for nothing but answers: what looks at the clock comes first on the other.
+
+hypothesis draws the same examples in every run, so that a change is judged by what it changes;
+`pytest --hypothesis-profile=default` draws others.
 """
 
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Nor is a test judged by how busy the machine is.
+settings.register_profile(
+    "same", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("same")
 
 _KEEP_TIME = ("tests/serve/autoscaler/", "tests/serve/cut_off/")
 _ENGINES = "tests/engine/"

@@ -182,7 +182,7 @@ _KEPT_IN_HAND = [
 @example(_ONE_ENGINE, _ONE_SLOT, _GIVEN_UP, 0)
 @example(_ONE_ENGINE, _ONE_SLOT, _TOO_LARGE, 0)
 @example(_ONE_ENGINE, _ONE_SLOT, _KEPT_IN_HAND, 0)
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=50, deadline=None)
 @given(_PACES, _LIMITS, _waves("a"), st.integers(0, 9))
 def test_one_tenant_alone_gets_what_first_come_first_served_would_do_in_half_its_deadline(
     pace: Pace, limits: BatchLimits, waves: list[Wave], seed: int
@@ -199,7 +199,7 @@ def test_one_tenant_alone_gets_what_first_come_first_served_would_do_in_half_its
         assert told.error is not Overloaded or told.standing_s > half_s, told
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None)
 @given(_PACES, _LIMITS, _waves("abc"), st.sampled_from(["", "b", "bc"]), st.integers(0, 9))
 def test_each_of_several_tenants_gets_what_an_engine_of_its_share_would_do_in_half_its_deadline(
     pace: Pace, limits: BatchLimits, waves: list[Wave], bulk: str, seed: int

@@ -58,7 +58,7 @@ def test_options_take_the_place_of_the_profiles_and_null_takes_one_away() -> Non
     assert reranker["name"] == "Reranker"
     assert "num_replicas" not in reranker
     assert reranker["autoscaling_config"] == {"max_replicas": 2}
-    assert reranker["max_ongoing_requests"] == 1000
+    assert reranker["max_ongoing_requests"] == 10_000
 
 
 def test_options_of_a_deployment_that_is_not_there_are_refused() -> None:

@@ -17,7 +17,7 @@ def test_productions_slots_share_one_engine_and_its_bounds_are_the_profiles() ->
     assert spec.step.max_num_seqs == 512
     assert (spec.replicas, spec.lowest, spec.highest) == (5, 2, 16)
     assert (spec.gpus, spec.start_up_s, spec.max_surge_percent) == (0.5, 180, 25)
-    assert (spec.max_ongoing_requests, spec.health_check_period_s) == (1000, 5)
+    assert (spec.max_ongoing_requests, spec.health_check_period_s) == (10_000, 5)
     assert spec.calls.tokens == 8192
     assert scaling_rules(production(), "rerank").down_delay_s == 300
 
