@@ -1,7 +1,7 @@
 """The Index deployment: collections of documents and the search for their nearest.
 
-Owns the vector store; the only writer of an embedded one. Knows no model: the
-fingerprint a vector comes with is compared to that of the collection, and refused if another.
+Owns the vector store; the only writer of an embedded one. Knows no model, only the fingerprint that
+a vector comes with: one that is not the collection's is refused.
 """
 
 import asyncio
@@ -21,7 +21,6 @@ from deployments.batching.search_limits import SearchLimits
 from deployments.config import IndexConfig
 from deployments.errors import (
     DeadlineExceeded,
-    FingerprintMismatch,
     InternalError,
     Overloaded,
     PayloadTooLarge,
@@ -47,7 +46,7 @@ from deployments.stores.base import (
     VectorStore,
 )
 from deployments.stores.breaker import StoreBreaker
-from deployments.stores.records import size_of
+from deployments.stores.records import check_fingerprint, size_of
 
 logger = logging.getLogger(__name__)
 
@@ -97,9 +96,7 @@ class Index:
 
     async def check(self, ns: Namespace, fingerprint: str) -> None:
         """Raises NotFound, or FingerprintMismatch if the vectors are another model's."""
-        stored = await self._store.fingerprint(ns)
-        if stored != fingerprint:
-            raise FingerprintMismatch.between(ns.collection, stored, fingerprint)
+        check_fingerprint(ns, await self._store.fingerprint(ns), fingerprint)
 
     async def upsert(self, ns: Namespace, records: Sequence[Record], fingerprint: str) -> None:
         """Returns once the records are durable."""

@@ -132,10 +132,7 @@ class QdrantStore(VectorStore):
                 await delete(self._client, marker, stale)
                 if newest is None:
                     raise ns.not_found()
-                if newest.fingerprint != marker.fingerprint:
-                    raise FingerprintMismatch.between(
-                        ns.collection, newest.fingerprint, marker.fingerprint
-                    )
+                check_fingerprint(ns, newest.fingerprint, marker.fingerprint)
                 marker = newest
                 await write(self._client, marker, records)
 
