@@ -53,7 +53,7 @@ test: install ## run the whole test suite
 obs-check: install ## metrics, dashboards, alerts, traces, request log and page, on real parts
 	$(BIN)/python -m pytest tests/unit/cluster/grafana tests/unit/metrics tests/serve/shared/test_panels.py \
 	  tests/unit/web/test_tracing.py tests/unit/web/test_ui_page.py tests/unit/cluster/test_status.py \
-	  tests/whole/test_metrics.py tests/whole/test_request_log.py tests/whole/test_tracing.py tests/whole/test_ui.py
+	  tests/whole/test_metrics.py tests/whole/test_request_log.py tests/whole/test_tracing.py tests/whole/test_ui.py tests/whole/test_ui_accessibility.py
 
 dashboards: install ## write the chart's dashboards and rules from cluster/grafana
 	$(BIN)/python -m cluster.grafana.files

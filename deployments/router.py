@@ -8,7 +8,7 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from deployments.autoscaling.arrivals import Arrivals
+from deployments.autoscaling.arrivals import Arrivals, Stage
 from deployments.autoscaling.signals import Stats
 from deployments.batching.replica_id import own_id
 from deployments.calls.deployment_problems import DeploymentProblems
@@ -25,6 +25,7 @@ from deployments.calls.index_client import IndexClient
 from deployments.calls.model_client import ModelStageClient
 from deployments.calls.replica_count import ReplicaCount, own_replicas
 from deployments.config import (
+    CallLimits,
     ControlConfig,
     EmbedCacheConfig,
     EmbedderConfig,
@@ -49,9 +50,10 @@ from deployments.tenants.rate_limits.local import FileLimiter, MemoryLimiter
 from deployments.tenants.rate_limits.redis import RedisLimiter
 from deployments.tenants.store.retention import Retention
 from deployments.tenants.tenant_store import TenantStore
+from deployments.text.encoder import Encoder
 from deployments.text.piece_tokenizer import tokenize_in_calling_thread
 from deployments.text.token_ids import TokenVocabulary
-from deployments.text.tokenizer import EmbedEncoder, Encoder, RerankEncoder
+from deployments.text.tokenizer import EmbedEncoder, RerankEncoder
 from deployments.text.tokenizer_files import load_tokenizer
 from deployments.web.app import build_http_app
 from deployments.web.line_writer import standard_output
@@ -86,10 +88,12 @@ class Router:
         tokenize_in_calling_thread()
         arrivals = self._arrivals = Arrivals(time.monotonic)
         embed_files, rerank_files = _files(embedder_config), _files(reranker_config)
-        contract = embedder_config.contract(tokenizer_digest(embed_files))
-        embed = ModelStageClient("embed", embedder, contract, config.embed_calls, arrivals)
-        contract = reranker_config.contract(tokenizer_digest(rerank_files))
-        rerank = ModelStageClient("rerank", reranker, contract, config.rerank_calls, arrivals)
+        embed = _model_client(
+            "embed", embedder, embedder_config, embed_files, config.embed_calls, arrivals
+        )
+        rerank = _model_client(
+            "rerank", reranker, reranker_config, rerank_files, config.rerank_calls, arrivals
+        )
         retrieve = IndexClient("retrieve", index)
         encoder = Encoder(
             _embed_encoder(embedder_config, embed_files),
@@ -98,19 +102,14 @@ class Router:
         )
         cached = _remembering(embed, config.embed_cache)
         pipeline = Pipeline(encoder, cached, retrieve, rerank, arrivals)
-        handles = {"embed": embedder, "retrieve": index, "rerank": reranker}
         stages: dict[str, ModelStageClient | IndexClient] = {
             "embed": embed,
             "retrieve": retrieve,
             "rerank": rerank,
         }
-        probe = ReadinessProbe(
-            stages,
-            DeploymentProblems({name: one.deployment_name for name, one in handles.items()}),
-            time.monotonic,
-        )
         self._config = config
-        self._readiness = probe.readiness
+        self._models = {"embed": embedder_config.name, "rerank": reranker_config.name}
+        self._readiness = _probe(stages).readiness
         self._routers = ReplicaCount(own_replicas)
         self._plans = Plans()
         self._admission: Admission | None = None
@@ -121,13 +120,12 @@ class Router:
             embed_model=_embed_model(embedder_config),
             rerank_model=RerankModel(reranker_config.name, reranker_config.aliases),
             token_vocabulary=_vocabulary(config.token_id_vocabulary),
-            readiness=probe.readiness,
+            readiness=self._readiness,
             replicas=partial(replica_loads, stages),
             clock=time.monotonic,
             request_log=RequestLog(config.request_log, standard_output(), time.time),
             tracing=tracing_of_environment(own_id()),
         )
-        self._models = {"embed": embedder_config.name, "rerank": reranker_config.name}
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Replace the plans. Serve calls this before and after the application is built."""
@@ -172,6 +170,23 @@ class Router:
                 self._metrics.ready({name: stage.ready for name, stage in stages.items()})
             except Exception:  # one that fails must not end all later ones
                 logger.exception("metrics could not be reported")
+
+
+def _model_client(
+    stage: Stage,
+    handle: DeploymentHandle[Any],
+    config: ModelConfig,
+    files: Path,
+    calls: CallLimits,
+    arrivals: Arrivals,
+) -> ModelStageClient:
+    contract = config.contract(tokenizer_digest(files))
+    return ModelStageClient(stage, handle, contract, calls, arrivals)
+
+
+def _probe(stages: Mapping[str, ModelStageClient | IndexClient]) -> ReadinessProbe:
+    deployments = {name: stage.deployment_name for name, stage in stages.items()}
+    return ReadinessProbe(stages, DeploymentProblems(deployments), time.monotonic)
 
 
 def _limiter(

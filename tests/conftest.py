@@ -1,10 +1,10 @@
-"""How xdist's two workers share the tests (`-n 2`, as in `make test`).
+"""Distribution of the tests over two xdist workers (`-n 2`, as in `make test`).
 
-One takes `chaos` and all that share a cluster; the other the quick tests. The clusters whose
-engines only keep time come last, each on the side that is free, so that they stand beside tests
-that wait for nothing but answers: what looks at the clock comes first on the other.
+One worker runs `chaos` and the tests that share a cluster. The other runs the quick tests. Clusters
+with engines that only keep time come last, each on the free worker. Beside them run tests that only
+wait for answers: tests that measure time come first on the other worker.
 
-hypothesis draws the same examples in every run, so that a change is judged by what it changes;
+Hypothesis draws the same examples in every run, so that runs can be compared.
 `pytest --hypothesis-profile=default` draws others.
 """
 

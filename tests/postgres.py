@@ -64,7 +64,7 @@ class OwnServer:
         copy = ["-R", "-X", "stream", "-c", "fast", "-U", "postgres", "-D", str(directory)]
         self._run("pg_basebackup", "-h", str(socket), *copy)
         self._standby = directory
-        (directory / ".s.PGSQL.5432.lock").unlink(missing_ok=True)  # of the first server's socket
+        (directory / ".s.PGSQL.5432.lock").unlink(missing_ok=True)  # the first server's
         self._pg_ctl("start", "-o", f"-h '' -k {directory}", "-l", str(directory / "log"))
         with psycopg.connect(self.url, autocommit=True) as admin:
             admin.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
@@ -99,7 +99,7 @@ class OwnServer:
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    """Where it answers: what WINNOW_TEST_POSTGRES names, or a server of this run."""
+    """URL of the server that WINNOW_TEST_POSTGRES names, or of one for this run."""
     given = os.environ.get("WINNOW_TEST_POSTGRES")
     if given:
         yield given

@@ -49,6 +49,10 @@ class StageClient:
         self._stage = stage
         self._handle = handle
 
+    @property
+    def deployment_name(self) -> str:
+        return self._handle.deployment_name
+
     async def call(self, method: str, *args: Any, deadline: Deadline) -> Any:
         """Call until a replica answers or time is up."""
         return await self.persist(

@@ -22,10 +22,8 @@ from deployments.errors import (
     StageUnavailable,
 )
 from deployments.pipeline.stages import ModelStage, RetrieveStage, TextEncoder
-from deployments.pipeline.turns import Turns
 from deployments.request.context import Context
 from deployments.request.deadline import within
-from deployments.request.origin import Origin
 from deployments.rows.encoded_rows import EncodedRows
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
@@ -127,21 +125,20 @@ class Pipeline:
         self._retrieve = retrieve_stage
         self._rerank = rerank_stage
         self._arrivals = arrivals
-        self._turns = Turns()
 
     async def embed_queries(
         self, texts: Sequence[str], cut: Cut | None, context: Context
     ) -> Embedded:
         """Embed the texts as questions: with the model's query instruction."""
         self._admit(context, embed=self._encoder.text_tokens(texts))
-        return await self._embed_rows(self._encoder.queries(texts, cut), context)
+        return await self._embed_rows(self._encoder.queries(texts, cut, context.origin), context)
 
     async def embed_documents(
         self, texts: Sequence[str], cut: Cut | None, context: Context
     ) -> Embedded:
         """Embed the texts without an instruction."""
         self._admit(context, embed=self._encoder.text_tokens(texts))
-        return await self._embed_rows(self._encoder.documents(texts, cut), context)
+        return await self._embed_rows(self._encoder.documents(texts, cut, context.origin), context)
 
     async def rerank(
         self,
@@ -155,12 +152,14 @@ class Pipeline:
         if instruction is not None:
             self._encoder.require_instruction(embed=False, rerank=True)
         self._admit(context, rerank=self._encoder.pair_tokens(query, documents))
-        pairs = self._encoder.pairs(query, documents, max_tokens_per_doc, instruction=instruction)
+        pairs = self._encoder.pairs(
+            query, documents, max_tokens_per_doc, context.origin, instruction=instruction
+        )
         return await self._rank(await self._tokenize(pairs, context), context)
 
     async def keep(self, documents: Sequence[str], context: Context) -> list[bytes]:
         """The tokens of each document that a search will need, to be stored beside it."""
-        return await self._tokenize(self._encoder.keep(documents), context)
+        return await self._tokenize(self._encoder.keep(documents, context.origin), context)
 
     async def search(self, plan: SearchPlan, context: Context) -> Found:
         if plan.rerank:
@@ -204,9 +203,9 @@ class Pipeline:
             rerank=self._arrivals.rerank_tokens(plan.top_k) if must_rerank else None,
         )
         if plan.rerank:
-            long = self._encoder.refuse_long(plan.query, plan.instruction)
+            long = self._encoder.refuse_long(plan.query, context.origin, plan.instruction)
             await self._tokenize(long, context)
-        queries = self._encoder.queries([plan.query], Cut(), plan.instruction)
+        queries = self._encoder.queries([plan.query], Cut(), context.origin, plan.instruction)
         asked = await self._embed_rows(queries, context)
         k = plan.top_k if plan.rerank else plan.top_n
         query = VectorQuery(plan.ns, asked.vectors[0], k, plan.where)
@@ -223,7 +222,7 @@ class Pipeline:
             self._admit(context, rerank=self._arrivals.rerank_tokens(len(hits)))
         texts = [hit.record.text for hit in hits]
         kept = [hit.record.tokens for hit in hits]
-        pairs = self._encoder.pairs(plan.query, texts, None, kept, plan.instruction)
+        pairs = self._encoder.pairs(plan.query, texts, None, context.origin, kept, plan.instruction)
         encoded = await self._tokenize(pairs, context)
         self._arrivals.reranked(plan.top_k, encoded.rows.total_tokens)
         return await self._rank(encoded, context)
@@ -264,14 +263,7 @@ class Pipeline:
 
     async def _tokenize(self, encoding: Coroutine[Any, Any, T], context: Context) -> T:
         with context.timings.stage("tokenize"):
-            try:
-                return await within(context.deadline, self._in_turn(encoding, context.origin))
-            finally:
-                encoding.close()  # if its turn did not come, it was never awaited
-
-    async def _in_turn(self, encoding: Coroutine[Any, Any, T], origin: Origin) -> T:
-        async with self._turns.of(origin):
-            return await encoding
+            return await within(context.deadline, encoding)
 
 
 async def _compute(stage: ModelStage, rows: TokenRows, context: Context) -> ModelOutput:

@@ -22,7 +22,8 @@ class TextEncoder(Protocol):
     `keep` makes of documents what spares `pairs` tokenising them again. `refuse_long` raises
     InvalidRequest for a query that `pairs` would refuse, `require_instruction` unless a model that
     is needed reads one; an instruction of None is the profile's. `text_tokens` and
-    `pair_tokens` estimate the tokens of the rows before anything is tokenised.
+    `pair_tokens` estimate the tokens of the rows before anything is tokenised. Long work of one
+    `origin` does not hold up another's.
     """
 
     def text_tokens(self, texts: Sequence[str]) -> float: ...
@@ -31,19 +32,24 @@ class TextEncoder(Protocol):
     def require_instruction(self, embed: bool, rerank: bool) -> None: ...
 
     async def queries(
-        self, texts: Sequence[str], cut: Cut | None, instruction: str | None = None
+        self, texts: Sequence[str], cut: Cut | None, origin: Origin, instruction: str | None = None
     ) -> EncodedRows: ...
-    async def documents(self, texts: Sequence[str], cut: Cut | None) -> EncodedRows: ...
+    async def documents(
+        self, texts: Sequence[str], cut: Cut | None, origin: Origin
+    ) -> EncodedRows: ...
     async def pairs(
         self,
         query: str,
         documents: Sequence[str],
         max_tokens_per_doc: int | None,
+        origin: Origin,
         kept: Sequence[bytes | None] = (),
         instruction: str | None = None,
     ) -> EncodedRows: ...
-    async def keep(self, documents: Sequence[str]) -> list[bytes]: ...
-    async def refuse_long(self, query: str, instruction: str | None = None) -> None: ...
+    async def keep(self, documents: Sequence[str], origin: Origin) -> list[bytes]: ...
+    async def refuse_long(
+        self, query: str, origin: Origin, instruction: str | None = None
+    ) -> None: ...
 
 
 class ModelStage(Protocol):

@@ -1,15 +1,12 @@
-"""Tokenisation, once, in the Router: exact counts for limits, usage, truncation and batching.
+"""Tokenisation for either model: exact counts for limits, usage, truncation and batching.
 
-Works in batches, through the Rust tokenizer that releases the GIL, with long texts off the event
-loop. Of the tokenizer's library, which `tokenizer_files` and `piece_tokenizer` use, it knows the
-type. Knows no engine.
+Works in batches, through the Rust tokenizer that releases the GIL. Of the tokenizer's library,
+which `tokenizer_files` and `piece_tokenizer` use, it knows the type. Knows no engine and no thread.
 """
 
-import asyncio
 import hashlib
-from collections.abc import Callable, Sequence, Sized
-from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, TypeVar
+from collections.abc import Sequence, Sized
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,21 +16,11 @@ from deployments.errors import InvalidRequest
 from deployments.rows.encoded_rows import EncodedRows
 from deployments.rows.token_rows import TokenRows
 from deployments.text.piece_tokenizer import PieceTokenizer
-from deployments.text.prompts import (
-    Cut,
-    EmbedTemplate,
-    RerankTemplate,
-    instructed,
-    takes_instruction,
-)
+from deployments.text.prompts import Cut, EmbedTemplate, RerankTemplate, instructed
 from deployments.text.stored_tokens import DIGEST_BYTES, FORMAT, dump_tokens, load_tokens
 
 # For estimates before tokenisation.
 _MEAN_CHARACTERS_PER_TOKEN = 4
-# Below this many characters, a hop to another thread costs more than the work (about 0.1 ms).
-_CHARACTERS_ON_LOOP = 2_000
-
-T = TypeVar("T")
 
 
 class EmbedEncoder:
@@ -207,67 +194,6 @@ class RerankEncoder:
                 param="query",
             )
         return self._prefix + ids + self._separator
-
-
-class Encoder:
-    """Both encoders, awaitable: long texts are encoded on `threads` other threads."""
-
-    def __init__(self, embed: EmbedEncoder, rerank: RerankEncoder, threads: int) -> None:
-        self._embed = embed
-        self._rerank = rerank
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="tokenizer")
-
-    def text_tokens(self, texts: Sequence[str]) -> float:
-        """Estimate the tokens of the rows of `texts` from their lengths."""
-        return self._embed.estimated_tokens(texts)
-
-    def pair_tokens(self, query: str, documents: Sequence[str]) -> float:
-        """Estimate the tokens of the rows of these pairs from their lengths."""
-        return self._rerank.estimated_tokens(query, documents)
-
-    def require_instruction(self, embed: bool, rerank: bool) -> None:
-        """Raise InvalidRequest unless a model that is needed reads one."""
-        read = (embed and takes_instruction(self._embed.template)) or (
-            rerank and takes_instruction(self._rerank.template)
-        )
-        if not read:
-            raise InvalidRequest(
-                "no model that this request needs reads an instruction: leave it out",
-                param="instruction",
-            )
-
-    async def queries(
-        self, texts: Sequence[str], cut: Cut | None, instruction: str | None = None
-    ) -> EncodedRows:
-        return await self._run(texts, lambda: self._embed.queries(texts, cut, instruction))
-
-    async def documents(self, texts: Sequence[str], cut: Cut | None) -> EncodedRows:
-        return await self._run(texts, lambda: self._embed.documents(texts, cut))
-
-    async def pairs(
-        self,
-        query: str,
-        documents: Sequence[str],
-        max_tokens_per_doc: int | None,
-        kept: Sequence[bytes | None] = (),
-        instruction: str | None = None,
-    ) -> EncodedRows:
-        rerank = self._rerank
-        return await self._run(
-            [query, *rerank.untokenised(documents, kept)],
-            lambda: rerank.pairs(query, documents, max_tokens_per_doc, kept, instruction),
-        )
-
-    async def refuse_long(self, query: str, instruction: str | None = None) -> None:
-        await self._run([query], lambda: self._rerank.refuse_long(query, instruction))
-
-    async def keep(self, documents: Sequence[str]) -> list[bytes]:
-        return await self._run(documents, lambda: self._rerank.keep(documents))
-
-    async def _run(self, texts: Sequence[str], encode: Callable[[], T]) -> T:
-        if sum(map(len, texts)) < _CHARACTERS_ON_LOOP:
-            return encode()
-        return await asyncio.get_running_loop().run_in_executor(self._threads, encode)
 
 
 def _longer(rows: Sequence[Sized], limit: int) -> tuple[int, ...]:

@@ -32,7 +32,7 @@ def config_of(profile: str, stage: str) -> Any:
 
 async def started(config: EngineConfig, kind: Kind) -> PoolingEngine:
     settings: dict[str, Any] = {"process": kind, "copies": None, "threads": 2}
-    if kind == "copies":  # of several the next module knows more
+    if kind == "copies":  # the next module tests several
         settings = {"copies": 1}
     return await build_engine(config.model_copy(update=settings))
 

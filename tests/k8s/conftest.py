@@ -1,4 +1,4 @@
-"""Helm, and KubeRay's own schema where it is here."""
+"""Helm, the chart's objects, and KubeRay's own schema where it is here."""
 
 import os
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.k8s.tools import ROOT, Helm, helm_or_skip
+from tests.k8s.tools import ROOT, Helm, Object, helm_or_skip
 
 _CRDS = "WINNOW_CRDS"
 _RAY_SERVICE = "ray.io_rayservices.v1.7.0.yaml"
@@ -15,6 +15,12 @@ _RAY_SERVICE = "ray.io_rayservices.v1.7.0.yaml"
 @pytest.fixture(scope="session")
 def helm() -> Helm:
     return helm_or_skip()
+
+
+@pytest.fixture(scope="session")
+def objects(helm: Helm) -> list[Object]:
+    """Objects of the chart with a test pod and with a job that has a token of the Hub."""
+    return helm.template({"secrets.smoke": "winnow-smoke", "secrets.hub": "winnow-hub"})
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Who may speak to whom, by the chart's policies as Kubernetes reads them; and what is let in."""
+"""Network policies of the chart, as Kubernetes reads them: the peers and ports of each pod."""
 
 from typing import Any
 

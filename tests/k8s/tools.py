@@ -170,11 +170,18 @@ def serve_config(objects: list[Object]) -> Object:
     return config
 
 
+def ray_pods(objects: list[Object]) -> dict[str, Object]:
+    """Return the pods of the RayService: the head's and each group's."""
+    cluster = ray_service(objects)["spec"]["rayClusterConfig"]
+    groups = cluster["workerGroupSpecs"]
+    return {"head": cluster["headGroupSpec"]["template"]} | {
+        group["groupName"]: group["template"] for group in groups
+    }
+
+
 def pods(objects: list[Object]) -> dict[str, Object]:
     """The pods that run something: the head's, each group's, and those of jobs and tests."""
-    cluster = ray_service(objects)["spec"]["rayClusterConfig"]
-    found = {"head": cluster["headGroupSpec"]["template"]}
-    found |= {group["groupName"]: group["template"] for group in cluster["workerGroupSpecs"]}
+    found = ray_pods(objects)
     found |= {job["metadata"]["name"]: job["spec"]["template"] for job in of_kind(objects, "Job")}
     found |= {pod["metadata"]["name"]: pod for pod in of_kind(objects, "Pod")}
     return found
@@ -182,6 +189,11 @@ def pods(objects: list[Object]) -> dict[str, Object]:
 
 def containers(pod: Object) -> list[Object]:
     return [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]
+
+
+def environment_of(pod: Object) -> dict[str, str]:
+    """Return the variables of the pod's first container."""
+    return {one["name"]: one["value"] for one in pod["spec"]["containers"][0]["env"]}
 
 
 def group_cpus(group: Object) -> int:

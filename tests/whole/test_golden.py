@@ -139,7 +139,7 @@ async def test_a_replica_that_drifts_at_its_start_lives_until_it_was_seen(
     async def note(seconds: float) -> None:
         if seconds == EXPORT_S:
             slept.append(seconds)
-        else:  # of whatever runs beside this test
+        else:  # code that runs beside this test
             await sleep(seconds)
 
     monkeypatch.setattr(model_replica, "build_engine", drifts)

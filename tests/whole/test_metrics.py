@@ -20,7 +20,7 @@ def test_every_answer_is_counted_by_route_status_and_outcome(
 ) -> None:
     with whole.client(url, "bob") as bob:
         _flush(recorded, bob)
-    recorded.clear()  # of other tests' requests
+    recorded.clear()  # drop other tests' requests
     with whole.client(url, "alice") as alice, whole.client(url, "bob") as bob:
         assert alice.put("/v1/collections/counted").status_code == 201
         documents = [{"id": str(n), "text": f"document {n}"} for n in range(5)]

@@ -1,5 +1,7 @@
-"""Whatever the OpenAPI document allows or forbids is sent to every route: no answer is a 5xx, and
-each is one that the document declares."""
+"""Requests to every route that the OpenAPI document allows or forbids.
+
+No answer is a 5xx, and the document declares each answer.
+"""
 
 from typing import Any
 
@@ -23,7 +25,7 @@ _CHECKS = {
     "ignored_auth": {"enabled": False},
     # The schema has no words for rules between fields, or for a text of spaces alone.
     "positive_data_acceptance": {"enabled": False},
-    # What breaks the schema by its size alone is told so.
+    # A request that is only too large gets a 413.
     "negative_data_rejection": {"expected-statuses": [400, 401, 403, 404, 405, 413]},
 }
 # The vendors' routes read values leniently: "3" for 3, "" for what was not given. Of a route that
@@ -125,7 +127,7 @@ def _give_time(case: AnyCase) -> None:
 
 
 def _short(case: AnyCase) -> list[Any]:
-    """Where the case has a deadline of some milliseconds, which would end at a 504."""
+    """Return the parts of a case with a deadline below a second, which would end at a 504."""
     places: list[Any] = [one for one in (case.body, case.query) if isinstance(one, dict)]
     return [place for place in places if 1 <= _number(place.get("deadline_ms")) < 1_000]
 

@@ -30,7 +30,7 @@ class Searches:
         self._sender.start()
 
     def end(self) -> None:
-        """When all are answered."""
+        """Stop sending, and wait for the last answer."""
         self._stop.set()
         self._sender.join()
 

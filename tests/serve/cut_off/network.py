@@ -53,7 +53,7 @@ class Network:
         _ip("link", "set", self._cable(number), "up")
 
     def close(self) -> None:
-        """Whatever of it there is."""
+        """Delete the cables, hosts and bridge that exist."""
         for number, host in enumerate(self._hosts):
             _ip("link", "delete", self._cable(number), check=False)
             _ip("netns", "delete", host, check=False)

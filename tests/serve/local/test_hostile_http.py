@@ -1,4 +1,4 @@
-"""Whatever is sent to the HTTP port gets a 4xx or a closed connection, and the service lives on."""
+"""Hostile HTTP: each request gets a 4xx or a closed connection, and the service stays ready."""
 
 import socket
 import time

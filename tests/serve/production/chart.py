@@ -23,7 +23,7 @@ from tests.k8s.tools import (
 )
 
 _SIZE = "small"
-# Of the tenants on the plan `small`.
+# Request quota of tenants on the plan `small`.
 PER_MIN = 30
 _VALUES: Object = {
     # The models are there already: with another revision of them the pods stay as they are.

@@ -129,7 +129,7 @@ def test_what_is_used_is_counted_once(production: ProductionCluster) -> None:
         return sum(row["requests"] for row in mine), sum(row["tokens"] for row in mine)
 
     assert _eventually(lambda: used() == (sent, tokens)), used()
-    time.sleep(2)  # of two Routers that both store it, the second may be later
+    time.sleep(2)  # the second of two Routers may store it later
     assert used() == (sent, tokens)
 
 

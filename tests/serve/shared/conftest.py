@@ -50,7 +50,7 @@ def deployed(
         (directory / name).write_text(f"{url}\n")
         control[name] = str(directory / name)
     by_name = {one["name"]: one for one in app["deployments"]}
-    # Of a deployment without it Serve asks no signals, and the policy needs the Routers'.
+    # Serve collects signals only of deployments that autoscale. The policy needs the Routers'.
     del by_name["Router"]["num_replicas"]
     by_name["Router"]["autoscaling_config"] = {"min_replicas": 2, "max_replicas": 2}
     plan = {"requests_per_min": PER_MIN, "tokens_per_min": TOKENS_PER_MIN}

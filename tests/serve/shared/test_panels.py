@@ -23,7 +23,7 @@ from tests.serve.shared.conftest import PER_MIN
 _PATIENCE_S = 90.0
 _WINDOW = "1m"
 
-# What has no data on this cluster, and why.
+# Panels without data on this cluster, and the reason.
 _EMPTY = {
     "GPU memory in use": "this machine has no GPU",
     "GPU utilization": "this machine has no GPU",

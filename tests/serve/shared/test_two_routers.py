@@ -14,7 +14,7 @@ _EMBED = {"model": "all-MiniLM-L6-v2", "input": ["a cat"]}
 
 
 def statuses(cluster: Cluster, key: str, count: int) -> list[int]:
-    """Of requests on connections of their own, which HAProxy hands to both Routers."""
+    """Return the statuses of requests on separate connections: HAProxy spreads them on Routers."""
     found = []
     for _ in range(count):
         with cluster.client(key) as client:

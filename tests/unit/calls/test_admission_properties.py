@@ -165,7 +165,7 @@ _GIVEN_UP = [
     Wave(0.1, 9, 0.2, "a", 1, 4, 5),
     Wave(0.1, 1, 0, "a", 1000, 43, 1),
 ]
-# What was refused would have waited for the rest of its own request.
+# The refused rows would have waited for the rest of their own request.
 _TOO_LARGE = [
     Wave(0.1, 1, 0, "a", 100, 43, 10),
     Wave(2.5, 1, 0, "a", 2048, 43, 30),

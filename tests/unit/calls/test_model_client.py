@@ -25,7 +25,7 @@ from loadtest.simulate import virtual_time
 from tests.whole.app import handle
 
 _ME = Origin("me")
-# Of the rows that begin with these ids.
+# Values of rows that begin with these ids.
 VALUES = {7: np.nan, 8: np.inf, 9: 0.5}
 
 

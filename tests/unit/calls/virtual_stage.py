@@ -20,7 +20,7 @@ from deployments.rows.token_rows import TokenRows
 from tests.whole.app import handle
 
 CALL_LIMITS = CallLimits(tokens=1024, at_once=4)
-# Of a call, from Router to replica and of its answer back.
+# One way between Router and replica: of a call, and of its answer.
 WAY_S = 0.004
 
 
@@ -47,7 +47,7 @@ class Engine:
     def __init__(self, pace: Pace, seed: int = 0) -> None:
         self.slower = 1.0
         self.computed_tokens = 0
-        # Of an engine that all slots share: when it has done all that it was given.
+        # End of all given work, where the slots share one engine.
         self.busy_until_s = 0.0
         self._pace = pace
         self._random = random.Random(seed)

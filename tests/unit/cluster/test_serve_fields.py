@@ -16,7 +16,7 @@ from cluster.serve_fields import (
     TopFields,
 )
 
-# Of these Winnow has types of its own, in `cluster.profile`.
+# Fields with types of Winnow's own, in `cluster.profile`.
 _OURS = {"name", "args", "deployments", "autoscaling_policy", "applications"}
 
 

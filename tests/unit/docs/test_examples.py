@@ -18,7 +18,7 @@ from tests.pages import ROOT, Block, pages
 
 _BLOCKS = [block for page in pages() for block in page.blocks()]
 _COMMANDS = [block for page in pages() for block in page.examples("run")]
-_RUNBOOK = "docs/runbook.md:"  # what it shows are values of the chart, which tests/k8s renders
+_RUNBOOK = "docs/runbook.md:"  # shows values of the chart, which tests/k8s renders
 _SETTINGS = [
     block for block in _BLOCKS if block.language == "yaml" and not block.place.startswith(_RUNBOOK)
 ]

@@ -1,4 +1,4 @@
-"""How many engines a replica has, what each gets, and how many batches it is sent."""
+"""Engines of a replica: their number, the cores and memory of each, and its batches at once."""
 
 import os
 from typing import Any

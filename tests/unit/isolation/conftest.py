@@ -45,7 +45,7 @@ class Encoder:
     async def refuse_long(self, query: str, *_: object) -> None: ...
     def require_instruction(self, embed: bool, rerank: bool) -> None: ...
 
-    async def keep(self, documents: Sequence[str]) -> list[bytes]:
+    async def keep(self, documents: Sequence[str], _: Origin) -> list[bytes]:
         return [b""] * len(documents)
 
 

@@ -41,6 +41,7 @@ class Letters:
         self,
         texts: Sequence[str],
         cut: Cut | None,  # noqa: ARG002
+        origin: Origin,  # noqa: ARG002
         instruction: str | None = None,
     ) -> EncodedRows:
         self.instructions.append(instruction)
@@ -48,19 +49,21 @@ class Letters:
         rows = TokenRows.pack([list(text.encode()[:LONGEST]) for text in texts])
         return EncodedRows(rows, tuple(n for n, text in enumerate(texts) if len(text) > LONGEST))
 
-    async def documents(self, texts: Sequence[str], cut: Cut | None) -> EncodedRows:
-        return await self.queries(texts, cut)
+    async def documents(self, texts: Sequence[str], cut: Cut | None, origin: Origin) -> EncodedRows:
+        return await self.queries(texts, cut, origin)
 
     async def pairs(
         self,
         query: str,
         documents: Sequence[str],
         max_tokens_per_doc: int | None,  # noqa: ARG002
+        origin: Origin,
         kept: Sequence[bytes | None] = (),
         instruction: str | None = None,
     ) -> EncodedRows:
         self.kept = kept
-        return await self.queries([query + text for text in documents], None, instruction)
+        pairs = [query + text for text in documents]
+        return await self.queries(pairs, None, origin, instruction)
 
     def text_tokens(self, texts: Sequence[str]) -> float:
         return sum(map(len, texts))
@@ -68,11 +71,16 @@ class Letters:
     def pair_tokens(self, query: str, documents: Sequence[str]) -> float:
         return self.text_tokens([query + text for text in documents])
 
-    async def refuse_long(self, query: str, instruction: str | None = None) -> None:  # noqa: ARG002
+    async def refuse_long(
+        self,
+        query: str,
+        origin: Origin,  # noqa: ARG002
+        instruction: str | None = None,  # noqa: ARG002
+    ) -> None:
         if len(query) > 10:
             raise InvalidRequest("the query is too long", param="query")
 
-    async def keep(self, documents: Sequence[str]) -> list[bytes]:
+    async def keep(self, documents: Sequence[str], origin: Origin) -> list[bytes]:  # noqa: ARG002
         return [text.encode() for text in documents]
 
 

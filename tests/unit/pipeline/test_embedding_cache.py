@@ -159,7 +159,7 @@ async def test_another_model_answers_with_its_own_vectors(bench: Bench) -> None:
     await bench.ask([8])
     await asyncio.sleep(0.05)
     assert (await bench.ask([8])).values.tolist() == [[8, 2]]
-    # What model 1 made is found again when it is back, and only then.
+    # Vectors of model 1 are found again only when it is back.
     bench.stage.model = 1
     await bench.ask([100])
     assert (await bench.ask([7])).values.tolist() == [[7, 1]]

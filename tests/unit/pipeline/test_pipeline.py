@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -18,12 +17,10 @@ from deployments.errors import (
 from deployments.pipeline.pipeline import SearchPlan
 from deployments.request.deadline import Deadline, within
 from deployments.request.origin import Origin
-from deployments.rows.encoded_rows import EncodedRows
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
 from deployments.stores.base import Namespace
-from deployments.text.prompts import Cut
-from tests.unit.pipeline.stand_ins import DEADLINE_S, Letters, Stage, Stand, Unmetered, context
+from tests.unit.pipeline.stand_ins import DEADLINE_S, Stage, Stand, Unmetered, context
 
 NS = Namespace("acme", "notes")
 
@@ -208,27 +205,3 @@ async def test_a_request_that_is_given_up_before_its_deadline_is_paid_for() -> N
     with pytest.raises(asyncio.CancelledError):
         await embedding
     assert account.charged == 3
-
-
-class SlowLetters(Letters):
-    """Counts the texts that are tokenised at a time."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.at_once = self.most_at_once = 0
-
-    async def documents(self, texts: Sequence[str], cut: Cut | None) -> EncodedRows:
-        self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
-        await asyncio.sleep(0.01)
-        self.at_once -= 1
-        return await super().documents(texts, cut)
-
-
-@pytest.mark.parametrize(("tenants", "at_once"), [("aaa", 1), ("aab", 2)])
-async def test_one_request_of_a_tenant_is_tokenised_at_a_time(tenants: str, at_once: int) -> None:
-    encoder = SlowLetters()
-    pipeline = Stand(encoder=encoder).pipeline()
-    of_each = [replace(context(), origin=Origin(tenant)) for tenant in tenants]
-    await asyncio.gather(*(pipeline.embed_documents(["abc"], None, one) for one in of_each))
-    assert encoder.most_at_once == at_once

@@ -11,7 +11,7 @@ _PINNED = re.compile(
 )
 _HASH = re.compile(r"^ +--hash=sha256:[0-9a-f]{64}( \\)?$")
 _LOCKS = sorted(_DIRECTORY.glob("*.txt"))
-_NO_LOCKS = {"overrides-cpu.txt"}  # what uv reads while it resolves
+_NO_LOCKS = {"overrides-cpu.txt"}  # read by uv while it resolves
 
 
 @pytest.mark.parametrize(

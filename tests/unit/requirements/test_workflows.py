@@ -10,7 +10,7 @@ import yaml
 _ROOT = Path(__file__).resolve().parents[3]
 _FILES = sorted((_ROOT / ".github" / "workflows").glob("*.yml"))
 _ACTION = re.compile(r"uses: [\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
-_ON = True  # what YAML makes of the key `on`
+_ON = True  # the key `on` as YAML reads it
 
 
 def _workflow(name: str) -> Any:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from deployments.errors import InvalidRequest
 from deployments.text.prompts import DEFAULT_INSTRUCTION, Cut, EmbedTemplate, RerankTemplate
-from deployments.text.tokenizer import EmbedEncoder, Encoder, RerankEncoder
+from deployments.text.tokenizer import EmbedEncoder, RerankEncoder
 from deployments.text.tokenizer_files import load_tokenizer
 from tests.models import model_directory
 from tests.unit.text.encoders import (
@@ -164,25 +164,6 @@ def test_an_instruction_that_leaves_no_room_is_refused() -> None:
         rerank_encoder("tiny-qwen3").refuse_long("a", "word " * 500)
 
 
-@pytest.mark.parametrize(
-    ("profile", "embed", "rerank", "read"),
-    [
-        ("tiny-qwen3", True, False, True),
-        ("tiny-qwen3", False, True, True),
-        ("local", True, True, False),
-    ],
-)
-def test_a_model_that_reads_no_instruction_says_so(
-    profile: str, embed: bool, rerank: bool, read: bool
-) -> None:
-    encoder = Encoder(embed_encoder(profile), rerank_encoder(profile), 1)
-    if read:
-        encoder.require_instruction(embed, rerank)
-        return
-    with pytest.raises(InvalidRequest, match="reads an instruction: leave it out"):
-        encoder.require_instruction(embed, rerank)
-
-
 @pytest.mark.parametrize("field", ["query", "document"])
 def test_a_template_without_a_place_for_the_text_is_refused(field: str) -> None:
     with pytest.raises(ValueError, match=f"'{field}' needs '{{{field}}}' once"):
@@ -234,13 +215,6 @@ def test_tokens_stored_by_another_tokenizer_are_ignored() -> None:
         ours.pairs("who?", documents, None).rows
     )
     assert ours.untokenised(documents, kept) == ["A cat."]
-
-
-def test_an_estimate_never_exceeds_the_models_limit() -> None:
-    encoder = Encoder(embed_encoder("local", 64), rerank_encoder("local", 64), threads=1)
-    assert encoder.text_tokens(["a" * 40, "b" * 20]) == 15
-    assert encoder.text_tokens(["a" * 1_000_000] * 3) == 3 * 64
-    assert encoder.pair_tokens("q" * 20, ["a" * 20, "b" * 1_000_000]) == 10 + 64
 
 
 def test_a_blank_text_is_a_row_only_where_the_template_makes_it_one() -> None:

@@ -15,7 +15,7 @@ from cluster.kubernetes.logs import Follower, as_json
 
 @pytest.fixture
 def logs(tmp_path: Path) -> Path:
-    """Of a Ray session, which also has a link to it."""
+    """Logs directory of a Ray session. A link leads to the session, too."""
     directory = tmp_path / "session_2026-01-01" / "logs"
     (directory / "serve").mkdir(parents=True)
     (tmp_path / "session_latest").symlink_to(tmp_path / "session_2026-01-01")

@@ -19,7 +19,7 @@ def test_a_token_takes_its_matrices_and_its_attention() -> None:
     # Three tokens look at 1 + 2 + 3.
     assert flop(shape, [(3, 0)]) == 3 * 2 * 290 + 6 * 4 * 5 * 8
     assert flop(shape, [(3, 0), (1, 0)]) == flop(shape, [(3, 0)]) + flop(shape, [(1, 0)])
-    # Of three tokens two are cached: the third looks at all of them.
+    # Two of three tokens are cached: the third attends to all of them.
     assert flop(shape, [(3, 2)]) == 2 * 290 + 3 * 4 * 5 * 8
 
 

@@ -40,9 +40,9 @@ def test_each_limit_is_a_check_of_its_own() -> None:
     seen = results(*(outcome(n, 0.01 * (n + 1)) for n in range(99)), outcome(99, 1, "overloaded"))
     limits = {"p50_ms": 499, "p99_ms": 1000, "failed_share": 0.01, "within_ms": 500}
     p50, p99, failed, good = checks(limits | {"good_share": 0.51}, seen)
-    # Of the 99 that were answered: 10 to 990 ms.
+    # The 99 answered requests: 10 to 990 ms.
     assert [p50.seen, p99.seen] == pytest.approx([500, 980.2])
-    # Of all 100.
+    # All 100 requests.
     assert [failed.seen, good.seen] == [0.01, 0.5]
     assert [one.passed for one in (p50, p99, failed, good)] == [False, True, True, False]
 

@@ -13,7 +13,7 @@ import pytest
 from deployments.errors import StorageFull
 from deployments.stores.base import VectorQuery
 from deployments.stores.lancedb.store import LanceDBStore
-from tests.unit.stores.lancedb.test_durability import NS, all_ids, opened, start_writer
+from tests.unit.stores.lancedb.one_collection import NS, all_ids, opened, start_writer
 from tests.unit.stores.made import count, record, unit
 
 _DISK_BYTES = 64 * 2**20

@@ -1,4 +1,4 @@
-"""When maintenance of a table is due, by what was written to it."""
+"""Due time of a table's maintenance, by the writes to it."""
 
 import contextlib
 from collections.abc import AsyncIterator

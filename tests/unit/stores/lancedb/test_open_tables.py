@@ -34,7 +34,7 @@ async def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
 
 def held_writes(store: LanceDBStore, ns: Namespace) -> AbstractAsyncContextManager[None]:
-    """What maintenance enters before it runs alone."""
+    """The hold on writes that maintenance takes before it runs alone."""
     return store._maintenance._tables[table_name(ns)].hold_writes()
 
 

@@ -84,7 +84,7 @@ def hnsw_indexes(
 
 
 def index_scans(connection: psycopg.Connection, generation: int, more_than: int) -> int:
-    """How often the HNSW index was read; waits until the server has counted `more_than`."""
+    """Return the scans of the HNSW index; wait until the server counts more than `more_than`."""
     scans = 0
     for _ in range(100):
         row = connection.execute(

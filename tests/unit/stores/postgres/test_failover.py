@@ -14,7 +14,7 @@ from tests.unit.stores.postgres.test_crash import BATCH, NS, all_ids, available,
 
 @pytest.fixture
 def standby_url(own_server: OwnServer) -> str:
-    """Where whichever of both servers takes writes is found; a commit waits for the standby."""
+    """URL of the server that takes writes, of the two. A commit waits for the standby."""
     return own_server.add_standby()
 
 

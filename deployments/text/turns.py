@@ -1,8 +1,4 @@
-"""Turns at the tokenizer: one piece of work of each origin at a time.
-
-The tokenizer's threads take work in order of arrival. With one piece an origin there, nobody's
-waits for more than one of each other's. Knows no tokenizer.
-"""
+"""Turns: one piece of work of each origin at a time, in order of arrival. Knows no tokenizer."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from deployments.pipeline.turns import Turns
 from deployments.request.origin import Origin
+from deployments.text.turns import Turns
 
 
 class Work:
