@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ from deployments.errors import (
     DeadlineExceeded,
     InternalError,
     Overloaded,
-    PayloadTooLarge,
     StageUnavailable,
     StoreUnavailable,
     WinnowError,
@@ -46,12 +45,14 @@ from deployments.stores.base import (
     VectorStore,
 )
 from deployments.stores.breaker import StoreBreaker
-from deployments.stores.records import check_fingerprint, size_of
+from deployments.stores.records import ANSWER_BYTES, check_fingerprint, size_of, too_large
 
 logger = logging.getLogger(__name__)
 
-# An answer between replicas has at most 64 MiB.
-_MAX_ANSWER_BYTES = 48 * 2**20
+# Of a call to the store: its callers leave at their deadlines, and it would hold its slot for ever.
+_STORE_TIMEOUT_S = 30.0
+# A store reads all that it is asked for before it answers; a document has 4 MB at most.
+_READ_DOCUMENTS = 64
 
 
 class Index:
@@ -107,10 +108,22 @@ class Index:
 
     async def get(self, ns: Namespace, ids: Sequence[str]) -> list[Record | None]:
         """In the order of `ids`. Raises PayloadTooLarge for more than one answer can hold."""
-        records = await self._store.get(ns, ids)
-        if sum(size_of(record) for record in records if record) > _MAX_ANSWER_BYTES:
-            raise _too_large("ids")
+        records: list[Record | None] = []
+        size_bytes = 0
+        async for some in self._read(ns, ids):
+            records += some
+            size_bytes += sum(size_of(record) for record in some if record)
+            if size_bytes > ANSWER_BYTES:
+                raise too_large("ids")
         return records
+
+    async def count_new(self, ns: Namespace, ids: Sequence[str]) -> int:
+        """Return how many of the ids no document has."""
+        return sum([some.count(None) async for some in self._read(ns, ids)])
+
+    async def _read(self, ns: Namespace, ids: Sequence[str]) -> AsyncIterator[list[Record | None]]:
+        for start in range(0, len(ids), _READ_DOCUMENTS):
+            yield await self._store.get(ns, ids[start : start + _READ_DOCUMENTS])
 
     async def scan(self, ns: Namespace, cursor: str | None, limit: int) -> Page:
         return await self._store.scan(ns, cursor, limit)
@@ -134,7 +147,11 @@ class Index:
     async def _answer(self, rows: Searches) -> SearchAnswers:
         # Those that wait are not to wait for a store that did not answer those before them.
         with self._breaker.guard():
-            return await self._ask_store(rows.searches)
+            try:
+                async with asyncio.timeout(_STORE_TIMEOUT_S):
+                    return await self._ask_store(rows.searches)
+            except TimeoutError:
+                raise StoreUnavailable("the vector store does not answer") from None
 
     async def _ask_store(self, searches: Sequence[IndexSearch]) -> SearchAnswers:
         refused = await asyncio.gather(*map(self._refusal, searches))
@@ -154,6 +171,8 @@ class Index:
             raise  # as in `_search_together`
         except WinnowError as refusal:
             return refusal
+        except Exception:  # a damaged collection, say
+            return _failed()
         return None
 
     async def _search_together(
@@ -164,7 +183,7 @@ class Index:
         except (Overloaded, StageUnavailable, DeadlineExceeded):
             raise  # the store's trouble, and no query's fault
         except Exception:  # whoever caused it, the others shall not hear of it
-            return await asyncio.gather(*map(self._search_alone, queries))
+            return [await self._search_alone(query) for query in queries]
 
     async def _search_alone(self, query: VectorQuery) -> list[Hit] | WinnowError:
         try:
@@ -172,8 +191,7 @@ class Index:
         except WinnowError as error:
             return error
         except Exception:
-            logger.exception("a search failed")
-            return InternalError("the retrieve stage failed on this request")
+            return _failed()
         return hits
 
     async def ping(self) -> None:
@@ -198,27 +216,25 @@ class _Room:
     """Bytes that an answer may still hold."""
 
     def __init__(self) -> None:
-        self._left_bytes = _MAX_ANSWER_BYTES
+        self._left_bytes = ANSWER_BYTES
 
     def hold(self, hits: SearchAnswer) -> SearchAnswer:
         """The hits if there is room for them; else None, or an error if there never is."""
         if hits is None or isinstance(hits, WinnowError):
             return hits
         size = sum(size_of(hit.record) for hit in hits)
-        if size > _MAX_ANSWER_BYTES:
-            return _too_large("top_k")
+        if size > ANSWER_BYTES:
+            return too_large("top_k")
         if size > self._left_bytes:
             return None
         self._left_bytes -= size
         return hits
 
 
-def _too_large(param: str) -> PayloadTooLarge:
-    return PayloadTooLarge(
-        f"the documents have more than {_MAX_ANSWER_BYTES // 2**20} MiB in all: ask for fewer of"
-        f" them with {param}",
-        param=param,
-    )
+def _failed() -> InternalError:
+    """Log the exception that is handled, and return what its caller hears."""
+    logger.exception("a search failed")
+    return InternalError("the retrieve stage failed on this request")
 
 
 def build_store(config: IndexConfig) -> VectorStore:

@@ -144,6 +144,10 @@ class IndexClient(StageClient):
         found: list[Record | None] = await self.call("get", ns, ids, deadline=deadline)
         return found
 
+    async def count_new(self, ns: Namespace, ids: Sequence[str], deadline: Deadline) -> int:
+        new: int = await self.call("count_new", ns, ids, deadline=deadline)
+        return new
+
     async def scan(self, ns: Namespace, cursor: str | None, limit: int, deadline: Deadline) -> Page:
         page: Page = await self.call("scan", ns, cursor, limit, deadline=deadline)
         return page

@@ -11,7 +11,6 @@ later. All end when the replica does, however that happens. Knows no queue.
 
 import asyncio
 import contextlib
-import ctypes
 import gc
 import importlib
 import logging
@@ -24,13 +23,12 @@ from typing import NoReturn
 
 from deployments.engine.base import EngineConfig, PoolingEngine, RowsFailed
 from deployments.engine.messages import connect, receive, send
+from deployments.request.parent_process import end_with_parent
 
 logger = logging.getLogger(__name__)
 
 # What a copy says first: its process's id when it is ready, else why it is not.
 Greeting = int | str
-
-_PR_SET_PDEATHSIG = 1
 
 _IMPORTS = ["vllm.v1.engine.llm_engine", "vllm.v1.worker.gpu_worker", "deployments.engine.inline"]
 
@@ -40,7 +38,7 @@ def main(prepare: Callable[[], None], load: Callable[[EngineConfig], PoolingEngi
     # Ctrl-C reaches the whole foreground group; the replica decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, _bury)
-    _end_with_parent()
+    end_with_parent()  # and by the closed socket, where the replica was gone before this call
     descriptor, settings = sys.argv[1:]
     config = EngineConfig.model_validate_json(settings)
     control = socket.socket(fileno=int(descriptor))
@@ -54,17 +52,10 @@ def main(prepare: Callable[[], None], load: Callable[[EngineConfig], PoolingEngi
         if os.fork() == 0:
             control.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            _end_with_parent()
+            end_with_parent()
             asyncio.run(_serve(end, load, config))
         end.close()
     _exit(0)
-
-
-def _end_with_parent() -> None:
-    """At once and whatever it computes, where the system has a signal for it. The closed socket
-    ends it everywhere, and where the parent was gone before this call."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _bury(*_: object) -> None:

@@ -85,6 +85,12 @@ class Collections:
         truncated = [records[index].id for index in embedded.truncated]
         return Upserted(len(records), embedded.usage.tokens, truncated)
 
+    async def count_new(
+        self, tenant: str, name: str, ids: Sequence[str], deadline: Deadline
+    ) -> int:
+        """Return how many of the ids no document has."""
+        return await self.index.count_new(Namespace(tenant, name), ids, deadline)
+
     async def get(
         self, tenant: str, name: str, ids: Sequence[str], deadline: Deadline
     ) -> list[Record | None]:

@@ -11,11 +11,12 @@ from typing import cast
 
 import numpy as np
 
-from deployments.errors import FingerprintMismatch, InvalidRequest
+from deployments.errors import FingerprintMismatch, InvalidRequest, PayloadTooLarge
 from deployments.stores.base import Filter, Metadata, Namespace, Page, Record, Vector, VectorQuery
 from deployments.stores.filters import check_filter, check_scalar, check_text
 
 # A message between replicas is at most 64 MiB, a document 4 MB.
+ANSWER_BYTES = 48 * 1024 * 1024
 PAGE_BYTES = 16 * 1024 * 1024
 # Records that a scan reads at a time, and so the most that it reads past the end of a page.
 SCAN_RECORDS = 128
@@ -105,6 +106,15 @@ def size_of(record: Record) -> int:
     """Return the bytes of the record's text, metadata and tokens."""
     parts = record.text.encode(), dump_metadata(record.metadata).encode(), record.tokens or b""
     return sum(map(len, parts))
+
+
+def too_large(param: str) -> PayloadTooLarge:
+    """Return the error of an answer with over ANSWER_BYTES, which `param` can make smaller."""
+    return PayloadTooLarge(
+        f"the documents have more than {ANSWER_BYTES // 2**20} MiB in all: ask for fewer of them"
+        f" with {param}",
+        param=param,
+    )
 
 
 def dump_metadata(metadata: Metadata) -> str:

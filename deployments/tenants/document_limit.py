@@ -53,8 +53,7 @@ class DocumentLimit:
         if count is None or not self._has_room(count, len(distinct), max_documents):
             count = await self._recount(tenant, deadline)
             if not self._has_room(count, len(distinct), max_documents):
-                replaced = await self._collections.get(tenant, collection, distinct, deadline)
-                new = sum(record is None for record in replaced)
+                new = await self._collections.count_new(tenant, collection, distinct, deadline)
                 _require_room(count.counted, new, max_documents)
         count.added += len(distinct)
 

@@ -2,9 +2,9 @@
 
 Run it as `python -m deployments.stores.lancedb.maintenance <uri> <table> <retention_s> [alone]`.
 Once loaded it prints a line and waits for one, then prints a line for each thing done; it exits
-with BUSY if a write came between. A process of its own, because an index build fills the engine's
-thread pool: a read in the same process waited 91 s, beside this one 0.4 s. Knows vectors, ids and
-versions, and nothing of tenants or filters.
+with BUSY if a write came between, and ends with its parent. A process of its own, because an index
+build fills the engine's thread pool: a read in the same process waited 91 s, beside this one 0.4 s.
+Knows vectors, ids and versions, and nothing of tenants or filters.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ import lancedb
 from lancedb.index import BTree, IvfFlat
 from lancedb.table import AsyncTable
 
+from deployments.request.parent_process import end_with_parent
 from deployments.stores.lancedb.durability import is_out_of_space, system_barrier
 from deployments.stores.lancedb.maintenance_process import BUSY
 
@@ -127,9 +128,13 @@ def main() -> None:
     _, uri, name, retention_s, *alone = sys.argv
     os.nice(_NICENESS)
     retention = timedelta(seconds=float(retention_s))
+    # From here on: the next owner of the table would write to it while this process deletes files.
+    end_with_parent()
     sys.stdout.write("ready\n")  # the scheduler waits for this line, and this process for its
     sys.stdout.flush()
-    sys.stdin.readline()
+    # The end of the file comes from a parent that was gone before the call above, too.
+    if not sys.stdin.readline():
+        sys.exit("the parent ended before it said to begin: nothing was done")
     try:
         notes = asyncio.run(maintain(uri, name, retention, alone=bool(alone)))
     except (RuntimeError, OSError) as error:

@@ -185,7 +185,11 @@ class MaintenanceProcess:
 
     @contextlib.asynccontextmanager
     async def _child(self, name: str, *options: str) -> AsyncIterator[asyncio.subprocess.Process]:
-        """Start a child that has loaded the engine and waits for a line. Kill it at the end."""
+        """Start a child that has loaded the engine and waits for a line. Kill it at the end.
+
+        The system ends it with the thread that starts it, which is this loop's: in a replica that
+        runs as long as the process.
+        """
         arguments = [str(self._directory), name, str(self._policy.retention_s), *options]
         child = await asyncio.create_subprocess_exec(
             sys.executable,

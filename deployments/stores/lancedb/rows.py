@@ -22,6 +22,8 @@ RETURNED = ["id", "text", "metadata"]
 # Missing in tables of earlier releases.
 _TOKENS = "rerank_tokens"
 
+Ranking = list[tuple[str, float]]
+
 
 def table_schema(dimensions: int, fingerprint: str) -> pa.Schema:
     return pa.schema(
@@ -62,8 +64,8 @@ def to_rows(records: Sequence[Record], schema: pa.Schema) -> pa.Table:
 
 
 def search_columns(schema: pa.Schema) -> list[str]:
-    """Return the names of the columns that a search returns."""
-    return [*RETURNED, *(name for name in schema.names if name == _TOKENS), "_distance"]
+    """Return the names of the columns that a search returns of a document."""
+    return [*RETURNED, *(name for name in schema.names if name == _TOKENS)]
 
 
 def to_records(rows: pa.Table) -> Iterator[Record]:
@@ -76,7 +78,16 @@ def to_records(rows: pa.Table) -> Iterator[Record]:
 
 
 def to_hits(rows: pa.Table, queries: int) -> list[list[Hit]]:
-    """Return each query's hits, nearest first.
+    """Return each query's hits, nearest first."""
+    records = {record.id: record for record in to_records(rows)}
+    return [
+        [Hit(records[id_], score) for id_, score in ranking]
+        for ranking in to_rankings(rows, queries)
+    ]
+
+
+def to_rankings(rows: pa.Table, queries: int) -> list[Ranking]:
+    """Return each query's ids with their scores, nearest first.
 
     The engine adds the query's number to each row, unless there was only one query.
     """
@@ -84,7 +95,7 @@ def to_hits(rows: pa.Table, queries: int) -> list[list[Hit]]:
     if "query_index" in rows.schema.names:
         numbers = rows.column("query_index").to_pylist()
     scores = np.clip(1.0 - rows.column("_distance").to_numpy(), -1.0, 1.0).tolist()
-    hits: list[list[Hit]] = [[] for _ in range(queries)]
-    for number, score, record in zip(numbers, scores, to_records(rows), strict=True):
-        hits[number].append(Hit(record, score))
-    return hits
+    rankings: list[Ranking] = [[] for _ in range(queries)]
+    for number, id_, score in zip(numbers, rows.column("id").to_pylist(), scores, strict=True):
+        rankings[number].append((id_, score))
+    return rankings

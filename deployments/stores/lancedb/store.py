@@ -38,13 +38,8 @@ from deployments.stores.lancedb.filters import one_of, to_expression
 from deployments.stores.lancedb.group_commit import GroupCommit
 from deployments.stores.lancedb.maintenance_process import MaintenancePolicy, MaintenanceProcess
 from deployments.stores.lancedb.open_tables import OpenTable, OpenTables
-from deployments.stores.lancedb.rows import (
-    RETURNED,
-    search_columns,
-    to_hits,
-    to_records,
-    to_rows,
-)
+from deployments.stores.lancedb.rows import RETURNED, to_records, to_rows
+from deployments.stores.lancedb.searches import nearest
 from deployments.stores.lancedb.tables import LanceTables, table_name
 from deployments.stores.records import (
     SCAN_RECORDS,
@@ -53,7 +48,6 @@ from deployments.stores.records import (
     check_limit,
     check_query,
     check_records,
-    checked_vector,
     fill_page,
     last_wins,
 )
@@ -186,21 +180,7 @@ class LanceDBStore(VectorStore):
 
     async def _search_group(self, queries: Sequence[VectorQuery]) -> list[list[Hit]]:
         """Answer queries that differ only in their vectors, in one call of the engine."""
-        first = queries[0]
-
-        async def nearest(table: OpenTable) -> list[list[Hit]]:
-            check_fingerprint(first.ns, table.collection.fingerprint, first.fingerprint)
-            vectors = [checked_vector(q.vector, table.collection.dimensions) for q in queries]
-            search = table.engine.query().nearest_to(vectors).distance_type("cosine")
-            # Search 20 partitions of an index, and then more without limit (0) until k are found:
-            # a filter that few records pass would otherwise miss most of them.
-            search = search.minimum_nprobes(20).maximum_nprobes(0)
-            search = search.limit(first.k).select(search_columns(table.schema))
-            if first.where is not None:
-                search = search.where(to_expression(first.where))
-            return to_hits(await search.to_arrow(), len(queries))
-
-        return await self._reading(first.ns, nearest)
+        return await self._reading(queries[0].ns, lambda table: nearest(table, queries))
 
     async def _reading(
         self, ns: Namespace, read: Callable[[OpenTable], Awaitable[Result]]

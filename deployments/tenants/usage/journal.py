@@ -11,6 +11,7 @@ its totals, so it grows with tenants and hours and not with requests.
 Knows no database: `batches` yields usage with a name by which it is to be stored once.
 """
 
+import errno
 import fcntl
 import logging
 import os
@@ -61,7 +62,12 @@ class _File:
         return self._bytes >= self._sum_up_at_bytes
 
     def append(self, line: bytes) -> None:
-        os.write(self._descriptor, line)
+        """Write the whole line or none of it; raises OSError."""
+        if os.write(self._descriptor, line) < len(line):
+            # The disk is full. The next line would be glued to a torn one, and be lost with it.
+            # Nobody else's line is cut off: only the process with the lock writes here.
+            os.ftruncate(self._descriptor, self._bytes)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
         self._bytes += len(line)
 
     def shorter(self) -> "_File":

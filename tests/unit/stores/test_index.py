@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,11 +16,10 @@ from deployments.errors import (
     PayloadTooLarge,
     StoreUnavailable,
 )
-from deployments.index import Index, build_store
+from deployments.index import Index
 from deployments.request.origin import Origin
 from deployments.rows.searches import SearchAnswers
-from deployments.stores.base import Hit, IndexSearch, Namespace, SearchAnswer, VectorQuery
-from deployments.stores.qdrant.store import QdrantStore
+from deployments.stores.base import Hit, IndexSearch, Namespace, Record, SearchAnswer, VectorQuery
 from tests.unit.stores.made import DIMENSIONS, FINGERPRINT, record, records, unit
 
 NS = Namespace("acme", "docs")
@@ -139,6 +137,70 @@ async def test_searches_that_wait_do_not_wait_for_a_store_that_is_away(
     assert time.monotonic() - began_s < 1
 
 
+async def test_a_store_that_never_answers_holds_no_slot(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = index._store.search
+
+    async def silent(_: object) -> None:
+        await asyncio.Event().wait()
+
+    await index.upsert(NS, records(1), FINGERPRINT)
+    monkeypatch.setattr("deployments.index._STORE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(index._store, "search", silent)
+    slots = index._searches.limits.slots
+    stuck = (index.search([search(1)], 5, Origin(f"tenant-{slot}")) for slot in range(slots))
+    assert {type(answer) for answer in await asyncio.gather(*stuck)} == {StoreUnavailable}
+    monkeypatch.setattr(index._store, "search", ask)
+    monkeypatch.setattr("deployments.index._STORE_TIMEOUT_S", 5)
+    [hits] = await answered(index, [search(1)])
+    assert len(hits) == 1
+
+
+async def test_a_damaged_collection_does_not_affect_the_others(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await index.upsert(NS, records(1), FINGERPRINT)
+    read = index._store.fingerprint
+    damaged = Namespace("acme", "damaged")
+
+    async def fingerprint(ns: Namespace) -> str:
+        if ns == damaged:
+            raise RuntimeError("a manifest is torn")
+        return await read(ns)
+
+    monkeypatch.setattr(index._store, "fingerprint", fingerprint)
+    bad = IndexSearch(VectorQuery(damaged, EAST, 1), FINGERPRINT)
+    first, failure, third = await asked(index, [search(1), bad, search(1)])
+    assert isinstance(first, list)
+    assert isinstance(failure, InternalError)
+    assert isinstance(third, list)
+
+
+async def test_documents_are_read_in_parts_until_they_are_too_many(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await index.upsert(NS, records(300), FINGERPRINT)
+    ids = [f"d{at}" for at in range(300)]
+    ids[7] = "missing"
+    found = await index.get(NS, ids)
+    assert [None if one is None else one.id for one in found] == [
+        None if id_ == "missing" else id_ for id_ in ids
+    ]
+    read = index._store.get
+    asked_for: list[int] = []
+
+    async def noted(ns: Namespace, some: Sequence[str]) -> list[Record | None]:
+        asked_for.append(len(some))
+        return await read(ns, some)
+
+    monkeypatch.setattr(index._store, "get", noted)
+    monkeypatch.setattr("deployments.index.ANSWER_BYTES", 2_000)
+    with pytest.raises(PayloadTooLarge):
+        await index.get(NS, ids)
+    assert sum(asked_for) < 200
+
+
 async def test_searches_of_two_tenants_never_share_a_call_to_the_store(
     index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,55 +258,3 @@ async def test_only_status_reports_an_unreachable_store(unused_tcp_port: int) ->
         await index.status()
     await index.check_health()  # Serve would replace the replica, which brings no store back
     await index.__del__()
-
-
-def test_qdrant_gets_the_configured_settings(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told: dict[str, Any] = {}
-    monkeypatch.setattr(QdrantStore, "__init__", lambda _, url, **rest: told.update(rest, url=url))
-    key_file = tmp_path / "key"
-    key_file.write_text("secret\n")
-    config = IndexConfig(
-        engine="qdrant",
-        url="http://q:6333",
-        api_key_file=str(key_file),
-        shard_number=6,
-        replication_factor=3,
-        write_consistency_factor=2,
-    )
-    build_store(config)
-    assert told == {
-        "url": "http://q:6333",
-        "api_key": "secret",
-        "shard_number": 6,
-        "replication_factor": 3,
-        "write_consistency_factor": 2,
-    }
-    assert "secret" not in config.model_dump_json()
-    key_file.unlink()
-    with pytest.raises(FileNotFoundError):
-        build_store(config)
-
-
-async def test_concurrent_checks_share_one_read_of_qdrant(monkeypatch: pytest.MonkeyPatch) -> None:
-    store = QdrantStore(":memory:", replication_factor=1)
-    await store.ensure(NS, DIMENSIONS, FINGERPRINT)
-    store._registry._read.clear()
-    calls: list[str] = []
-    for name in ("retrieve", "count"):
-        ask = getattr(store._client, name)
-
-        async def counted(*args: Any, name: str = name, ask: Any = ask, **rest: Any) -> Any:
-            calls.append(name)
-            await asyncio.sleep(0.01)
-            return await ask(*args, **rest)
-
-        monkeypatch.setattr(store._client, name, counted)
-    asked = [asyncio.create_task(store.fingerprint(NS)) for _ in range(20)]
-    await asyncio.sleep(0)
-    asked[0].cancel()
-    answers = await asyncio.gather(*asked, return_exceptions=True)
-    assert answers[1:] == [FINGERPRINT] * 19
-    assert calls == ["retrieve"]
-    await store.close()

@@ -1,15 +1,20 @@
 """The limit on documents: exact where it matters, and counted seldom where it does not."""
 
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from deployments.config import IndexConfig
 from deployments.errors import QuotaExhausted
+from deployments.index import Index
 from deployments.pipeline.collections import Collections
 from deployments.request.deadline import Deadline
-from deployments.stores.base import Collection, Record
+from deployments.stores.base import Collection, Namespace
 from deployments.tenants.document_limit import DocumentLimit
+from tests.unit.stores.made import DIMENSIONS, FINGERPRINT, record
 
 
 class Stored:
@@ -23,8 +28,8 @@ class Stored:
         self.counts += 1
         return [Collection("notes", 4, "model", len(self.ids))]
 
-    async def get(self, _: str, __: str, ids: Sequence[str], ___: Deadline) -> list[Record | None]:
-        return [Record(id, "", {}) if id in self.ids else None for id in ids]
+    async def count_new(self, _: str, __: str, ids: Sequence[str], ___: Deadline) -> int:
+        return sum(id not in self.ids for id in ids)
 
 
 class Tenant:
@@ -75,3 +80,34 @@ async def test_a_lowered_limit_holds_at_once() -> None:
     await tenant.upsert("a", "b", "c")
     with pytest.raises(QuotaExhausted):
         await tenant.upsert("d", most=3)
+
+
+class Indexed:
+    """Collections that ask an Index, without a cluster."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+
+    async def all(self, tenant: str, _: Deadline) -> list[Collection]:
+        return await self._index.collections(tenant)
+
+    async def count_new(self, tenant: str, name: str, ids: Sequence[str], _: Deadline) -> int:
+        return await self._index.count_new(Namespace(tenant, name), ids)
+
+
+async def test_the_largest_documents_may_be_replaced_at_the_limit(tmp_path: Path) -> None:
+    index = Index(IndexConfig(engine="lancedb", directory=str(tmp_path)))
+    ns = Namespace("acme", "notes")
+    await index.ensure(ns, DIMENSIONS, FINGERPRINT)
+    # Of 4 MB each, and together more than an answer of the Index holds.
+    stored = [record(f"d{number}", text="\N{GRINNING FACE}" * 1_000_000) for number in range(13)]
+    for one in stored:
+        await index.upsert(ns, [one], FINGERPRINT)
+    collections = cast(Collections, cast(Any, Indexed(index)))
+    limit = DocumentLimit(collections, lambda: 1, time.monotonic)
+    deadline = Deadline.after(60, time.monotonic)
+    ids = [one.id for one in stored]
+    await limit.check("acme", "notes", ids, 13, deadline)
+    with pytest.raises(QuotaExhausted, match="13 are stored and 2 of these"):
+        await limit.check("acme", "notes", ["new", *ids, "newer"], 13, deadline)
+    await index._store.close()

@@ -1,9 +1,14 @@
 """Maintenance of LanceDB tables, in the real maintenance process."""
 
 import asyncio
+import contextlib
+import multiprocessing
 import os
+import select
+import signal
 import sys
 from datetime import datetime, timedelta
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import lancedb
@@ -15,7 +20,7 @@ from deployments.errors import NotFound
 from deployments.stores.base import Compare, Namespace, Record, VectorQuery
 from deployments.stores.lancedb import maintenance_process
 from deployments.stores.lancedb.maintenance import INDEX_FROM_ROWS, prune_age
-from deployments.stores.lancedb.maintenance_process import MaintenancePolicy
+from deployments.stores.lancedb.maintenance_process import MaintenancePolicy, MaintenanceProcess
 from deployments.stores.lancedb.store import LanceDBStore
 from deployments.stores.lancedb.tables import table_name
 from tests.unit.stores.made import FINGERPRINT, count, record
@@ -36,23 +41,41 @@ def clustered(rows: int) -> list[Record]:
     ]
 
 
-async def maintained(directory: Path, retention_s: float = 60) -> str:
-    """Run maintenance in its process, and return what it printed."""
+async def ran(directory: Path, *options: str, said: bytes) -> tuple[int | None, str]:
+    """Run maintenance in its process, which is told `said`; return its status and its output."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "deployments.stores.lancedb.maintenance",
         str(directory),
         table_name(NS),
-        str(retention_s),
-        stdin=asyncio.subprocess.DEVNULL,
+        "60",
+        *options,
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         cwd=REPOSITORY,
         env={**os.environ, "TZ": "UTC"},
     )
-    out, _ = await process.communicate()
-    assert process.returncode == 0
-    return out.decode().removeprefix("ready\n")
+    out, _ = await process.communicate(said)
+    return process.returncode, out.decode()
+
+
+async def maintained(directory: Path) -> str:
+    """Run maintenance in its process, and return what it printed."""
+    status, out = await ran(directory, said=b"\n")
+    assert status == 0
+    return out.removeprefix("ready\n")
+
+
+async def child_of_its_own(directory: Path, told: Connection) -> None:
+    """Start a child, tell its process id, and leave it waiting."""
+    async with MaintenanceProcess(directory, MaintenancePolicy())._child("t", "alone") as child:
+        told.send(child.pid)
+        await asyncio.Event().wait()
+
+
+def parent(directory: Path, told: Connection) -> None:
+    asyncio.run(child_of_its_own(directory, told))
 
 
 def manifests(directory: Path) -> int:
@@ -130,6 +153,38 @@ async def test_fragments_are_merged_and_a_small_table_gets_no_index(tmp_path: Pa
     assert (await maintained(tmp_path)).startswith("merged 6 fragments\nnot indexed")
     assert await count(store, NS) == 6
     await store.close()
+
+
+async def test_a_process_that_is_not_told_to_begin_does_nothing(tmp_path: Path) -> None:
+    store = LanceDBStore(tmp_path)
+    await store.ensure(NS, 4, FINGERPRINT)
+    for at in range(6):
+        await store.upsert(NS, [record(f"d{at}")])
+    await store.close()
+    before = manifests(tmp_path)
+    # The end of the file, as from a parent that has died.
+    assert await ran(tmp_path, "alone", said=b"") == (1, "ready\n")
+    assert manifests(tmp_path) == before
+
+
+def test_a_process_ends_with_its_parent_whatever_it_does(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    told, tell = context.Pipe(duplex=False)
+    of_child = context.Process(target=parent, args=[tmp_path, tell])
+    of_child.start()
+    assert told.poll(60)
+    child = os.pidfd_open(told.recv())
+    try:
+        # A stopped process reads no end of a file, and neither does one that compacts.
+        signal.pidfd_send_signal(child, signal.SIGSTOP)
+        of_child.kill()
+        of_child.join()
+        ended, _, _ = select.select([child], [], [], 10)
+        assert ended
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(child, signal.SIGKILL)
+        os.close(child)
 
 
 async def test_commits_start_maintenance_which_loses_no_writes(tmp_path: Path) -> None:

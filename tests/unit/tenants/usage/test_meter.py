@@ -1,9 +1,12 @@
 """Metering: served usage is stored exactly once, whichever process dies or call fails."""
 
+import contextlib
 import errno
 import multiprocessing
 import os
+import resource
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -145,6 +148,45 @@ async def test_totals_that_were_not_finished_count_nothing(
     assert len(list(directory.iterdir())) == 1
     await service.control.meter.flush()
     assert await all_used(service) == [embedded(54, 78, 1)]
+
+
+@contextlib.contextmanager
+def _room_for(size_bytes: int) -> Iterator[None]:
+    """Let no file grow beyond this: as on a full disk, a write is cut short, and the next fails."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+async def test_a_line_that_a_full_disk_cuts_short_costs_no_other(
+    service: TestService, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    meter = service.control.meter
+    meter.record("tenant", [("embed", 10, 0)])
+    [file] = (tmp_path / "usage").iterdir()
+    with _room_for(file.stat().st_size + 9):
+        meter.record("tenant", [("embed", 20, 0)])
+    meter.record("tenant", [("embed", 40, 0)])
+    await meter.flush()
+    assert caplog.messages == ["not billed: tenant embed 20 0"]
+    assert await all_used(service) == [embedded(2, 50)]
+
+
+async def test_totals_that_a_full_disk_cuts_short_replace_nothing(
+    service: TestService, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = 3 * len(b'[277,"tenant-0","embed","embedder",1,0]\n')
+    monkeypatch.setattr(journal, "_LEAST_BYTES", lines)
+    # Totals have a number more in each line, so that three lines have room, but not their totals.
+    with _room_for(lines + 2):
+        for number in range(3):
+            service.control.meter.record(f"tenant-{number}", [("embed", 1, 0)])
+    assert "the usage journal could not be summed up: it grows on" in caplog.messages
+    await service.control.meter.flush()
+    assert {one.tenant for one in await all_used(service)} == {f"tenant-{n}" for n in range(3)}
 
 
 def _no_space(*_: object) -> None:
