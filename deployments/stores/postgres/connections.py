@@ -30,6 +30,8 @@ _ARGUMENTS: dict[str, Any] = {
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
+    # No keepalive is sent while a query is unacknowledged: it would be sent again for 15 minutes.
+    "tcp_user_timeout": 15_000,
     "application_name": "winnow-index",
 }
 # Without an iterative scan a filtered search finds too little, and says nothing; `strict_order`
@@ -134,6 +136,8 @@ class Connections:
                     min_size=1,
                     max_size=self._size,
                     timeout=_WAIT_S,
+                    # While it tries again, after ever longer pauses, no request makes it connect.
+                    reconnect_timeout=_WAIT_S,
                     configure=_configure,
                     check=AsyncConnectionPool.check_connection,
                     open=False,

@@ -39,6 +39,8 @@ def _ours(error: Error) -> WinnowError | None:
     match error:
         case errors.DiskFull():
             return StorageFull("the index has no space left")
+        # It was cancelled by the server's `statement_timeout` or an administrator: our own
+        # cancellations end with CancelledError.
         case errors.TooManyConnections() | errors.QueryCanceled():
             return Overloaded("the index has more requests than it can take")
         case (

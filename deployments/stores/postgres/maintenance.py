@@ -6,8 +6,8 @@ was left out, after a crash or a restore, is found in the next round.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from psycopg import Error, errors, sql
 from psycopg.rows import TupleRow
@@ -52,11 +52,16 @@ _INVALID = """
     SELECT relname FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
     WHERE indrelid = to_regclass('winnow.docs_' || %s::bigint) AND NOT indisvalid
 """
+# Without CONCURRENTLY it would wait for a long dump, and every search for it.
+_DROP = sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {index}")
 _BUILD = sql.SQL(
     "CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON {table} USING hnsw ({v} halfvec_cosine_ops)"
 )
 # So that the rounds here come first.
 _RARE_VACUUM = sql.SQL("ALTER TABLE {table} SET (autovacuum_vacuum_scale_factor = 0.4)")
+
+# On a collection: its generation, and what else a row of the query holds.
+_Work = Callable[..., Awaitable[None]]
 
 
 class Maintenance:
@@ -82,21 +87,16 @@ class Maintenance:
 
     async def round(self) -> None:
         """Remove what was dropped, build what is missing, and rebuild what is worn."""
+        tasks: list[tuple[sql.SQL, list[int], _Work]] = [
+            (sql.SQL(_TRASH), [], empty_trash),
+            (sql.SQL(_LARGE), [self._indexed_floats], _build),
+            (sql.SQL(_WORN), [], _rebuild),
+        ]
         async with self._connections.alone() as connection:
             await connection.execute(_SETTINGS)
-            for (generation,) in await _all(connection, sql.SQL(_TRASH)):
-                with suppress(errors.LockNotAvailable):  # in use: the next round
-                    await empty_trash(connection, generation)
-            for generation, dimensions in await _all(
-                connection, sql.SQL(_LARGE), self._indexed_floats
-            ):
-                async with _only(connection, generation) as mine:
-                    if mine:
-                        await _build(connection, generation, dimensions)
-            for (generation,) in await _all(connection, sql.SQL(_WORN)):
-                async with _only(connection, generation) as mine:
-                    if mine:
-                        await _rebuild(connection, generation)
+            for query, parameters, work in tasks:
+                for row in await _all(connection, query, *parameters):
+                    await _work_alone(connection, work, *row)
 
     async def _run(self) -> None:
         while True:
@@ -119,8 +119,7 @@ async def empty_trash(connection: Connection, generation: int) -> None:
 
 
 async def _build(connection: Connection, generation: int, dimensions: int) -> None:
-    for (left,) in await _all(connection, sql.SQL(_INVALID), generation):
-        await connection.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier("winnow", left)))
+    await _drop_invalid(connection, generation)
     table = table_of(generation)
     await connection.execute(
         _BUILD.format(
@@ -134,20 +133,36 @@ async def _build(connection: Connection, generation: int, dimensions: int) -> No
 
 
 async def _rebuild(connection: Connection, generation: int) -> None:
+    await _drop_invalid(connection, generation)
     index, table = table_of(generation, "_hnsw"), table_of(generation)
     await connection.execute(sql.SQL("REINDEX INDEX CONCURRENTLY {}").format(index))
     await connection.execute(sql.SQL("VACUUM (ANALYZE) {}").format(table))
 
 
-@asynccontextmanager
-async def _only(connection: Connection, generation: int) -> AsyncIterator[bool]:
-    """Whether this replica alone works on the collection now."""
+async def _drop_invalid(connection: Connection, generation: int) -> None:
+    """Drop what a round that was stopped left half built: each write would go on writing it."""
+    for (left,) in await _all(connection, sql.SQL(_INVALID), generation):
+        await connection.execute(_DROP.format(index=sql.Identifier("winnow", left)))
+
+
+async def _work_alone(connection: Connection, work: _Work, generation: int, *more: int) -> None:
+    """Do the work on a collection, unless another replica works on it.
+
+    Its failure is logged, so that the other collections do not wait for as long as it lasts. If
+    the connection is lost, the next collection's work raises that.
+    """
     keys = [_LOCK, generation % 2**31]
     [(mine,)] = await _all(connection, sql.SQL("SELECT pg_try_advisory_lock(%s, %s)"), *keys)
+    if not mine:
+        return
     try:
-        yield mine
+        await work(connection, generation, *more)
+    except (errors.LockNotAvailable, errors.UndefinedTable):  # in use, or dropped meanwhile
+        pass
+    except Error as error:
+        logger.warning("the maintenance of collection %d is put off: %s", generation, error)
     finally:
-        if mine and not connection.closed:
+        if not connection.closed:
             await connection.execute("SELECT pg_advisory_unlock(%s, %s)", keys)
 
 

@@ -42,3 +42,9 @@ def to_record(row: TupleRow) -> Record:
     id_, body, metadata, *rest = row
     tokens = rest[0] if rest else None
     return Record(id_, body, load_metadata(metadata), tokens=tokens)
+
+
+def bytes_of(row: TupleRow) -> int:
+    """Return what `size_of` returns of the record of a row that begins with FOUND's columns."""
+    _, body, metadata, tokens, *_ = row
+    return len(body.encode()) + len(metadata.encode()) + len(tokens or b"")

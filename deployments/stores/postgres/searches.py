@@ -4,7 +4,10 @@ The choice is made here and not by the server's planner, which took the index fo
 row in twenty passes: recall 0.73, where looking at all of them took 11 ms.
 """
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from psycopg import sql
@@ -14,8 +17,9 @@ from deployments.stores.base import Hit, Vector, VectorQuery
 from deployments.stores.postgres.catalog import CollectionRow
 from deployments.stores.postgres.connections import Connection
 from deployments.stores.postgres.filters import Condition, to_condition
-from deployments.stores.postgres.rows import FOUND, to_record
+from deployments.stores.postgres.rows import FOUND, bytes_of, to_record
 from deployments.stores.postgres.vectors import indexed, unit_vector
+from deployments.stores.records import ANSWER_BYTES, too_large
 
 # A collection is indexed once it has more floats than this, rows times dimensions. To compare so
 # many with a query takes 10 to 20 ms of one core.
@@ -28,6 +32,8 @@ _MANY_HITS = 100
 # stops at the first that pass.
 _CANDIDATES, _FILTERED_CANDIDATES = 4, 8
 _SAMPLE_ROWS = 1_000
+# Rows that are read at a time: one by one takes longer, and each may have 4 MB.
+_ROWS_READ = 16
 
 _EXACT = sql.SQL("""
     SELECT {found}, v <=> %s AS distance FROM {table} WHERE {condition}
@@ -66,7 +72,7 @@ class Search:
         return cls(row, vector, query.k, where, exact_floats)
 
     async def run(self, connection: Connection) -> list[Hit]:
-        """Return the hits, best first."""
+        """Return the hits, best first. Raises PayloadTooLarge."""
         if self.row.indexed and not await self._is_exact(connection):
             found = await self._approximate(connection)
             if len(found) == self.k:
@@ -111,9 +117,19 @@ class Search:
 async def _rows(
     connection: Connection, query: sql.Composed, parameters: list[object]
 ) -> list[TupleRow]:
-    async with connection.cursor(binary=True) as cursor:
-        await cursor.execute(query, parameters)
-        return await cursor.fetchall()
+    """Read the rows. Raises PayloadTooLarge at more than ANSWER_BYTES, and reads no further."""
+    found: list[TupleRow] = []
+    left_bytes = ANSWER_BYTES
+    async with connection.cursor() as cursor:
+        stream = cursor.stream(query, parameters, binary=True, size=_ROWS_READ)
+        # Closed at once, or the connection would go back to the pool amid its query.
+        async with aclosing(cast(AsyncGenerator[TupleRow], stream)) as rows:
+            async for row in rows:
+                left_bytes -= bytes_of(row)
+                if left_bytes < 0:
+                    raise too_large("top_k")
+                found.append(row)
+    return found
 
 
 def _hit(row: TupleRow) -> Hit:

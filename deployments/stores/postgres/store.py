@@ -10,9 +10,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
-from psycopg import sql
+from psycopg import Error, sql
 
-from deployments.errors import FingerprintMismatch, Overloaded, StoreUnavailable
+from deployments.errors import FingerprintMismatch, WinnowError
 from deployments.stores.base import (
     Collection,
     Durability,
@@ -148,7 +148,7 @@ class PostgresStore(VectorStore):
         """Drop the collection; its table goes at once, or once no search uses it."""
         generation = await self._catalog.remove(ns)
         self.maintenance.start()
-        with suppress(StoreUnavailable, Overloaded):  # in use, away or busy: a later round
+        with suppress(WinnowError, Error):  # whatever keeps it there, a later round tries again
             async with self._connections.lend() as connection:
                 await empty_trash(connection, generation)
 

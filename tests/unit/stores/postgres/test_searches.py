@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 
+from deployments.errors import PayloadTooLarge
 from deployments.stores.base import Compare, Filter, Namespace, Record, VectorQuery
+from deployments.stores.postgres import searches
+from deployments.stores.postgres.rows import bytes_of
 from deployments.stores.postgres.searches import Search
 from deployments.stores.postgres.store import PostgresStore
 from tests.unit.stores.postgres.indexed import (
@@ -18,6 +21,7 @@ from tests.unit.stores.postgres.indexed import (
     INDEXED_FLOATS,
     NEARLY_ALL,
     ONE_IN_A_HUNDRED,
+    WIDTH,
     fill,
     generation_of,
     index_scans,
@@ -124,3 +128,50 @@ async def test_vectors_too_wide_for_an_index_are_indexed_in_part(
     await store.close()
     with psycopg.connect(database, autocommit=True) as connection:
         assert index_scans(connection, generation_of(connection, ns), more_than=0) == 1
+
+
+async def test_an_answer_is_read_no_further_than_its_bound(
+    database: str, ns: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 64 documents of 100 kB, one more than an answer holds is read; the connection stays."""
+    read: list[TupleRow] = []
+
+    def noted(row: TupleRow) -> int:
+        read.append(row)
+        return bytes_of(row)
+
+    monkeypatch.setattr(searches, "bytes_of", noted)
+    store = PostgresStore(database, connections=1)
+    await store.ensure(ns, WIDTH, "fp")
+    made = zip(range(64), vectors(64, seed=4), strict=True)
+    await store.upsert(ns, [Record(f"{at}", "é" * 50_000, {}, vector) for at, vector in made])
+    [query] = vectors(1, seed=3)
+    async with store._connections.lend() as connection:
+        before = connection.info.backend_pid
+    size = 100_000 + len("{}")
+    monkeypatch.setattr(searches, "ANSWER_BYTES", 20 * size)
+    [hits] = await store.search([VectorQuery(ns, query, 20)])
+    assert len(hits) == 20
+    for k in (21, 64):
+        read.clear()
+        with pytest.raises(PayloadTooLarge, match="top_k"):
+            await store.search([VectorQuery(ns, query, k)])
+        assert len(read) == 21
+    async with store._connections.lend() as connection:
+        assert connection.info.backend_pid == before
+    await store.close()
+
+
+@pytest.mark.parametrize("where", [None, ONE_IN_A_HUNDRED], ids=["by-the-index", "all-compared"])
+async def test_an_answer_of_an_indexed_collection_is_bounded_too(
+    indexed_store: PostgresStore,
+    stored: NDArray[np.float32],
+    ns: Namespace,
+    where: Filter | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(searches, "ANSWER_BYTES", 400)
+    [hits] = await indexed_store.search([VectorQuery(ns, stored[0], 5, where)])
+    assert len(hits) == 5
+    with pytest.raises(PayloadTooLarge):
+        await indexed_store.search([VectorQuery(ns, stored[0], 25, where)])
