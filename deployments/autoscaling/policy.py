@@ -225,7 +225,8 @@ class StageScaler:
             drain = backlog / replica / rules.drain_s
             return square_root_staffing(work + drain, steady, rules.headroom)
 
-        late = size.running + 1 if load.oldest_wait_s > rules.objective_s else 0
+        # While replicas are replaced, more run than were asked for.
+        late = min(size.running, size.target) + 1 if load.oldest_wait_s > rules.objective_s else 0
         # Bulk work may have no replicas of its own, but a stage does not leave in the midst of it.
         least = max(late, 1 if bulk else 0)
         return _Targets(

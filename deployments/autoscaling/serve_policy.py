@@ -64,8 +64,11 @@ class TokenScaling:
         self, rules: StageScaling, context: AutoscalingContext, router: AutoscalingContext | None
     ) -> int:
         name, now_s = context.deployment_name, context.current_time or 0.0
-        if now_s - self._decided_s.get(name, -math.inf) < _PERIOD_S:
+        since_s = now_s - self._decided_s.get(name, -math.inf)
+        if 0 <= since_s < _PERIOD_S:
             return context.target_num_replicas
+        if since_s < 0:  # the controller's clock was set back
+            self._scalers[name] = StageScaler(rules)
         self._decided_s[name] = now_s
         size = StageSize(
             context.target_num_replicas,

@@ -42,9 +42,12 @@ class _Window:
         return self.cost / self.busy_s if self.busy_s else 0.0
 
     def add(self, work: Work) -> None:
+        """Add work, of which a long stretch weighs no more than what is remembered: an engine that
+        stopped for a while does not seem slow for as long again."""
         kept = math.exp(-work.busy_s / _MEMORY_S)
-        self.cost = kept * self.cost + work.cost
-        self.busy_s = kept * self.busy_s + work.busy_s
+        weight = min(1.0, _MEMORY_S / work.busy_s) if work.busy_s else 1.0
+        self.cost = kept * self.cost + weight * work.cost
+        self.busy_s = kept * self.busy_s + weight * work.busy_s
 
 
 class Throughput:

@@ -178,6 +178,13 @@ def test_a_wait_beyond_the_objective_asks_for_one_more_replica_than_running() ->
     assert [scaler.decide(late, size, at) for at in (0.0, 5.0)] == [4, 5]
 
 
+def test_replicas_that_are_being_replaced_do_not_ask_for_more_of_them() -> None:
+    late = replace(load_of(0.0), oldest_wait_s=3.0)
+    scaler = StageScaler(_RULES)
+    surging = StageSize(8, 10, 1, 100)
+    assert [scaler.decide(late, surging, at) for at in (0.0, 5.0)] == [8, 9]
+
+
 def test_bulk_work_stays_within_its_budget() -> None:
     rules = _RULES.model_copy(update={"bulk_replicas": 2.0})
     bulk = load_of(50_000, queued=1e9, lane="bulk")

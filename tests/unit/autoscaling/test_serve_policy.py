@@ -140,3 +140,12 @@ def test_the_policy_decides_once_a_second() -> None:
     soon = _wanted(policy, _router(4000, _BEGAN_S + 0.5), _reranker(_BEGAN_S + 0.5))
     later = _wanted(policy, _router(4000, _BEGAN_S + 1), _reranker(_BEGAN_S + 1))
     assert [one["Reranker"] for one in (first, soon, later)] == [1, 1, 6]
+
+
+def test_a_clock_that_was_set_back_stops_nothing() -> None:
+    policy = _policy()
+    _wanted(policy, _router(0, _BEGAN_S), _reranker(_BEGAN_S))
+    back_s = _BEGAN_S - 3_600
+    for at_s in (back_s, back_s + 1):
+        wanted = _wanted(policy, _router(4000, at_s), _reranker(at_s))
+    assert wanted["Reranker"] == 6

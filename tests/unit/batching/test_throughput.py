@@ -88,3 +88,19 @@ def test_the_time_of_a_batch_that_fails_alone_is_of_none() -> None:
     now[0] = 2.0
     throughput.end(10, before, saturated=True, more_waits=True)
     assert throughput.per_s == pytest.approx(10)
+
+
+def test_an_engine_that_stopped_for_long_is_soon_taken_for_what_it_is() -> None:
+    now = [0.0]
+    throughput = Throughput(lambda: now[0])
+
+    def compute(took_s: float) -> None:
+        before = throughput.begin()
+        now[0] += took_s
+        throughput.end(1_000, before, saturated=True, more_waits=True)
+
+    compute(25.0)
+    assert throughput.per_s == pytest.approx(40)
+    for _ in range(10):
+        compute(0.1)
+    assert throughput.per_s > 6_000, "of 10,000, a busy second later"
