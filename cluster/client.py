@@ -106,11 +106,14 @@ class WinnowClient:
             response = self._http.request(method, path, json=body, headers=headers, params=params)
         except httpx.TransportError as error:
             raise ApiError(f"no answer from {self._http.base_url}: {error}") from error
+        if response.is_redirect:
+            where = response.headers.get("location", "elsewhere")
+            message = f"{response.url} redirects to {where}: give the URL of Winnow itself"
+            raise ApiError(message, response.status_code)
         if response.is_error:
             message = f"{response.status_code} {_message(response)}"
             raise ApiError(message, response.status_code)
-        answer: dict[str, Any] = response.json() if response.content else {}
-        return answer
+        return _json_object(response)
 
 
 def path_part(name: str) -> str:
@@ -122,6 +125,17 @@ def path_part(name: str) -> str:
 
 def _collection(name: str) -> str:
     return f"/v1/collections/{path_part(name)}"
+
+
+def _json_object(response: httpx.Response) -> dict[str, Any]:
+    """Return the body, empty for an empty one. Raises ApiError for one that is no JSON object."""
+    try:
+        answer: Any = response.json() if response.content else {}
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise ApiError(f"the answer of {response.url} is not Winnow's: check the URL")
+    return answer
 
 
 def _message(response: httpx.Response) -> str:

@@ -5,12 +5,12 @@ root, if the file is not below here) and the chunk's number, so reading a file a
 documents. Knows no service.
 """
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 from semantic_text_splitter import MarkdownSplitter, TextSplitter
 
 # About 250 tokens of English, within the 512 of small models.
@@ -64,12 +64,13 @@ def _id_of(path: Path) -> str:
 
 
 def _json_lines(path: Path) -> Iterator[Document]:
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             try:
-                yield _document(json.loads(line))
+                # As the service reads it: neither NaN, half of a character nor bytes but UTF-8.
+                yield _document(orjson.loads(line))
             except (ValueError, KeyError, TypeError) as error:
                 raise UnreadableFileError(
                     f"{path}:{number}: not a document as JSON ({error})"
@@ -79,6 +80,9 @@ def _json_lines(path: Path) -> Iterator[Document]:
 def _document(line: Document) -> Document:
     """Raises ValueError, KeyError or TypeError, with what is wrong."""
     id, text = line["id"], line["text"]
+    # A number of more than 64 bits is read as a float, and no longer the number that was written.
+    if isinstance(id, bool) or not isinstance(id, str | int):
+        raise ValueError("its id is neither a text nor a whole number of 64 bits")
     if not isinstance(text, str) or not text.strip():
         raise ValueError("its text is blank: leave the document out")
     if unknown := line.keys() - set(_FIELDS):
@@ -96,15 +100,16 @@ def _chunks(path: Path) -> Iterator[Document]:
         if path.suffix in (".md", ".markdown")
         else TextSplitter(_CHUNK_CHARACTERS)
     )
-    for number, (offset, chunk) in enumerate(splitter.chunk_indices(text)):
-        if chunk.strip():
-            yield {
-                "id": f"{_id_of(path)}#{number}",
-                "text": chunk,
-                "metadata": {
-                    "title": path.name,
-                    "source": source_of(path),
-                    "chunk": number,
-                    "offset": offset,
-                },
-            }
+    # Numbered without gaps: what a longer version left behind is found by the number of chunks.
+    kept = (found for found in splitter.chunk_indices(text) if found[1].strip())
+    for number, (offset, chunk) in enumerate(kept):
+        yield {
+            "id": f"{_id_of(path)}#{number}",
+            "text": chunk,
+            "metadata": {
+                "title": path.name,
+                "source": source_of(path),
+                "chunk": number,
+                "offset": offset,
+            },
+        }

@@ -1,11 +1,12 @@
 """`winnow admin`: the admin API alone, on a port of its own."""
 
 import asyncio
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cluster.commands.session import open_console, open_state
+from cluster.commands.session import CommandError, open_console, open_state
 from cluster.config import AppConfig
 from cluster.profile import application, load_profile, localise
 from deployments.tenants.plans import Plans
@@ -27,6 +28,11 @@ def admin(
     state = open_state()
     app = application(localise(load_profile(profile), state, lambda model: model, None))
     config = AppConfig.model_validate(app["args"]).router
+    if not Path(config.keys_file).is_file():
+        raise CommandError(
+            f"there is no file of keys {config.keys_file}: 'winnow up' makes that of a state"
+            " directory, or name another as router.keys_file in the profile"
+        )
     [router] = [one for one in app["deployments"] if one["name"] == _ROUTER]
     plans = Plans.model_validate(router.get("user_config") or {})
     open_console().print(f"admin API of profile {profile}: http://{host}:{port}/v1/admin")

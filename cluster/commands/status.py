@@ -38,7 +38,7 @@ def status(
         return
     try:
         deployed = serve.application(deployed_as)
-    except httpx.TransportError as error:
+    except httpx.HTTPError as error:
         raise CommandError(f"Ray's dashboard does not answer: see {state.head_log}") from error
     readiness = WinnowClient(cluster.url, state.api_key()).readiness() or {"stages": {}}
     console.print(f"{cluster.url}  profile {cluster.profile}  {deployed.status}")

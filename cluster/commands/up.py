@@ -17,7 +17,7 @@ from cluster.config import AppConfig
 from cluster.fit_check import check_fits, check_fits_machine, this_machine
 from cluster.local.head import is_alive, start_head, stop
 from cluster.local.ports import is_free
-from cluster.local.serve_api import DeployUnansweredError, ServeApi
+from cluster.local.serve_api import DeployRefusedError, ServeApi
 from cluster.local.state import RunningCluster, State
 from cluster.models.pull import default_cache, resolve
 from cluster.node_groups import HEAD, ClusterSpec, load_cluster_spec
@@ -63,13 +63,15 @@ def up(
         deadline = began + timeout_s
         _wait_for_ray(serve, cluster, deadline, state)
         client = WinnowClient(cluster.url, state.api_key())
-        waiting = _Waiting(console, spinner, deadline)
+        waiting = _Waiting(console, spinner, deadline, cluster, state.head_log)
         try:
             serve.deploy(local, max(deadline - time.monotonic(), _LEAST_DEPLOY_S))
             _wait_until_ready(serve, application(local)["name"], client, waiting)
-        except (CommandError, DeployUnansweredError):
-            # What a roll that fails leaves serving is the profile before it.
-            state.record(cluster.model_copy(update={"failed_profile": profile}))
+        except BaseException as error:  # Ctrl-C too
+            # What a roll that fails leaves serving is the profile before it. `winnow down` may have
+            # removed the record of a cluster that has stopped.
+            if not isinstance(error, DeployRefusedError) and is_alive(cluster):
+                state.record(cluster.model_copy(update={"failed_profile": profile}))
             raise
     state.record(cluster.model_copy(update={"profile": profile, "failed_profile": None}))
     console.print(f"ready in {time.monotonic() - began:.0f} s: {cluster.url}")
@@ -151,14 +153,25 @@ def _wait_for_ray(serve: ServeApi, cluster: RunningCluster, deadline: float, sta
 class _Waiting:
     """Shows what is waited for, and each new reason for it once."""
 
-    def __init__(self, console: Console, spinner: Status, deadline: float) -> None:
+    def __init__(
+        self,
+        console: Console,
+        spinner: Status,
+        deadline: float,
+        cluster: RunningCluster,
+        head_log: Path,
+    ) -> None:
         self._console = console
         self._spinner = spinner
         self._deadline = deadline
+        self._cluster = cluster
+        self._head_log = head_log
         self._shown: set[str] = set()
 
     def pause(self, waiting: Sequence[str], problems: Sequence[str]) -> None:
-        """Raises CommandError when time is up."""
+        """Raises CommandError when time is up, or the cluster has stopped."""
+        if not is_alive(self._cluster):
+            raise CommandError(f"the cluster has stopped meanwhile: see {self._head_log}")
         names = ", ".join(waiting) or "Serve"
         self._spinner.update(f"waiting for {names}")
         for problem in problems:
@@ -172,7 +185,7 @@ def _wait_until_ready(serve: ServeApi, name: str, client: WinnowClient, waiting:
     while True:
         try:
             deployed = serve.application(name)
-        except httpx.TransportError:
+        except httpx.HTTPError:
             waiting.pause(["Ray's dashboard"], [])
             continue
         if deployed.status == "DEPLOY_FAILED":

@@ -82,8 +82,8 @@ class DeployUnansweredError(Exception):
 
 
 class ServeApi:
-    """Methods raise httpx.HTTPError, but for `is_up` and `deploy`; while Serve is away that is a
-    TransportError."""
+    """Methods raise httpx.HTTPError, but for `is_up` and `deploy`: a TransportError where nothing
+    answers, an HTTPStatusError where the dashboard does without Serve behind it (503)."""
 
     def __init__(self, dashboard_port: int, token: str) -> None:
         self._client = httpx.Client(

@@ -75,12 +75,15 @@ class State:
         return RunningCluster.model_validate_json(self._cluster_file.read_text())
 
     def record(self, cluster: RunningCluster) -> None:
-        self._cluster_file.write_text(cluster.model_dump_json(indent=1))
+        _write_private(self._cluster_file, cluster.model_dump_json(indent=1))
 
     def forget(self) -> None:
         self._cluster_file.unlink(missing_ok=True)
 
 
 def _write_private(path: Path, text: str) -> None:
-    path.touch(mode=0o600)
-    path.write_text(text)
+    """Replace a file atomically, with mode 0600: another command may be reading it."""
+    fresh = path.with_suffix(".new")
+    fresh.touch(mode=0o600)
+    fresh.write_text(text)
+    fresh.replace(path)

@@ -53,7 +53,8 @@ class TenantBody(BaseModel):
 class PageQuery(WireQuery):
     """At most `limit`, from the one after the id `after` on."""
 
-    after: str | None = Field(default=None, max_length=63)
+    # What ids of tenants and of keys are made of.
+    after: str | None = Field(default=None, pattern=r"^[0-9A-Za-z_-]{0,63}$")
     limit: int = Field(default=_PAGE, ge=1, le=_PAGE)
 
 

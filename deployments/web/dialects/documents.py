@@ -91,6 +91,7 @@ async def rank(
 
 
 def _object_text(index: int, document: ObjectDocument, names: Sequence[str]) -> str:
+    _require_writable(index, document)
     held = document.model_dump(exclude_none=True)
     found = [_line(held[name]) for name in names if name in held]
     if not found:
@@ -108,6 +109,17 @@ def _object_text(index: int, document: ObjectDocument, names: Sequence[str]) -> 
             param=f"documents.{index}",
         )
     return text
+
+
+def _require_writable(index: int, document: ObjectDocument) -> None:
+    """Raises InvalidRequest for a document that could not be handed back: orjson reads a thousand
+    levels and writes 254."""
+    try:
+        orjson.dumps([[[document.model_extra]]])  # an answer has as many levels above it
+    except TypeError:
+        raise InvalidRequest(
+            f"'documents.{index}' is nested too deeply: flatten it", param=f"documents.{index}"
+        ) from None
 
 
 def _line(value: Any) -> str:

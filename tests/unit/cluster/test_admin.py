@@ -9,7 +9,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+from cluster.__main__ import app
+from cluster.commands.session import CommandError
 from cluster.local.ports import free_ports
 from cluster.local.state import State
 from tests.unit.cluster.waiting import answers
@@ -70,6 +73,16 @@ def test_tenants_and_keys_are_made_there_and_nothing_else_is_served(
     for path in ("/v1/collections", "/v1/admin/replicas", "/openapi.json", "/docs", "/ui"):
         assert admin.get(path).status_code == 404, path
     assert (state.directory / "control" / "control.db").exists(), "where the Routers have it"
+
+
+def test_without_a_file_of_keys_it_says_what_makes_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WINNOW_STATE", str(tmp_path / "none"))
+    done = CliRunner().invoke(app, ["admin"])
+    assert isinstance(done.exception, CommandError)
+    assert "keys.json" in str(done.exception)
+    assert "'winnow up' makes" in str(done.exception)
 
 
 def test_no_other_command_waits_for_what_it_loads() -> None:

@@ -54,6 +54,14 @@ def test_a_file_that_is_not_below_here_has_an_id_without_dots(
     assert document["metadata"]["source"] == "../notes.txt"
 
 
+def test_a_blank_chunk_is_left_out_and_leaves_no_gap_in_the_numbers() -> None:
+    path = _written("notes.txt", "a" * 999 + "\n\n\x1e\n\n" + "b" * 999)
+    documents = list(read_documents(path))
+    assert [document["text"][0] for document in documents] == ["a", "b"]
+    assert [document["id"] for document in documents] == ["notes.txt#0", "notes.txt#1"]
+    assert [document["metadata"]["chunk"] for document in documents] == [0, 1]
+
+
 @pytest.mark.parametrize("suffix", ["jsonl", "ndjson"])
 def test_json_lines_are_documents_as_they_stand(suffix: str) -> None:
     path = _written(f"lines.{suffix}", '{"id": 7, "text": "seven", "metadata": {"n": 7}}\n\n')
@@ -71,11 +79,19 @@ def test_json_lines_are_documents_as_they_stand(suffix: str) -> None:
             "'title' is no field of a document: put it into 'metadata'",
         ),
         ("[]", "list indices"),
-        ("{", "Expecting"),
+        ("{", "unexpected end"),
+        ('{"id": null, "text": "d"}', "its id is neither a text nor a whole number"),
+        ('{"id": true, "text": "d"}', "its id is neither"),
+        ('{"id": 123456789012345678901, "text": "d"}', "its id is neither"),
+        ('{"id": "c", "text": "d", "metadata": {"price": NaN}}', "unexpected character"),
+        ('{"id": "c", "text": "cut \\ud83d"}', "surrogate"),
+        ('{"id": "c", "text": "caf\udce9"}', "not valid UTF-8"),
     ],
 )
 def test_a_bad_line_is_named(line: str, said: str) -> None:
-    path = _written("lines.jsonl", '{"id": "a", "text": "b"}\n' + line + "\n")
+    path = Path("lines.jsonl")
+    lines = '{"id": "a", "text": "b"}\n' + line + "\n"
+    path.write_bytes(lines.encode(errors="surrogateescape"))
     with pytest.raises(UnreadableFileError, match=rf"lines\.jsonl:2: .*{re.escape(said)}"):
         list(read_documents(path))
 

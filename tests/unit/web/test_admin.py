@@ -169,6 +169,9 @@ async def test_while_the_database_is_away_what_needs_it_is_a_503(
         ("GET", "keys?nope=1", None, 400),
         ("GET", "../usage?nope=1", None, 400),
         ("GET", "../usage?since=-1", None, 400),
+        # PostgreSQL takes no NUL.
+        ("GET", "tenants?after=%00", None, 400),
+        ("GET", "keys?after=a%00", None, 400),
         ("GET", "../usage?since=1&since=2", None, 400),
     ],
 )

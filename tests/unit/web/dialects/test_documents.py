@@ -69,6 +69,29 @@ async def test_documents_come_back_as_they_were_sent_with_a_text(service: TestSe
         assert given == [_OBJECTS[0], {"text": "B", "title": "B"}, {"text": "c"}]
 
 
+@pytest.mark.parametrize("path", ["/v1/rerank", "/v2/rerank"])
+@pytest.mark.parametrize("fields", [{}, {"rank_fields": ["x"]}])
+async def test_a_document_comes_back_as_deep_as_json_is_written_and_is_refused_beyond(
+    service: TestService, path: str, fields: dict[str, Any]
+) -> None:
+    def body(levels: int, query: str) -> dict[str, Any]:
+        nested: list[Any] = []
+        for _ in range(levels - 1):
+            nested = [nested]
+        documents = ["a", {"text": "b", "x": nested}]
+        asked = {"query": query, "documents": documents, "return_documents": True}
+        return _RERANK | asked | fields
+
+    sent = body(250, "as deep as may be")
+    answer = await rerank(service, path, **sent)
+    assert [one["document"] for one in answer["results"]][1] == sent["documents"][1]
+    for levels in (251, 900):
+        refused = await service.post(path, json=body(levels, "deeper"))
+        assert refused.status_code == 400, levels
+        assert "'documents.1' is nested too deeply: flatten it" in refused.json()["message"]
+    assert service.pipeline.asked[0] == "as deep as may be", "nothing was computed"
+
+
 @pytest.mark.parametrize(
     ("path", "fields", "document", "kind"),
     [
