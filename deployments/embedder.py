@@ -4,6 +4,7 @@ Each replica owns one engine and one queue. Knows neither text (but for its gold
 tenants' rights nor HTTP.
 """
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +24,7 @@ from deployments.text.tokenizer_files import load_tokenizer
 
 class Embedder(ModelReplica):
     async def __init__(self, config: EmbedderConfig) -> None:  # type: ignore[misc] # Serve awaits it
-        def golden(embed: Compute, directory: Path) -> Answers:
-            return _golden(embed, config, directory)
-
-        await self.start("embed", config, lambda engine: engine.embed, golden)
+        await self.start("embed", config, lambda engine: engine.embed, partial(_golden, config))
 
     async def embed(
         self, rows: TokenRows, timeout_s: float, origin: Origin, contract: str
@@ -35,13 +33,13 @@ class Embedder(ModelReplica):
         return await self.submit(rows, timeout_s, origin, contract)
 
 
-def _golden(embed: Compute, config: EmbedderConfig, directory: Path) -> Answers:
+def _golden(config: EmbedderConfig, directory: Path) -> Answers:
     """The cosines of the golden pairs."""
     encoder = EmbedEncoder(load_tokenizer(directory), config.template, config.engine.max_model_len)
     queries = encoder.queries([golden.query for golden in config.golden], Cut()).rows
     documents = encoder.documents([golden.document for golden in config.golden], Cut()).rows
 
-    async def answers() -> list[float]:
+    async def answers(embed: Compute) -> list[float]:
         asked, found = (
             await embed(bypass_prefix_cache(queries)),
             await embed(bypass_prefix_cache(documents)),

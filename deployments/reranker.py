@@ -5,6 +5,7 @@ tenants' rights nor HTTP.
 """
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +25,7 @@ from deployments.text.tokenizer_files import load_tokenizer
 
 class Reranker(ModelReplica):
     async def __init__(self, config: RerankerConfig) -> None:  # type: ignore[misc] # Serve awaits it
-        def golden(score: Compute, directory: Path) -> Answers:
-            return _golden(score, config, directory)
-
-        await self.start("rerank", config, lambda engine: engine.score, golden)
+        await self.start("rerank", config, lambda engine: engine.score, partial(_golden, config))
 
     async def rerank(
         self, rows: TokenRows, timeout_s: float, origin: Origin, contract: str
@@ -49,14 +47,14 @@ def relevance(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return (1.0 / (1.0 + np.exp(-np.clip(wide, -80, 80)))).astype(np.float32)
 
 
-def _golden(score: Compute, config: RerankerConfig, directory: Path) -> Answers:
+def _golden(config: RerankerConfig, directory: Path) -> Answers:
     """The relevance scores of the golden pairs."""
     encoder = RerankEncoder(load_tokenizer(directory), config.template, config.engine.max_model_len)
     rows = TokenRows.concatenate(
         [encoder.pairs(golden.query, [golden.document], None).rows for golden in config.golden]
     )
 
-    async def answers() -> list[float]:
+    async def answers(score: Compute) -> list[float]:
         scores: list[float] = relevance((await score(bypass_prefix_cache(rows))).values).tolist()
         return scores
 

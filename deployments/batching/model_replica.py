@@ -21,6 +21,8 @@ from deployments.batching.stage_status import StageStatus
 from deployments.config import ModelConfig
 from deployments.engine.base import PoolingEngine
 from deployments.engine.build import build_engine
+from deployments.engine.copies import copies_of
+from deployments.engine.engine_process import EngineProcessEnded
 from deployments.engine.golden import GoldenDrift, check_golden
 from deployments.engine.weights import locate, tokenizer_digest, weights_digest
 from deployments.errors import (
@@ -48,7 +50,11 @@ GOLDEN_PERIOD_S = 60.0
 # may meet it at once.
 _DRIFTS_TO_END = 3
 
-Answers = Callable[[], Awaitable[list[float]]]
+# For a copy: a stuck one would fail the health of all. The engine itself ends it, and no replica.
+_COPY_PATIENCE_S = 5.0
+
+# To the golden pairs, of one engine.
+Answers = Callable[[Compute], Awaitable[list[float]]]
 
 # Long enough for the answers that tell of the end to leave.
 _LAST_WORDS_S = 0.5
@@ -62,20 +68,21 @@ class ModelReplica:
         stage: str,
         config: ModelConfig,
         method: Callable[[PoolingEngine], Compute],
-        golden: Callable[[Compute, Path], Answers],
+        golden: Callable[[Path], Answers],
     ) -> None:
         """Load the engine, check its `golden` answers and put the queue before its `method`."""
         directory = locate(config.engine.model, config.engine.revision, weights=True)
         engine_config = config.engine.model_copy(update={"model": str(directory)})
         fingerprint = config.fingerprint(weights_digest(directory))
+        answers = golden(directory)
 
         async def check_copy(copy: PoolingEngine) -> None:
-            check_golden(config.golden, await golden(method(copy), directory)())
+            check_golden(config.golden, await answers(method(copy)))
 
         try:
             engine = await build_engine(engine_config, check_copy)
             self.attach(stage, config, fingerprint, engine, method, directory)
-            await self.keep_golden(golden(self._compute_counted, directory))
+            await self.keep_golden(answers)
         except GoldenDrift:
             CanaryMetrics(stage).report(passed=False)
             await asyncio.sleep(EXPORT_S)
@@ -95,6 +102,7 @@ class ModelReplica:
         self._contract = config.contract(tokenizer_digest(directory or Path(config.engine.model)))
         self.fingerprint = fingerprint
         self._engine = engine
+        self._method = method
         self._golden_answers: Answers | None = None
         self._compute = method(engine)
         self._batch_metrics = BatchMetrics(stage)
@@ -113,7 +121,11 @@ class ModelReplica:
     async def keep_golden(self, answers: Answers) -> None:
         """Check the model's `answers` to the golden pairs now, and again with its health."""
         self._golden_answers = answers
+        # In a row, by copy: beside one that answers well a drifted one would not be seen.
+        self._drifts: dict[PoolingEngine, list[GoldenDrift]] = {}
         await self._check_golden()
+        if self._drifts:
+            raise next(iter(self._drifts.values()))[-1]
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
         limits = BatchLimits.model_validate(user_config)
@@ -167,33 +179,56 @@ class ModelReplica:
         if not self._golden_answers:
             return
         if time.monotonic() >= self._golden_due_s:
-            try:
-                await self._check_golden()
-            except GoldenDrift as drift:
-                self._drifts += 1
-                if self._drifts < _DRIFTS_TO_END:
-                    logger.error("checked again with the next health check: %s", drift)
-                else:
-                    self._end("the model has drifted")
-                    raise
+            await self._check_golden()
+            self._end_drifted()
         self._canary_metrics.report(passed=not self._drifts)
 
     async def _check_golden(self) -> None:
+        copies = copies_of(self._engine)
+        await asyncio.gather(*(self._check_copy(copy) for copy in copies))
+        self._drifts = {copy: found for copy, found in self._drifts.items() if copy in copies}
+        # A copy that has drifted is checked again with the next health check.
+        if not self._drifts:
+            self._golden_due_s = time.monotonic() + GOLDEN_PERIOD_S
+
+    async def _check_copy(self, copy: PoolingEngine) -> None:
         assert self._golden_answers is not None
-        check_golden(self._config.golden, await self._golden_answers())
-        self._golden_due_s = time.monotonic() + GOLDEN_PERIOD_S
-        self._drifts = 0
+        try:
+            async with asyncio.timeout(None if copy is self._engine else _COPY_PATIENCE_S):
+                answers = await self._golden_answers(self._counted(self._method(copy)))
+            check_golden(self._config.golden, answers)
+        except GoldenDrift as drift:
+            self._drifts.setdefault(copy, []).append(drift)
+            logger.error("the model has drifted: %s", drift)
+        except (EngineProcessEnded, TimeoutError):
+            logger.warning("a copy of the engine does not answer its check")
+        else:
+            self._drifts.pop(copy, None)
+
+    def _end_drifted(self) -> None:
+        """End the copies whose drift lasts, or the replica if it has no others."""
+        ended = {copy for copy, found in self._drifts.items() if len(found) >= _DRIFTS_TO_END}
+        living = set(copies_of(self._engine))
+        if living and living <= ended:
+            self._end("the model has drifted")
+            raise self._drifts[living.pop()][-1]
+        for copy in ended:
+            copy.close()
 
     def _observe_batch(self, rows: TokenRows, output: ModelOutput, took_s: float) -> None:
         self._batch_metrics.observe(rows, output, took_s, self._batcher.full_batch_cost())
         self._engine_metrics.add(output.counts)
 
-    async def _compute_counted(self, rows: TokenRows) -> ModelOutput:
-        """Compute the rows of a check beside the queue. The counts that come with them may be those
-        of batches."""
-        output = await self._compute(rows)
-        self._engine_metrics.add(output.counts)
-        return output
+    def _counted(self, compute: Compute) -> Compute:
+        """For the rows of a check beside the queue. The counts that come with them may be those of
+        batches."""
+
+        async def computed(rows: TokenRows) -> ModelOutput:
+            output = await compute(rows)
+            self._engine_metrics.add(output.counts)
+            return output
+
+        return computed
 
     async def _compute_or_end(self, rows: TokenRows) -> ModelOutput:
         try:

@@ -27,8 +27,8 @@ from deployments.request.parent_process import end_with_parent
 
 logger = logging.getLogger(__name__)
 
-# What a copy says first: its process's id when it is ready, else why it is not.
-Greeting = int | str
+# What a copy says after its process's id, once it has tried to load: why it could not, if so.
+Loaded = str | None
 
 _IMPORTS = ["vllm.v1.engine.llm_engine", "vllm.v1.worker.gpu_worker", "deployments.engine.inline"]
 
@@ -80,6 +80,8 @@ async def _serve(
     reader, writer = await connect(end)
     calls: asyncio.Queue[tuple[str, object]] = asyncio.Queue()
     listening = asyncio.create_task(_listen(reader, calls))
+    with contextlib.suppress(ConnectionError):  # `_listen` hears of it too
+        await send(writer, os.getpid())
     try:
         engine = await asyncio.to_thread(load, config)
     except Exception as failure:
@@ -87,7 +89,7 @@ async def _serve(
         with contextlib.suppress(ConnectionError):
             await send(writer, f"{type(failure).__name__}: {failure}")
         _exit(1)
-    await send(writer, os.getpid())
+    await send(writer, None)
     while not listening.done():
         method, rows = await calls.get()
         try:

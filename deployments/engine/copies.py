@@ -9,11 +9,11 @@ A copy that ends is started again alone, and its batch made again on another. Kn
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from typing import Any, Literal, TypeVar
 
 from deployments.engine.base import EngineConfig, PoolingEngine, RowsFailed, cores
-from deployments.engine.engine_process import EngineProcess, EngineProcessEnded
+from deployments.engine.engine_process import EngineProcess, EngineProcessEnded, RowsUnread
 from deployments.engine.fork_server import CHILD, ForkServer
 from deployments.errors import EngineFailed, InternalError
 from deployments.rows.model_output import ModelOutput
@@ -31,6 +31,8 @@ _ATTEMPTS = 2
 _FAILED_STARTS = 3
 # A batch takes a second or so: a copy that has not answered for so long never will.
 _STUCK_S = 60.0
+# Large models load for minutes, and are compiled for as long; one that takes longer never will.
+_LONGEST_START_S = 600.0
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
 
@@ -73,6 +75,11 @@ class EngineCopies:
         return engine
 
     @property
+    def living(self) -> Collection[EngineProcess]:
+        """The copies that live. One that is closed is started anew."""
+        return set(self._copies)
+
+    @property
     def pids(self) -> set[int]:
         """Process ids of the copies that live."""
         return {copy.pid for copy in self._copies}
@@ -88,7 +95,7 @@ class EngineCopies:
         for copy in self._copies:
             if copy.owes_for_s() > _STUCK_S:
                 logger.error("process %d of the engine is stuck", copy.pid)
-                copy.kill()
+                copy.close()
         if self._lost:
             raise EngineFailed("no copy of the model engine can be started")
 
@@ -104,11 +111,13 @@ class EngineCopies:
         return await asyncio.shield(self._spawn(self._answer(method, rows)))
 
     async def _answer(self, method: Method, rows: TokenRows) -> ModelOutput:
-        for _ in range(_ATTEMPTS):
+        attempts = 0
+        while attempts < _ATTEMPTS:
             copy = await self._take()
             try:
                 answer = await (copy.embed(rows) if method == "embed" else copy.score(rows))
-            except EngineProcessEnded:
+            except EngineProcessEnded as ended:
+                attempts += not isinstance(ended, RowsUnread)
                 continue
             except RowsFailed:
                 self._free.put_nowait(copy)
@@ -150,15 +159,29 @@ class EngineCopies:
         return None
 
     async def _add(self) -> EngineProcess:
-        copy = await EngineProcess.start(self._server)
+        server = self._server
+        try:
+            async with asyncio.timeout(_LONGEST_START_S):
+                copy = await self._checked(server)
+        except TimeoutError as late:
+            # What copies are forked from may hang itself. It cannot be replaced beside a copy that
+            # lives, which would end with it, nor need it be when another start has done so.
+            if not self._copies and server is self._server:
+                self._server = server.replaced()
+            raise EngineProcessEnded(f"not started within {_LONGEST_START_S:.0f} s") from late
+        self._copies.add(copy)
+        self._failed_starts = 0
+        return copy
+
+    async def _checked(self, server: ForkServer) -> EngineProcess:
+        """A new copy that has passed."""
+        copy = await EngineProcess.start(server)
         try:
             if self._check is not None:
                 await self._check(copy)
         except BaseException:
             copy.close()
             raise
-        self._copies.add(copy)
-        self._failed_starts = 0
         return copy
 
     def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -166,6 +189,11 @@ class EngineCopies:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def copies_of(engine: PoolingEngine) -> Collection[PoolingEngine]:
+    """What answers for itself: each copy that lives, and any other engine alone."""
+    return engine.living if isinstance(engine, EngineCopies) else [engine]
 
 
 def config_of_one(config: EngineConfig) -> EngineConfig:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from deployments.engine.base import RowsFailed
-from deployments.engine.child import Greeting
+from deployments.engine.child import Loaded
 from deployments.engine.fork_server import ForkServer
 from deployments.engine.messages import connect, receive, send
 from deployments.rows.model_output import ModelOutput
@@ -21,6 +21,10 @@ from deployments.rows.token_rows import TokenRows
 
 class EngineProcessEnded(Exception):
     """It gives no answers, or no more. How a process ended is in its log."""
+
+
+class RowsUnread(EngineProcessEnded):
+    """It ended before it had read these rows, so they are not the reason."""
 
 
 class _Asked(NamedTuple):
@@ -46,21 +50,27 @@ class EngineProcess:
 
     @classmethod
     async def start(cls, server: ForkServer) -> "EngineProcess":
-        """Raises EngineProcessEnded with the engine's own reason if it cannot be loaded."""
+        """Raises EngineProcessEnded with the engine's own reason if it cannot be loaded. If nobody
+        waits for it any more, it ends."""
         try:
             reader, writer = await connect(server.fork())
         except ConnectionError as gone:
             raise EngineProcessEnded("the process that starts engines has ended") from gone
+        pid: int | None = None
         try:
-            greeting: Greeting = await receive(reader)
-            if isinstance(greeting, str):
-                raise EngineProcessEnded(f"the engine did not start: {greeting}")
-        except BaseException as failure:
-            writer.close()  # which ends the process
-            if isinstance(failure, EOFError | ConnectionError):
-                raise EngineProcessEnded("the engine's process ended while it loaded") from failure
+            pid = await receive(reader)
+            failure: Loaded = await receive(reader)
+        except BaseException as ended:
+            writer.close()  # which ends the process, unless it hangs
+            if isinstance(ended, EOFError | ConnectionError):
+                raise EngineProcessEnded("the engine's process ended while it loaded") from ended
+            if pid is not None:
+                _kill(pid)
             raise
-        return cls(greeting, reader, writer)
+        if failure is not None:
+            writer.close()
+            raise EngineProcessEnded(f"the engine did not start: {failure}")
+        return cls(pid, reader, writer)
 
     @property
     def has_ended(self) -> bool:
@@ -86,16 +96,11 @@ class EngineProcess:
             return 0.0
         return asyncio.get_running_loop().time() - self._asked[0].at_s
 
-    def kill(self) -> None:
-        """End the process; its calls and `ended` hear of it."""
-        if not self.has_ended:  # after that another may have its id
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
-
     def close(self) -> None:
-        """It holds nothing that it would have to put away."""
-        self.kill()
-        self._reading.cancel()
+        """Kill the process, which holds nothing that it would have to put away. Its calls and
+        `ended` hear of it."""
+        if not self.has_ended:  # after that another may have its id
+            _kill(self.pid)
         self._writer.close()
 
     async def _ask(self, method: str, rows: TokenRows) -> ModelOutput:
@@ -109,7 +114,8 @@ class EngineProcess:
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         """Hand out answers until the process has ended."""
-        with suppress(EOFError, ConnectionError):
+        ended = EngineProcessEnded
+        try:
             while True:
                 output = await receive(reader)
                 answer = self._asked.popleft().answer
@@ -119,7 +125,18 @@ class EngineProcess:
                     answer.set_exception(output)
                 else:
                     answer.set_result(output)
+        except EOFError:
+            pass
+        except ConnectionError:  # the system's word for a process that left something unread
+            ended = RowsUnread
         self._writer.close()
-        for _, answer in self._asked:
+        while self._asked:
+            answer = self._asked.pop().answer
             if not answer.done():
-                answer.set_exception(EngineProcessEnded(f"process {self.pid} has ended"))
+                answer.set_exception(ended(f"process {self.pid} has ended"))
+            ended = EngineProcessEnded  # what was asked before may have been read
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)

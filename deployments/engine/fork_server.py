@@ -45,6 +45,11 @@ class ForkServer:
             self._process.kill()
             self._process.wait()
 
+    def replaced(self) -> "ForkServer":
+        """End it, and return another for the same engines."""
+        self.close()
+        return ForkServer(self._config, self._command)
+
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair()
         with theirs:

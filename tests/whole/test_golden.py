@@ -3,21 +3,27 @@
 import asyncio
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer
 
 from deployments import embedder, reranker
 from deployments.batching import model_replica
+from deployments.batching.halves import Compute
 from deployments.batching.model_replica import Answers, ModelReplica
-from deployments.config import ModelConfig
+from deployments.config import EmbedderConfig, ModelConfig
 from deployments.embedder import Embedder
+from deployments.engine.base import EngineConfig, PoolingEngine
+from deployments.engine.copies import Check
 from deployments.engine.golden import GoldenDrift
 from deployments.metrics.canary import EXPORT_S
 from deployments.reranker import Reranker
 from deployments.rows.engine_counts import EngineCounts
 from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
+from deployments.text.tokenizer_files import load_tokenizer
 from tests.unit.metrics.recorded import Recorded, recorded
 from tests.whole.app import DIMENSIONS, config_in
 from tests.whole.engine import HashingEngine
@@ -44,24 +50,25 @@ async def made(
     config = config_in(tmp_path)
     engine = HashingEngine(DIMENSIONS)
     if request.param == "embed":
-        answers = embedder._golden(
-            engine.embed, config.embedder, Path(config.embedder.engine.model)
-        )
-        return await _replica(Embedder, config.embedder, engine, answers), engine
-    answers = reranker._golden(engine.score, config.reranker, Path(config.reranker.engine.model))
-    return await _replica(Reranker, config.reranker, engine, answers), engine
+        golden = embedder._golden(config.embedder, Path(config.embedder.engine.model))
+        return await _replica(Embedder, config.embedder, engine, golden), engine
+    golden = reranker._golden(config.reranker, Path(config.reranker.engine.model))
+    return await _replica(Reranker, config.reranker, engine, golden), engine
 
 
 async def _replica(
     of: type[ModelReplica], config: ModelConfig, engine: HashingEngine, answers: Answers
 ) -> ModelReplica:
+    def method(one: PoolingEngine) -> Compute:
+        return one.embed if of is Embedder else one.score
+
     golden = tuple(
         pair.model_copy(update={"at_least": answer - 1e-4, "at_most": answer + 1e-4})
-        for pair, answer in zip(config.golden, await answers(), strict=True)
+        for pair, answer in zip(config.golden, await answers(method(engine)), strict=True)
     )
     replica: ModelReplica = object.__new__(of)
     told = config.model_copy(update={"golden": golden})
-    replica.attach("stage", told, "fingerprint", engine, lambda one: one.embed)
+    replica.attach("stage", told, "fingerprint", engine, method)
     await replica.keep_golden(answers)
     return replica
 
@@ -71,9 +78,9 @@ async def test_vectors_of_another_width_than_the_profile_says_are_not_served(
 ) -> None:
     config = config_in(tmp_path).embedder
     wrong = config.model_copy(update={"dimensions": DIMENSIONS + 1})
-    answers = embedder._golden(HashingEngine(DIMENSIONS).embed, wrong, Path(config.engine.model))
+    golden = embedder._golden(wrong, Path(config.engine.model))
     with pytest.raises(ValueError, match=f"is {DIMENSIONS + 1}, .* have {DIMENSIONS}: write"):
-        await _replica(Embedder, wrong, HashingEngine(DIMENSIONS), answers)
+        await _replica(Embedder, wrong, HashingEngine(DIMENSIONS), golden)
 
 
 async def test_a_drifted_model_fails_its_health_check_and_ends(
@@ -84,7 +91,7 @@ async def test_a_drifted_model_fails_its_health_check_and_ends(
     await replica.check_health()  # not due yet
     monkeypatch.setattr(model_replica, "GOLDEN_PERIOD_S", 0.0)
     engine.drift = 0.0
-    await replica.keep_golden(_answers_of(replica))
+    await replica._check_golden()
     await replica.check_health()
     assert ended == []
     engine.drift = _DRIFT
@@ -102,11 +109,6 @@ async def test_a_drifted_model_fails_its_health_check_and_ends(
     assert ended == [1]
 
 
-def _answers_of(replica: ModelReplica) -> Answers:
-    assert replica._golden_answers is not None
-    return replica._golden_answers
-
-
 async def test_the_canary_is_reported_with_the_health(
     made: tuple[ModelReplica, HashingEngine],
     ended: list[int],
@@ -117,7 +119,7 @@ async def test_the_canary_is_reported_with_the_health(
     await replica.check_health()
     assert recorded.of("winnow_golden_passed", stage="stage") == 1
     monkeypatch.setattr(model_replica, "GOLDEN_PERIOD_S", 0.0)
-    await replica.keep_golden(_answers_of(replica))
+    await replica._check_golden()
     engine.drift = _DRIFT
     await replica.check_health()
     assert recorded.of("winnow_golden_passed", stage="stage") == 0
@@ -147,9 +149,37 @@ async def test_a_replica_that_drifts_at_its_start_lives_until_it_was_seen(
     config = config_in(tmp_path).embedder
     replica: ModelReplica = object.__new__(Embedder)
     with pytest.raises(GoldenDrift):
-        await replica.start("embed", config, lambda one: one.embed, embedder._golden)  # type: ignore[arg-type]
+        await replica.start(
+            "embed", config, lambda one: one.embed, partial(embedder._golden, config)
+        )
     assert recorded.of("winnow_golden_passed", stage="embed") == 0
     assert slept == [EXPORT_S]
+
+
+async def test_the_golden_rows_are_made_once_for_all_copies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[Path] = []
+
+    def note(directory: Path) -> Tokenizer:
+        loaded.append(directory)
+        return load_tokenizer(directory)
+
+    async def build(_: EngineConfig, check: Check) -> HashingEngine:
+        engine = HashingEngine(DIMENSIONS)
+        await check(engine)
+        await check(engine)
+        return engine
+
+    monkeypatch.setattr("deployments.embedder.load_tokenizer", note)
+    monkeypatch.setattr(model_replica, "build_engine", build)
+    await object.__new__(Embedder).__init__(_with_any_answer(config_in(tmp_path).embedder))  # type: ignore[misc]
+    assert len(loaded) == 1
+
+
+def _with_any_answer(config: EmbedderConfig) -> EmbedderConfig:
+    anything = [pair.model_copy(update={"at_least": -1, "at_most": 1}) for pair in config.golden]
+    return config.model_copy(update={"golden": tuple(anything)})
 
 
 class _Counting(HashingEngine):
@@ -166,12 +196,8 @@ async def test_counts_that_come_with_a_golden_check_are_not_lost(
         return _Counting(DIMENSIONS)
 
     monkeypatch.setattr(model_replica, "build_engine", build)
-    config = config_in(tmp_path).embedder
-    anything = tuple(
-        pair.model_copy(update={"at_least": -1, "at_most": 1}) for pair in config.golden
-    )
     replica = object.__new__(Embedder)
-    await replica.__init__(config.model_copy(update={"golden": anything}))  # type: ignore[misc]
+    await replica.__init__(_with_any_answer(config_in(tmp_path).embedder))  # type: ignore[misc]
     await replica.check_health()
     steps = recorded.of("vllm_engine_steps", stage="embed")
     assert steps == pytest.approx(2), "of queries and of documents"

@@ -4,6 +4,7 @@ from ray import serve
 from ray.serve import Application
 
 from cluster.config import AppConfig
+from deployments.batching.halves import Compute
 from deployments.batching.model_replica import Answers
 from deployments.config import EmbedderConfig, ModelConfig, RerankerConfig
 from deployments.index import Index
@@ -26,7 +27,7 @@ class GoldenReranker(PacedReranker):
 def _as_told(config: ModelConfig) -> Answers:
     """The golden answers that the configuration asks for: these engines know none."""
 
-    async def answers() -> list[float]:
+    async def answers(_: Compute) -> list[float]:
         return [(one.at_least + one.at_most) / 2 for one in config.golden]
 
     return answers

@@ -13,12 +13,17 @@ from deployments.rows.model_output import ModelOutput
 from deployments.rows.token_rows import TokenRows
 
 # A row that begins with it: ends the process; fails; takes a tenth of a second; takes for ever; is
-# not taken.
-POISON, FAULT, SLOW, STUCK, REFUSED = 1, 2, 3, 4, 5
+# not taken; makes all answers wrong from now on.
+POISON, FAULT, SLOW, STUCK, REFUSED, SPOIL = 1, 2, 3, 4, 5, 6
+# A process that loads a model with such a file in its directory stops.
+STOP = "stop"
 
 
 class AddingEngine:
     """The answer to a row is the sum of its ids, and its cached tokens are the process's id."""
+
+    def __init__(self) -> None:
+        self._drift = 0
 
     async def embed(self, rows: TokenRows) -> ModelOutput:
         for row in rows:
@@ -28,8 +33,10 @@ class AddingEngine:
                 raise ValueError("a fault of the engine")
             if row[0] == REFUSED:
                 raise RowsFailed("this row is not taken")
+            if row[0] == SPOIL:
+                self._drift = 1
             time.sleep({SLOW: 0.1, STUCK: 600}.get(row[0], 0))
-        sums = np.array([sum(row) for row in rows], np.float32)
+        sums = np.array([sum(row) + self._drift for row in rows], np.float32)
         return ModelOutput(sums, np.full(len(rows), os.getpid(), np.int32))
 
     async def score(self, rows: TokenRows) -> ModelOutput:
@@ -49,6 +56,8 @@ def prepare() -> None:
 def load(config: EngineConfig) -> PoolingEngine:
     if not Path(config.model).is_dir():
         raise FileNotFoundError(f"no model in {config.model}")
+    if (Path(config.model) / STOP).exists():
+        os.kill(os.getpid(), signal.SIGSTOP)
     return AddingEngine()
 
 

@@ -139,6 +139,12 @@ async def test_copies_that_ended_unasked_are_no_fault_of_the_next_batch(
     assert await ask(engine, _PLAIN) == 0
 
 
+async def test_copies_that_are_ending_are_no_fault_of_the_next_batch(engine: EngineCopies) -> None:
+    for pid in engine.pids:
+        os.kill(pid, signal.SIGKILL)
+    assert await ask(engine, _PLAIN) == 0
+
+
 async def test_the_process_that_copies_are_forked_from_may_die(engine: EngineCopies) -> None:
     before = engine.pids
     [server] = children()
