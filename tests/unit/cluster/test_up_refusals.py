@@ -93,7 +93,9 @@ def test_a_file_of_nodes_with_mistakes_is_told_in_lines(
 
 
 @pytest.mark.usefixtures("state")
-def test_up_refuses_nodes_that_a_replica_does_not_fit(profile: Path, tmp_path: Path) -> None:
+def test_up_refuses_nodes_that_a_replica_does_not_fit(
+    profile: Path, tmp_path: Path, unused_tcp_port: int
+) -> None:
     """Before it starts anything: such a replica would wait for ever."""
     made = yaml.safe_load(profile.read_text())
     options = {"num_cpus": 4, "label_selector": {"winnow/role": "gpu"}}
@@ -105,6 +107,9 @@ def test_up_refuses_nodes_that_a_replica_does_not_fit(profile: Path, tmp_path: P
     group = {"name": "gpu", "role": "gpu", "cpu": 2, "min_replicas": 0, "max_replicas": 1}
     nodes = tmp_path / "nodes.yaml"
     nodes.write_text(yaml.safe_dump({"groups": [group]}))
-    done = CliRunner().invoke(app, ["up", "--profile", str(profile), "--nodes", str(nodes)])
+    port = str(unused_tcp_port)
+    done = CliRunner().invoke(
+        app, ["up", "--profile", str(profile), "--nodes", str(nodes), "--port", port]
+    )
     assert isinstance(done.exception, PlacementError)
     assert "Embedder" in str(done.exception)
