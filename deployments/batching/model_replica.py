@@ -105,6 +105,7 @@ class ModelReplica:
         self._method = method
         self._golden_answers: Answers | None = None
         self._compute = method(engine)
+        self._is_ending = False
         self._batch_metrics = BatchMetrics(stage)
         self._queue_metrics = QueueMetrics(stage)
         self._engine_metrics = EngineMetrics(stage)
@@ -231,6 +232,10 @@ class ModelReplica:
         return computed
 
     async def _compute_or_end(self, rows: TokenRows) -> ModelOutput:
+        if self._is_ending:
+            # An answer would be faster than any healthy replica's, and draw the traffic. Without
+            # one the caller asks another as soon as this process is gone.
+            await asyncio.Event().wait()
         try:
             return await compute_by_halves(self._compute, rows)
         except EngineFailed:
@@ -241,4 +246,5 @@ class ModelReplica:
         # Until Serve's third failed health check a dead engine would answer faster than any healthy
         # one, and draw the traffic. A dead replica is replaced at once.
         logger.critical("%s: this replica ends", why)
+        self._is_ending = True
         asyncio.get_running_loop().call_later(_LAST_WORDS_S, os._exit, 1)
