@@ -23,7 +23,8 @@ _STAGES = ("Router", "Embedder", "Index", "Reranker")
 _EMBEDDER = "tiny-qwen3-embedding"
 # A replica that starts takes both cores of a small machine, and two start at a time.
 _RATES: dict[Route, float] = {"search": 1.5, "embed": 1.0, "rerank": 0.5, "ingest": 1.0}
-_PATIENCE_S = 20.0
+# A replica that has to be started again takes half a minute, and longer on a busy machine.
+_PATIENCE_S = 90.0
 
 
 def _client(cluster: LocalCluster, key: str | None = None) -> httpx.Client:
