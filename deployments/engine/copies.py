@@ -192,7 +192,7 @@ class EngineCopies:
 
 
 def copies_of(engine: PoolingEngine) -> Collection[PoolingEngine]:
-    """What answers for itself: each copy that lives, and any other engine alone."""
+    """Engines that answer for themselves: each copy that lives, or any other engine alone."""
     return engine.living if isinstance(engine, EngineCopies) else [engine]
 
 
