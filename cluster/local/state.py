@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from deployments.request.private_file import write_private
 from deployments.tenants.api_keys import new_key, write_keys
 
 _FIRST_TENANT = "default"
@@ -57,10 +58,10 @@ class State:
         self.head_log.parent.mkdir(parents=True, exist_ok=True)
         if not self.keys_file.exists():
             key, record = new_key(_FIRST_TENANT)
-            _write_private(self.api_key_file, key)
+            write_private(self.api_key_file, key.encode())
             write_keys(self.keys_file, [record])
         if not self.ray_token_file.exists():
-            _write_private(self.ray_token_file, secrets.token_hex(32))
+            write_private(self.ray_token_file, secrets.token_hex(32).encode())
 
     def api_key(self) -> str:
         return self.api_key_file.read_text().strip()
@@ -75,15 +76,7 @@ class State:
         return RunningCluster.model_validate_json(self._cluster_file.read_text())
 
     def record(self, cluster: RunningCluster) -> None:
-        _write_private(self._cluster_file, cluster.model_dump_json(indent=1))
+        write_private(self._cluster_file, cluster.model_dump_json(indent=1).encode())
 
     def forget(self) -> None:
         self._cluster_file.unlink(missing_ok=True)
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Replace a file atomically, with mode 0600: another command may be reading it."""
-    fresh = path.with_suffix(".new")
-    fresh.touch(mode=0o600)
-    fresh.write_text(text)
-    fresh.replace(path)

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter
 
 from deployments.errors import Forbidden, Unauthorized
 from deployments.request.deadline import Clock
+from deployments.request.private_file import write_private
 from deployments.stores.base import TENANT_NAME
 
 _PREFIX = "wn_live_"
@@ -168,10 +169,7 @@ def new_key(
 
 def write_keys(path: Path, records: list[KeyRecord]) -> None:
     """Replace the key file atomically, with mode 0600."""
-    fresh = path.with_suffix(".new")
-    fresh.touch(mode=0o600)
-    fresh.write_bytes(_RECORDS.dump_json(records, indent=1))
-    fresh.replace(path)
+    write_private(path, _RECORDS.dump_json(records, indent=1))
 
 
 def read_keys(path: Path) -> list[KeyRecord]:

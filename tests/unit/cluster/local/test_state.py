@@ -19,14 +19,14 @@ _CLUSTER = RunningCluster(
 def test_a_record_that_is_not_written_to_its_end_leaves_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def torn(path: Path, text: str) -> None:
-        path.write_bytes(text.encode()[:20])
+    def torn(path: Path, content: bytes) -> None:
+        path.write_text(content[:20].decode())
         raise OSError("no space left on the device")
 
     state = State(tmp_path)
     state.record(_CLUSTER)
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "write_text", torn)
+        patched.setattr(Path, "write_bytes", torn)
         with pytest.raises(OSError, match="no space"):
             state.record(_CLUSTER.model_copy(update={"profile": "other"}))
     assert state.running() == _CLUSTER
